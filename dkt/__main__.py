@@ -1,0 +1,7 @@
+"""``python -m dkt``."""
+
+import sys
+
+from dkt.bin import main
+
+sys.exit(main())

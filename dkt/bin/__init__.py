@@ -1,0 +1,83 @@
+"""The ``dkt`` command: one module of this package a sub-command, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from dkt import __version__
+from dkt.errors import DktError
+
+#: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
+COMMANDS: dict[str, tuple[str, str]] = {
+    "compute-fbank-feats": ("compute_fbank_feats", "log-mel filterbanks of the recordings of a wav.scp"),
+    "compute-mfcc-feats": ("compute_mfcc_feats", "MFCC of the recordings of a wav.scp"),
+    "compute-cmvn-stats": ("compute_cmvn_stats", "CMVN statistics a speaker or an utterance"),
+    "prepare-lang": ("prepare_lang", "a lang directory from a dictionary directory"),
+    "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
+    "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
+    "train-mono": ("train_mono", "a monophone GMM from a flat start"),
+    "align": ("align", "alignments of a data directory by a GMM"),
+    "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
+    "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
+    "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
+    "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
+    "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a decoding graph"),
+    "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
+    "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
+    "report": ("report", "table, results.csv and learning curves of an experiment"),
+}
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS), default=0)
+    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: dkt <command> [options] <arguments>",
+            f"dkt {__version__}: dark knowledge transfer for acoustic models. Commands:",
+            *lines,
+            "",
+            "'dkt <command> --help' tells the options of one.",
+        ]
+    )
+
+
+def _run_command(name: str, argv: Sequence[str]) -> int:
+    module_name, text = COMMANDS[name]
+    module = importlib.import_module(f"dkt.bin.{module_name}")
+    parser = argparse.ArgumentParser(
+        prog=f"dkt {name}", description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--verbose", type=int, default=0, help="1: log in more detail")
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.DEBUG if args.verbose else logging.INFO,
+        format=f"%(levelname)s (dkt {name}) %(message)s",
+    )
+    return module.run(args) or 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    if argv[0] not in COMMANDS:
+        print(_usage(), file=sys.stderr)
+        print(f"dkt: error: no command '{argv[0]}'", file=sys.stderr)
+        return 2
+    try:
+        return _run_command(argv[0], argv[1:])
+    except DktError as error:
+        print(f"ERROR (dkt {argv[0]}) {error}", file=sys.stderr)
+        return 1

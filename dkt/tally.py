@@ -1,0 +1,73 @@
+"""Counting of what a pass over the data could not use, so that no utterance is lost in silence."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+
+from dkt.errors import DktError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MAX_LOSS = 0.05
+_NAMED = 5
+
+
+class Tally:
+    """Utterances done and dropped in one pass, with the reason for each loss.
+
+    Args:
+        what: the pass, as it should read in the log (``"align"``).
+        max_loss: the share of utterances, in [0, 1], that may be lost before ``finish`` fails.
+    """
+
+    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS) -> None:
+        if not 0.0 <= max_loss <= 1.0:
+            raise DktError(f"--max-loss is {max_loss}, expected a share from 0 to 1")
+        self.what = what
+        self.max_loss = max_loss
+        self.num_done = 0
+        self.dropped: dict[str, list[str]] = defaultdict(list)
+
+    def done(self, count: int = 1) -> None:
+        """Count ``count`` utterances as used."""
+        self.num_done += count
+
+    def drop(self, utt: str, reason: str) -> None:
+        """Count ``utt`` as lost and log it with ``reason``."""
+        self.dropped[reason].append(utt)
+        logger.warning("%s: dropped utterance '%s': %s", self.what, utt, reason)
+
+    @property
+    def num_dropped(self) -> int:
+        """The number of utterances lost so far."""
+        return sum(len(utts) for utts in self.dropped.values())
+
+    def summary(self) -> str:
+        """One line: what was done, what was lost and why."""
+        line = f"{self.what}: {self.num_done} utterances done, {self.num_dropped} dropped"
+        for reason, utts in self.dropped.items():
+            named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
+            line += f"; {len(utts)} because {reason} ({named})"
+        return line
+
+    def finish(self, path: str | None = None) -> None:
+        """Log the summary and fail if too much was lost.
+
+        Args:
+            path: the file to name in the error.
+
+        Raises:
+            DktError: nothing was done, or the share lost is over ``max_loss``.
+        """
+        logger.info("%s", self.summary())
+        total = self.num_done + self.num_dropped
+        if self.num_done == 0:
+            raise DktError(f"no utterance could be used; {self.summary()}", path=path)
+        if self.num_dropped > self.max_loss * total:
+            raise DktError(
+                f"{self.num_dropped} of {total} utterances were dropped, over the limit of "
+                f"{100 * self.max_loss:g} %; {self.summary()}",
+                path=path,
+                hint="mend the data, or allow it with --max-loss",
+            )

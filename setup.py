@@ -1,0 +1,33 @@
+"""Packaging of dkt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "dkt/__init__.py").read_text()).group(1)
+
+STANDALONE = ["kaldi-native-fbank", "kaldifst>=1.8", "kaldi-decoder>=0.3", "kaldialign", "soundfile"]
+REPORT = ["matplotlib"]
+DEV = ["pytest", "ruff", "mypy", "types-PyYAML", "kaldi_native_io", "tensorboard"]
+
+setup(
+    name="dkt",
+    version=VERSION,
+    description="Dark knowledge transfer for acoustic models in Kaldi pipelines",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["dkt", "dkt.*"]),
+    install_requires=["kaldiio", "torch", "numpy", "pyyaml", "tqdm"],
+    extras_require={
+        "standalone": STANDALONE,
+        "report": REPORT,
+        "synthetic": ["espeakng-loader"],
+        "tensorboard": ["tensorboard"],
+        "dev": DEV,
+    },
+    entry_points={"console_scripts": ["dkt=dkt.bin:main"]},
+)
