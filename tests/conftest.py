@@ -1,0 +1,29 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+def _shared(variable: str, what: str) -> Path:
+    value = os.environ.get(variable)
+    if not value:
+        pytest.skip(f"{variable} is not set: it should name {what}")
+    path = Path(value)
+    assert path.is_dir(), f"{variable} names {path}, which is no directory"
+    return path
+
+
+@pytest.fixture(scope="session")
+def kaldi_fixtures() -> Path:
+    """A directory of files that real Kaldi binaries wrote."""
+    return _shared("DKT_KALDI_FIXTURES", "an experiment written by real Kaldi binaries")
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """A directory that holds real speech corpora, one in each folder."""
+    return _shared("DKT_CORPORA", "a folder of real speech corpora")
