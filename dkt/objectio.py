@@ -1,0 +1,259 @@
+"""Kaldi's object streams (``src/base/io-funcs``): tokens, numbers, vectors and matrices, binary or text.
+
+The files that hold one object rather than a table (``final.mdl``, ``tree``, ``topo``, ``*.mat``,
+``ali_train_pdf.counts``) are read whole into memory, so that a reader can check every length against what
+is there.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from dkt.errors import DktError
+
+_BINARY_MARK = b"\0B"
+_REAL_TYPES: dict[str, np.dtype] = {
+    "FV": np.dtype("<f4"),
+    "DV": np.dtype("<f8"),
+    "FM": np.dtype("<f4"),
+    "DM": np.dtype("<f8"),
+}
+
+
+class ObjectReader:
+    """Reads Kaldi's basic types one after another from the bytes of one file.
+
+    Args:
+        data: the whole file; a leading ``\\0B`` marks it as binary.
+        path: the file to name in errors.
+    """
+
+    def __init__(self, data: bytes, path: str | Path) -> None:
+        self.data = data
+        self.path = path
+        self.binary = data.startswith(_BINARY_MARK)
+        self.pos = len(_BINARY_MARK) if self.binary else 0
+
+    @classmethod
+    def open(cls, path: str | Path) -> ObjectReader:
+        """Read the file ``path`` whole."""
+        try:
+            return cls(Path(path).read_bytes(), path)
+        except OSError as error:
+            raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+
+    def fail(self, message: str) -> DktError:
+        """The error to raise for a fault at the present place."""
+        return DktError(f"{message} at byte {self.pos} of {len(self.data)}", path=self.path)
+
+    def _take(self, size: int) -> bytes:
+        if size < 0 or self.pos + size > len(self.data):
+            raise self.fail(f"the file is cut short: {size} more bytes expected")
+        chunk = self.data[self.pos : self.pos + size]
+        self.pos += size
+        return chunk
+
+    def _skip_space(self) -> None:
+        while self.pos < len(self.data) and self.data[self.pos : self.pos + 1].isspace():
+            self.pos += 1
+
+    def at_end(self) -> bool:
+        """Whether nothing but white space is left."""
+        return not self.data[self.pos :].strip()
+
+    def peek_token(self) -> str:
+        """The next token, left in place; empty at the end."""
+        place = self.pos
+        try:
+            return self.token()
+        except DktError:
+            return ""
+        finally:
+            self.pos = place
+
+    def token(self) -> str:
+        """The next white-space-delimited token (``ReadToken``)."""
+        self._skip_space()
+        end = self.pos
+        while end < len(self.data) and not self.data[end : end + 1].isspace():
+            end += 1
+        if end == self.pos:
+            raise self.fail("the file is cut short: a token expected")
+        token = self.data[self.pos : end].decode("utf-8", errors="replace")
+        # In binary form exactly one space ends a token; more would be data.
+        self.pos = min(end + 1, len(self.data))
+        return token
+
+    def expect(self, *tokens: str) -> str:
+        """Read a token that must be one of ``tokens``."""
+        place = self.pos
+        found = self.token()
+        if found not in tokens:
+            self.pos = place
+            raise self.fail(f"expected {' or '.join(tokens)}, found '{found[:40]}'")
+        return found
+
+    def int32(self) -> int:
+        """A 32-bit integer (``ReadBasicType<int32>``)."""
+        return int(self._basic("<i", int))
+
+    def real(self) -> float:
+        """A float or double (``ReadBasicType<BaseFloat>`` accepts either)."""
+        size = self.data[self.pos : self.pos + 1]
+        return float(self._basic("<d" if self.binary and size == b"\x08" else "<f", float))
+
+    def _basic(self, form: str, convert: type) -> int | float:
+        if not self.binary:
+            word = self.token()
+            try:
+                return convert(word)
+            except ValueError:
+                raise self.fail(f"expected a number, found '{word[:40]}'") from None
+        size = self._take(1)[0]
+        if size != struct.calcsize(form):
+            raise self.fail(f"expected a number of {struct.calcsize(form)} bytes, found one of {size}")
+        return struct.unpack(form, self._take(size))[0]
+
+    def int_vector(self) -> np.ndarray:
+        """A vector of 32-bit integers (``ReadIntegerVector``), shape ``(n,)``."""
+        if not self.binary:
+            return np.array(self._bracketed(), dtype=np.int32)
+        if self._take(1) != b"\x04":
+            raise self.fail("expected a vector of 4-byte integers")
+        (count,) = struct.unpack("<i", self._take(4))
+        return np.frombuffer(self._take(4 * count), dtype="<i4").copy()
+
+    def _bracketed(self) -> list[int]:
+        self.expect("[")
+        values: list[int] = []
+        while (word := self.token()) != "]":
+            try:
+                values.append(int(word))
+            except ValueError:
+                raise self.fail(f"expected an integer or ], found '{word[:40]}'") from None
+        return values
+
+    def vector(self) -> np.ndarray:
+        """A real vector (``Vector::Read``), shape ``(n,)``, float32 or float64 as stored."""
+        if not self.binary:
+            rows = self._text_rows()
+            if len(rows) > 1:
+                raise self.fail(f"expected a vector, found a matrix of {len(rows)} rows")
+            return np.array(rows[0] if rows else [], dtype=np.float32)
+        dtype = _REAL_TYPES[self.expect("FV", "DV")]
+        count = self.int32()
+        return np.frombuffer(self._take(count * dtype.itemsize), dtype=dtype).copy()
+
+    def matrix(self) -> np.ndarray:
+        """A real matrix (``Matrix::Read``), shape ``(rows, columns)``, float32 or float64 as stored."""
+        if not self.binary:
+            rows = self._text_rows()
+            if len({len(row) for row in rows}) > 1:
+                raise self.fail("the rows of the matrix differ in length")
+            return np.array(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
+        dtype = _REAL_TYPES[self.expect("FM", "DM")]
+        rows_, columns = self.int32(), self.int32()
+        if rows_ < 0 or columns < 0:
+            raise self.fail(f"impossible matrix size {rows_} x {columns}")
+        data = self._take(rows_ * columns * dtype.itemsize)
+        return np.frombuffer(data, dtype=dtype).reshape(rows_, columns).copy()
+
+    def _text_rows(self) -> list[list[float]]:
+        self._skip_space()
+        end = self.data.find(b"]", self.pos)
+        if self.data[self.pos : self.pos + 1] != b"[" or end < 0:
+            raise self.fail("expected numbers in square brackets")
+        body = self.data[self.pos + 1 : end].decode("ascii", errors="replace")
+        try:
+            rows = [[float(word) for word in line.split()] for line in body.splitlines()]
+        except ValueError as error:
+            raise self.fail(f"expected numbers in square brackets: {error}") from None
+        self.pos = end + 1
+        return [row for row in rows if row]
+
+
+class ObjectWriter:
+    """Builds the bytes of one object file, binary unless told otherwise.
+
+    Args:
+        binary: Kaldi's binary form, else its text form.
+    """
+
+    def __init__(self, binary: bool = True) -> None:
+        self.binary = binary
+        self._parts: list[bytes] = [_BINARY_MARK] if binary else []
+
+    def token(self, token: str) -> None:
+        """Write a token and the space that ends it (``WriteToken``)."""
+        self._parts.append(token.encode() + b" ")
+
+    def newline(self) -> None:
+        """End a line, in the text form only."""
+        if not self.binary:
+            self._parts.append(b"\n")
+
+    def int32(self, value: int) -> None:
+        """Write a 32-bit integer (``WriteBasicType<int32>``)."""
+        self._parts.append(b"\x04" + struct.pack("<i", value) if self.binary else b"%d " % value)
+
+    def real(self, value: float) -> None:
+        """Write a 32-bit float (``WriteBasicType<float>``)."""
+        self._parts.append(
+            b"\x04" + struct.pack("<f", value) if self.binary else f"{np.float32(value):.7g} ".encode()
+        )
+
+    def int_vector(self, values: npt.ArrayLike) -> None:
+        """Write integers of shape ``(n,)`` (``WriteIntegerVector``)."""
+        values = np.asarray(values, dtype="<i4")
+        if self.binary:
+            self._parts.append(b"\x04" + struct.pack("<i", len(values)) + values.tobytes())
+        else:
+            self._parts.append(("[ " + "".join(f"{value} " for value in values) + "]\n").encode())
+
+    def vector(self, values: npt.ArrayLike) -> None:
+        """Write reals of shape ``(n,)`` as float32 (``Vector<float>::Write``)."""
+        values = np.asarray(values, dtype="<f4")
+        if self.binary:
+            self.token("FV")
+            self.int32(len(values))
+            self._parts.append(values.tobytes())
+        else:
+            self._parts.append((" [ " + "".join(f"{value:.7g} " for value in values) + "]\n").encode())
+
+    def matrix(self, values: npt.ArrayLike) -> None:
+        """Write reals of shape ``(rows, columns)`` as float32 (``Matrix<float>::Write``)."""
+        values = np.asarray(values, dtype="<f4")
+        if self.binary:
+            self.token("FM")
+            self.int32(values.shape[0])
+            self.int32(values.shape[1])
+            self._parts.append(values.tobytes())
+        else:
+            rows = ["\n  " + "".join(f"{value:.7g} " for value in row) for row in values]
+            self._parts.append((" [" + "".join(rows) + "]\n").encode())
+
+    def getvalue(self) -> bytes:
+        """All that was written."""
+        return b"".join(self._parts)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file ``path``, whole or not at all."""
+        replace_file(path, self.getvalue())
+
+
+def replace_file(path: str | Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader, or a crash, never finds half of it."""
+    path = Path(path)
+    # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DktError(f"cannot be written: {error.strerror}", path=path) from None
