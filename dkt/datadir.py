@@ -1,0 +1,119 @@
+"""A Kaldi data directory: reading and checking it."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+
+from dkt.errors import DktError
+from dkt.streams import read_lines
+from dkt.tables import read_script
+
+
+def read_keyed_lines(path: Path) -> dict[str, str]:
+    """A file of lines ``<key> <rest>``: key to the rest, which may be empty.
+
+    Raises:
+        DktError: the file is missing, a line is empty or a key stands twice.
+    """
+    entries: dict[str, str] = {}
+    for number, line in enumerate(read_lines(str(path)), 1):
+        key, *rest = line.split(maxsplit=1)[:2] or [""]
+        if not key:
+            raise DktError(f"line {number} is empty", path=path)
+        if key in entries:
+            raise DktError(f"stands twice, again in line {number}", path=path, utt=key)
+        entries[key] = rest[0].strip() if rest else ""
+    return entries
+
+
+class DataDir:
+    """A Kaldi data directory; each file is read when it is first asked for.
+
+    Args:
+        path: the directory.
+
+    Raises:
+        DktError: it does not exist.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise DktError("is no directory", path=self.path, hint="give a Kaldi data directory")
+
+    def file(self, name: str, made_by: str) -> Path:
+        """The path of the file ``name``.
+
+        Raises:
+            DktError: it is missing; ``made_by`` tells what makes it.
+        """
+        path = self.path / name
+        if not path.is_file():
+            raise DktError("does not exist", path=path, hint=f"make it with {made_by}")
+        return path
+
+    @cached_property
+    def utt2spk(self) -> dict[str, str]:
+        """Utterance to speaker."""
+        path = self.file("utt2spk", "your data preparation")
+        entries = read_keyed_lines(path)
+        for utt, speaker in entries.items():
+            if not speaker:
+                raise DktError("has no speaker", path=path, utt=utt)
+        return entries
+
+    @cached_property
+    def spk2utt(self) -> dict[str, list[str]]:
+        """Speaker to utterances, in the order of ``utt2spk``."""
+        speakers: dict[str, list[str]] = {}
+        for utt, speaker in self.utt2spk.items():
+            speakers.setdefault(speaker, []).append(utt)
+        return speakers
+
+    @cached_property
+    def wav_scp(self) -> dict[str, str]:
+        """Recording to extended filename."""
+        return read_script(str(self.file("wav.scp", "your data preparation")))
+
+    @cached_property
+    def feats_scp(self) -> dict[str, str]:
+        """Utterance to the place of its features."""
+        return read_script(str(self.file("feats.scp", "steps/make_fbank.sh or steps/make_mfcc.sh")))
+
+    @cached_property
+    def text(self) -> dict[str, str]:
+        """Utterance to transcript.
+
+        Raises:
+            DktError: a transcript is empty.
+        """
+        path = self.file("text", "your data preparation")
+        entries = read_keyed_lines(path)
+        for utt, words in entries.items():
+            if not words:
+                raise DktError(
+                    "the transcript is empty",
+                    path=path,
+                    utt=utt,
+                    hint="transcribe the utterance or remove it",
+                )
+        return entries
+
+    def check_sorted(self) -> None:
+        """Check what every stage relies on: utterances in C order and grouped by speaker.
+
+        Raises:
+            DktError: they are not.
+        """
+        utts, speakers = list(self.utt2spk), list(self.utt2spk.values())
+        hint = "sort the data directory with LC_ALL=C, and begin utterance-ids with the speaker-id"
+        for previous, utt in pairwise(utts):
+            if utt < previous:
+                raise DktError(f"comes after '{previous}'", path=self.path / "utt2spk", utt=utt, hint=hint)
+        for previous, speaker in pairwise(speakers):
+            if speaker < previous:
+                raise DktError(
+                    f"speaker '{speaker}' comes after '{previous}'", path=self.path / "utt2spk", hint=hint
+                )

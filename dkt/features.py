@@ -1,0 +1,114 @@
+"""The feature pipeline as pure functions, in Kaldi's order: CMVN, deltas, splice, linear transform.
+
+T is the number of frames, F the feature dimension. Every function returns a new float32 array.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dkt.errors import DktError
+
+_VARIANCE_FLOOR = 1.0e-20
+
+
+def cmvn_stats(features: np.ndarray) -> np.ndarray:
+    """CMVN statistics of frames of shape ``(T, F)``: float64 of shape ``(2, F + 1)``.
+
+    Row 0 holds the sums and the number of frames, row 1 the sums of squares (Kaldi's ``transform/cmvn.cc``).
+    """
+    frames = features.astype(np.float64)
+    stats = np.zeros((2, frames.shape[1] + 1))
+    stats[0, :-1] = frames.sum(axis=0)
+    stats[0, -1] = len(frames)
+    stats[1, :-1] = (frames**2).sum(axis=0)
+    return stats
+
+
+def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool = False) -> np.ndarray:
+    """Subtract the mean and, with ``norm_vars``, divide by the standard deviation (``ApplyCmvn``).
+
+    Args:
+        features: shape ``(T, F)``.
+        stats: shape ``(2, F + 1)``, as ``cmvn_stats`` gives them.
+        norm_vars: normalise the variance too.
+
+    Raises:
+        DktError: the statistics are of another dimension or of less than one frame.
+    """
+    if stats.ndim != 2 or stats.shape[0] not in (1, 2) or stats.shape[1] != features.shape[1] + 1:
+        raise DktError(
+            f"CMVN statistics of shape {stats.shape} for features of dimension {features.shape[1]}"
+        )
+    count = stats[0, -1]
+    if not count >= 1.0:
+        raise DktError(f"CMVN statistics of {count:g} frames")
+    mean = stats[0, :-1] / count
+    if not norm_vars:
+        return (features - mean.astype(np.float32)).astype(np.float32)
+    if stats.shape[0] == 1:
+        raise DktError("variance normalisation is asked for, but the CMVN statistics hold means only")
+    variance = np.maximum(stats[1, :-1] / count - mean**2, _VARIANCE_FLOOR)
+    scale = 1.0 / np.sqrt(variance)
+    return (features * scale.astype(np.float32) - (mean * scale).astype(np.float32)).astype(np.float32)
+
+
+def _delta_filters(order: int, window: int) -> list[np.ndarray]:
+    slope = np.arange(-window, window + 1, dtype=np.float64)
+    slope /= (slope**2).sum()
+    filters = [np.ones(1)]
+    for _ in range(order):
+        filters.append(np.convolve(filters[-1], slope))
+    return filters
+
+
+def add_deltas(features: np.ndarray, order: int = 2, window: int = 2) -> np.ndarray:
+    """Append derivatives: shape ``(T, F)`` to ``(T, F * (order + 1))``.
+
+    Each order is one filter on the original frames, the edge frames repeated beyond the ends, not deltas of
+    deltas (``DeltaFeatures`` in Kaldi's ``feat/feature-functions.cc``).
+    """
+    num_frames = len(features)
+    blocks = []
+    for taps in _delta_filters(order, window):
+        reach = len(taps) // 2
+        block = np.zeros_like(features, dtype=np.float64)
+        for offset, tap in zip(range(-reach, reach + 1), taps, strict=True):
+            if tap:
+                block += tap * features[np.clip(np.arange(num_frames) + offset, 0, num_frames - 1)]
+        blocks.append(block)
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def splice_indices(num_frames: int, left: int, right: int) -> np.ndarray:
+    """The frames that each spliced frame is made of: shape ``(T, left + 1 + right)``, edges repeated."""
+    index = np.arange(num_frames)[:, None] + np.arange(-left, right + 1)
+    return np.clip(index, 0, num_frames - 1)
+
+
+def splice(features: np.ndarray, left: int, right: int) -> np.ndarray:
+    """Join frames with their neighbours: ``(T, F)`` to ``(T, (left + 1 + right) * F)`` (``SpliceFrames``)."""
+    index = splice_indices(len(features), left, right)
+    return features[index].reshape(len(features), -1).astype(np.float32)
+
+
+def apply_transform(features: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """Apply a linear or affine transform (``transform-feats``).
+
+    Args:
+        features: shape ``(T, F)``.
+        transform: shape ``(D, F)`` or ``(D, F + 1)``, the last column then being the offset.
+
+    Returns:
+        Shape ``(T, D)``.
+
+    Raises:
+        DktError: the transform is of another dimension.
+    """
+    dim = features.shape[1]
+    if transform.ndim != 2 or transform.shape[1] not in (dim, dim + 1):
+        raise DktError(f"a transform of shape {transform.shape} for features of dimension {dim}")
+    result = features @ transform[:, :dim].T
+    if transform.shape[1] == dim + 1:
+        result = result + transform[:, dim]
+    return result.astype(np.float32)

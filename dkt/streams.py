@@ -1,0 +1,148 @@
+"""Kaldi's extended filenames: files, ``-``, offsets, pipes whose status counts (``util/kaldi-io.cc``)."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from dkt.errors import DktError
+
+
+def is_input_pipe(rxfilename: str) -> bool:
+    """Whether ``rxfilename`` is a command whose output is read: ``gunzip -c a.gz |``."""
+    return rxfilename.rstrip().endswith("|")
+
+
+def is_output_pipe(wxfilename: str) -> bool:
+    """Whether ``wxfilename`` is a command that is written to: ``| gzip -c > a.gz``."""
+    return wxfilename.lstrip().startswith("|")
+
+
+def _start(command: str, **streams: int) -> subprocess.Popen[bytes]:
+    # pipefail, so that the death of any part of "a | b" is seen; plain sh has no such option.
+    bash = shutil.which("bash")
+    shell = [bash, "-o", "pipefail", "-c", command] if bash else ["/bin/sh", "-c", command]
+    return subprocess.Popen(shell, **streams)  # type: ignore[call-overload]
+
+
+def _check_status(command: str, status: int) -> None:
+    if status != 0:
+        raise DktError(f"the command ended with status {status}", path=command)
+
+
+@contextlib.contextmanager
+def open_input(rxfilename: str) -> Iterator[BinaryIO]:
+    """Open an extended filename for reading bytes.
+
+    Args:
+        rxfilename: a path, ``path:offset``, ``-`` for standard input, or ``command |``.
+
+    Raises:
+        DktError: the file cannot be opened, or the command ends with a status other than 0.
+    """
+    if is_input_pipe(rxfilename):
+        yield from _read_pipe(rxfilename.rstrip()[:-1])
+        return
+    if rxfilename.strip() in ("-", ""):
+        yield sys.stdin.buffer
+        return
+    path, offset = split_offset(rxfilename)
+    try:
+        handle = Path(path).open("rb")  # noqa: SIM115 - an error in the body is not ours
+    except OSError as error:
+        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+    with handle:
+        if offset:
+            if offset > handle.seek(0, io.SEEK_END):
+                raise DktError(f"offset {offset} lies past the end of the file", path=path)
+            handle.seek(offset)
+        yield handle
+
+
+def _read_pipe(command: str) -> Iterator[BinaryIO]:
+    process = _start(command, stdout=subprocess.PIPE)
+    stdout = cast(BinaryIO, process.stdout)
+    try:
+        yield stdout
+        # What the reader left must be taken, or the command dies of a closed pipe and looks like a failure.
+        while stdout.read(1 << 20):
+            pass
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        stdout.close()
+    _check_status(command, process.wait())
+
+
+@contextlib.contextmanager
+def open_output(wxfilename: str) -> Iterator[BinaryIO]:
+    """Open an extended filename for writing bytes.
+
+    Args:
+        wxfilename: a path, ``-`` for standard output, or ``| command``.
+
+    Raises:
+        DktError: the file cannot be opened, or the command ends with a status other than 0.
+    """
+    if is_output_pipe(wxfilename):
+        yield from _write_pipe(wxfilename.lstrip()[1:])
+        return
+    if wxfilename.strip() in ("-", ""):
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    try:
+        handle = Path(wxfilename).open("wb")  # noqa: SIM115
+    except OSError as error:
+        raise DktError(f"cannot be written: {error.strerror}", path=wxfilename) from None
+    with handle:
+        yield handle
+
+
+def _write_pipe(command: str) -> Iterator[BinaryIO]:
+    process = _start(command, stdin=subprocess.PIPE)
+    stdin = cast(BinaryIO, process.stdin)
+    broken = False
+    try:
+        yield stdin
+        stdin.flush()
+    except BrokenPipeError:
+        broken = True
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            stdin.close()
+        status = process.wait()
+    _check_status(command, status)
+    if broken:
+        raise DktError("the command stopped reading before all was written", path=command)
+
+
+def split_offset(rxfilename: str) -> tuple[str, int]:
+    """Split ``path:offset`` into its parts; the offset is 0 where there is none."""
+    path, colon, offset = rxfilename.rpartition(":")
+    return (path, int(offset)) if colon and offset.isdigit() else (rxfilename, 0)
+
+
+def read_lines(rxfilename: str) -> list[str]:
+    """All lines of a UTF-8 text file or pipe, without their ends.
+
+    Raises:
+        DktError: it cannot be read or is not UTF-8.
+    """
+    with open_input(rxfilename) as handle:
+        data = handle.read()
+    try:
+        return data.decode("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise DktError(
+            f"line {line} is not UTF-8", path=rxfilename, hint="convert it, for example with iconv -t UTF-8"
+        ) from None
