@@ -46,10 +46,10 @@ class Tally:
     def summary(self) -> str:
         """One line: what was done, what was lost and why."""
         line = f"{self.what}: {self.num_done} utterances done, {self.num_dropped} dropped"
-        for reason, utts in self.dropped.items():
+        for reason, utts in list(self.dropped.items())[:_NAMED]:
             named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
-            line += f"; {len(utts)} because {reason} ({named})"
-        return line
+            line += f"; {len(utts)} ({named}): {reason}"
+        return line + ("; and others, see the log" if len(self.dropped) > _NAMED else "")
 
     def finish(self, path: str | None = None) -> None:
         """Log the summary and fail if too much was lost.

@@ -1,0 +1,14 @@
+"""``dkt compute-fbank-feats [--config=fbank.conf] <wav-rspecifier> <wspecifier>``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin import feature_options
+
+add_arguments = feature_options.add_arguments
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compute filterbanks."""
+    feature_options.compute("fbank", args)

@@ -1,0 +1,14 @@
+"""``dkt compute-mfcc-feats [--config=mfcc.conf] <wav-rspecifier> <wspecifier>``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin import feature_options
+
+add_arguments = feature_options.add_arguments
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compute MFCC."""
+    feature_options.compute("mfcc", args)

@@ -1,0 +1,116 @@
+"""Recordings and segments: samples of every utterance of a ``wav.scp``, from files or pipes."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from dkt.datadir import read_keyed_lines
+from dkt.errors import DktError
+from dkt.streams import is_input_pipe, open_input
+
+# Kaldi's features are defined on 16-bit sample values.
+_SAMPLE_SCALE = 32768.0
+
+
+def read_audio(rxfilename: str, utt: str) -> tuple[np.ndarray, int]:
+    """Read one mono recording: wav, flac or whatever else libsndfile knows.
+
+    Args:
+        rxfilename: a file or ``command |``.
+        utt: the recording, for errors.
+
+    Returns:
+        float32 samples of 16-bit size, shape ``(num_samples,)``, and their rate in Hz.
+
+    Raises:
+        DktError: it cannot be read, is empty or has several channels.
+    """
+    try:
+        if is_input_pipe(rxfilename):
+            with open_input(rxfilename) as stream:
+                samples, rate = soundfile.read(io.BytesIO(stream.read()), dtype="float32", always_2d=True)
+        else:
+            if not Path(rxfilename).is_file():
+                raise DktError("does not exist", path=rxfilename, utt=utt, hint="mend wav.scp")
+            samples, rate = soundfile.read(rxfilename, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise DktError(
+            f"is no readable audio ({error})", path=rxfilename, utt=utt, hint="mend or remove it"
+        ) from None
+    if len(samples) == 0:
+        raise DktError(
+            "holds no samples", path=rxfilename, utt=utt, hint="remove the utterance from the data directory"
+        )
+    if samples.shape[1] != 1:
+        raise DktError(
+            f"has {samples.shape[1]} channels, expected one",
+            path=rxfilename,
+            utt=utt,
+            hint="pick a channel in wav.scp, for example with 'sox FILE -t wav - remix 1 |'",
+        )
+    return samples[:, 0] * np.float32(_SAMPLE_SCALE), int(rate)
+
+
+class Recordings:
+    """The utterances of a data directory: whole recordings, or the pieces that ``segments`` names.
+
+    Args:
+        wav_scp: recording to extended filename.
+        segments: the file ``segments``: ``<utterance> <recording> <start> <end>``, in seconds; None for none.
+
+    Raises:
+        DktError: a segment is malformed or of an unknown recording.
+    """
+
+    def __init__(self, wav_scp: dict[str, str], segments: Path | None = None) -> None:
+        self.wav_scp = wav_scp
+        self.segments = None if segments is None else _read_segments(segments, wav_scp)
+        self._last: tuple[str, np.ndarray, int] | None = None
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.wav_scp if self.segments is None else self.segments
+
+    def __len__(self) -> int:
+        return len(self.wav_scp if self.segments is None else self.segments)
+
+    def path_of(self, utt: str) -> str:
+        """The extended filename that holds ``utt``."""
+        return self.wav_scp[utt if self.segments is None else self.segments[utt][0]]
+
+    def read(self, utt: str) -> tuple[np.ndarray, int]:
+        """The samples of one utterance and their rate in Hz, as ``read_audio`` gives them."""
+        if self.segments is None:
+            return read_audio(self.wav_scp[utt], utt)
+        recording, start, end = self.segments[utt]
+        if self._last is None or self._last[0] != recording:
+            self._last = (recording, *read_audio(self.wav_scp[recording], recording))
+        _, samples, rate = self._last
+        piece = samples[round(start * rate) : None if end < 0 else round(end * rate)]
+        if len(piece) == 0:
+            raise DktError(
+                f"its segment from {start} to {end} s holds no samples",
+                path=self.wav_scp[recording],
+                utt=utt,
+                hint="mend segments",
+            )
+        return piece, rate
+
+
+def _read_segments(path: Path, wav_scp: dict[str, str]) -> dict[str, tuple[str, float, float]]:
+    segments = {}
+    for utt, rest in read_keyed_lines(path).items():
+        try:
+            recording, start, end = rest.split()
+            segments[utt] = (recording, float(start), float(end))
+        except ValueError:
+            raise DktError(
+                f"expected '<recording> <start> <end>', found '{rest}'", path=path, utt=utt
+            ) from None
+        if recording not in wav_scp:
+            raise DktError(f"recording '{recording}' is not in wav.scp", path=path, utt=utt)
+    return segments
