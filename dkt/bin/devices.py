@@ -1,0 +1,37 @@
+"""Options about the processor that computes."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from dkt.bin.options import positive_int
+from dkt.errors import DktError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def add_device_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--use-gpu`` and ``--num-threads``."""
+    parser.add_argument(
+        "--use-gpu", choices=["yes", "no", "optional"], default="optional", help="as in Kaldi"
+    )
+    parser.add_argument("--num-threads", type=positive_int, default=None, help="default: all processors")
+
+
+def choose_device(args: argparse.Namespace) -> torch.device:
+    """The device that the options ask for.
+
+    Raises:
+        DktError: a GPU is asked for and there is none.
+    """
+    import torch
+
+    if args.num_threads is not None:
+        torch.set_num_threads(args.num_threads)
+    if args.use_gpu == "no" or (args.use_gpu == "optional" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise DktError("--use-gpu=yes, but PyTorch finds no GPU", hint="run with --use-gpu=no")
+    return torch.device("cuda")

@@ -1,0 +1,42 @@
+"""``dkt train-dnn --config=dnn.yaml <data-train> <data-dev> <ali-train> <ali-dev> <exp-dir>``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dkt.bin.devices import add_device_options, choose_device
+from dkt.bin.options import add_max_loss
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--config", help="YAML; what it leaves out keeps its default")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides it"
+    )
+    add_max_loss(parser)
+    add_device_options(parser)
+    parser.add_argument("data_train")
+    parser.add_argument("data_dev", help="for cross-validation")
+    parser.add_argument("ali_train")
+    parser.add_argument("ali_dev")
+    parser.add_argument("exp_dir")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the DNN."""
+    from dkt.alignments import AlignmentDir
+    from dkt.config import load_config
+    from dkt.datadir import DataDir
+    from dkt.train.train_dnn import DnnInputs, DnnRecipe, train_dnn
+
+    recipe = load_config(DnnRecipe, args.config, args.set)
+    inputs = DnnInputs(
+        DataDir(args.data_train),
+        DataDir(args.data_dev),
+        AlignmentDir(args.ali_train),
+        AlignmentDir(args.ali_dev),
+        args.max_loss,
+    )
+    train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args))

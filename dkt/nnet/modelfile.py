@@ -1,0 +1,128 @@
+"""Model files: weights and all that is needed to use them, without any code inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dkt.config import build
+from dkt.errors import DktError
+from dkt.nnet.dnn import Dnn, DnnConfig
+
+_FORMAT = "dkt-model"
+_VERSION = 1
+
+
+@dataclass
+class ModelInfo:
+    """What a model expects and gives, beside its weights.
+
+    Attributes:
+        kind: the network, ``dnn``.
+        feature_dim: F of the features that enter the pipeline's splice, after CMVN and deltas.
+        num_pdfs: P.
+        left_context, right_context: frames of splice.
+        cmvn_opts, delta_opts: as in Kaldi's option files; None where there is none of it.
+        network: the network's configuration.
+    """
+
+    kind: str
+    feature_dim: int
+    num_pdfs: int
+    left_context: int
+    right_context: int
+    cmvn_opts: str | None
+    delta_opts: str | None
+    network: dict[str, Any]
+
+    @property
+    def spliced_dim(self) -> int:
+        """The dimension of the spliced features."""
+        return self.feature_dim * (self.left_context + 1 + self.right_context)
+
+
+def build_network(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
+    """A network with fresh weights.
+
+    Raises:
+        DktError: the kind is unknown or the configuration does not fit it.
+    """
+    if info.kind != "dnn":
+        raise DktError(f"unknown kind of network '{info.kind}'", hint="update dkt")
+    return Dnn(build(DnnConfig, info.network, "network"), info.spliced_dim, info.num_pdfs, lda)
+
+
+def fingerprint(network: torch.nn.Module) -> str:
+    """A hash of all weights: 16 hexadecimal digits that name a model."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def save_torch(path: Path, content: dict[str, Any]) -> None:
+    """Save tensors and plain values, whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Load what ``save_torch`` wrote; a file can never execute code.
+
+    Raises:
+        DktError: the file is missing, damaged or holds more than tensors and plain values.
+    """
+    if not path.is_file():
+        raise DktError("does not exist", path=path)
+    try:
+        content = torch.load(path, map_location=device, weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+        raise DktError(f"is no file of dkt or is damaged ({str(error).splitlines()[0]})", path=path) from None
+    if not isinstance(content, dict):
+        raise DktError("is no file of dkt", path=path)
+    return content
+
+
+def save_model(path: Path, info: ModelInfo, network: Dnn) -> None:
+    """Write a model file.
+
+    Args:
+        path: for example ``exp/dnn/final.pt``.
+        info: what the model expects and gives.
+        network: the weights.
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    save_torch(
+        path, {"format": _FORMAT, "version": _VERSION, "info": dataclasses.asdict(info), "state": state}
+    )
+
+
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[ModelInfo, Dnn]:
+    """Read a model file; the network is in evaluation mode.
+
+    Raises:
+        DktError: it is missing, damaged or of a newer version.
+    """
+    path = Path(path)
+    content = load_torch(path, device)
+    if content.get("format") != _FORMAT:
+        raise DktError("is no model file of dkt", path=path)
+    if content["version"] > _VERSION:
+        raise DktError(f"is of version {content['version']}, this dkt reads up to {_VERSION}", path=path)
+    try:
+        info = build(ModelInfo, content["info"], "info")
+        lda = content["state"].get("lda.weight")
+        network = build_network(info, lda)
+        network.load_state_dict(content["state"])
+    except (KeyError, RuntimeError, TypeError) as error:
+        raise DktError(f"is damaged ({str(error).splitlines()[0]})", path=path) from None
+    return info, network.to(device).eval()

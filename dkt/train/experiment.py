@@ -1,0 +1,94 @@
+"""The experiment directory of a network, laid out as Kaldi's nnet1 scripts leave theirs."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dkt.alignments import AlignmentDir
+from dkt.config import first_difference
+from dkt.dataset import Utterances
+from dkt.errors import DktError
+from dkt.train.loop import CHECKPOINT
+
+logger = logging.getLogger(__name__)
+
+MODEL = "final.pt"
+CONFIG = "config.yaml"
+COUNTS = "ali_train_pdf.counts"
+_COPIED = ("final.mdl", "tree", "phones.txt")
+
+
+def data_fingerprint(utterances: Utterances) -> str:
+    """A hash of utterances, labels and a sample of the features: other data make another experiment."""
+    digest = hashlib.sha256("\n".join(utterances.names).encode())
+    digest.update(utterances.labels.numpy().tobytes())
+    digest.update(utterances.features[::97].numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) -> bool:
+    """Make the directory, or make sure that it belongs to the same experiment.
+
+    Args:
+        directory: the experiment directory.
+        config: the effective configuration, a dataclass.
+        facts: what else decides the result: plain values, as the number of pdfs or fingerprints of the data.
+
+    Returns:
+        Whether the training is done already.
+
+    Raises:
+        DktError: the directory holds an experiment of another configuration; the first difference is named.
+    """
+    assert is_dataclass(config) and not isinstance(config, type)
+    content = {**asdict(config), "derived": facts}
+    path = directory / CONFIG
+    if path.exists():
+        _compare(path, content)
+    elif (directory / MODEL).exists() or (directory / CHECKPOINT).exists():
+        raise DktError(
+            "holds a model of unknown configuration", path=directory, hint="choose another directory"
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return (directory / MODEL).exists()
+
+
+def _compare(path: Path, content: dict[str, Any]) -> None:
+    try:
+        old = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError:
+        old = None
+    difference = first_difference(old, content)
+    if difference:
+        raise DktError(
+            f"the directory holds an experiment of another configuration: {difference}",
+            path=path,
+            hint="choose another directory or remove this one",
+        )
+
+
+def copy_kaldi_files(alignments: AlignmentDir, directory: Path) -> None:
+    """Copy what decoding needs: transition model, tree and phones, where the alignment directory has them."""
+    for name in _COPIED:
+        source = alignments.path / name
+        if source.exists():
+            shutil.copyfile(source, directory / name)
+        elif name == "final.mdl":
+            raise DktError("does not exist", path=source)
+
+
+def write_option_files(directory: Path, **options: str | None) -> None:
+    """Write Kaldi's option files (``cmvn_opts``, ``delta_opts``); a step without file is not done."""
+    for name, value in options.items():
+        if value is None:
+            (directory / name).unlink(missing_ok=True)
+        else:
+            (directory / name).write_text(value + "\n", encoding="utf-8")

@@ -1,0 +1,74 @@
+"""The learning curve of a training: a table in a file, optionally also for TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from dkt.errors import DktError
+
+
+@dataclass
+class EpochRecord:
+    """One line of the learning curve; losses in nats a frame, accuracies in percent, time in seconds.
+
+    ``train_*`` are measured in evaluation mode on a fixed tenth of the training utterances, ``running_loss``
+    on all frames while the weights move.
+    """
+
+    epoch: int
+    learn_rate: float
+    running_loss: float
+    train_loss: float
+    train_frame_acc: float
+    cv_loss: float
+    cv_frame_acc: float
+    accepted: bool
+    seconds: float
+
+
+def save_history(path: Path, records: list[EpochRecord]) -> None:
+    """Write the learning curve as a table of comma-separated values."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+        writer.writeheader()
+        for record in records:
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(record).items()})
+    partial.replace(path)
+
+
+def load_history(path: Path) -> list[dict[str, float]]:
+    """Read a learning curve: one dict of numbers a line, ``accepted`` as 0 or 1.
+
+    Raises:
+        DktError: the file is missing or no such table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        return [
+            {k: float(v) if k != "accepted" else float(v == "True") for k, v in row.items()} for row in rows
+        ]
+    except OSError as error:
+        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+    except (ValueError, TypeError):
+        raise DktError("is no learning curve of dkt", path=path) from None
+
+
+def write_tensorboard(directory: Path, record: EpochRecord) -> None:
+    """Append one epoch to the TensorBoard events in ``directory``.
+
+    Raises:
+        DktError: the package is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise DktError("TensorBoard is not installed", hint="pip install 'dkt[tensorboard]'") from None
+    writer = SummaryWriter(str(directory))
+    for name, value in asdict(record).items():
+        if name != "epoch":
+            writer.add_scalar(name, float(value), record.epoch)
+    writer.close()

@@ -1,0 +1,156 @@
+"""The training loop: epochs under the newbob schedule, with a checkpoint after each."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from dkt.nnet.modelfile import load_torch, save_torch
+from dkt.train.history import EpochRecord, save_history, write_tensorboard
+from dkt.train.metrics import Metrics
+from dkt.train.schedule import Newbob, NewbobConfig
+
+logger = logging.getLogger(__name__)
+
+CHECKPOINT = "checkpoint.pt"
+HISTORY = "history.csv"
+
+
+class Trainable(Protocol):
+    """What the loop needs of a network and its data; ``evaluate`` knows the names ``train`` and ``cv``."""
+
+    network: Any
+    optimizer: torch.optim.Optimizer
+
+    def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
+        """Improve the network by one pass over the data."""
+
+    def evaluate(self, name: str) -> Metrics:
+        """Measure the network, in evaluation mode."""
+
+
+@dataclass
+class LoopConfig:
+    """How the loop runs.
+
+    Attributes:
+        seed: of initial weights, the order of frames and dropout.
+        tensorboard: also write TensorBoard events.
+    """
+
+    seed: int = 777
+    tensorboard: bool = False
+
+
+class TrainingLoop:
+    """Trains to the end of the schedule; ends with the best accepted weights in the network.
+
+    An interrupted training goes on from its last finished epoch and gives the weights it would have given.
+
+    Args:
+        task: the network and its data.
+        schedule: the learning-rate schedule.
+        config: seed and TensorBoard.
+        directory: of the experiment; the learning curve and the checkpoint go there.
+    """
+
+    def __init__(self, task: Trainable, schedule: NewbobConfig, config: LoopConfig, directory: Path) -> None:
+        self.task = task
+        self.config = config
+        self.directory = directory
+        self.records: list[EpochRecord] = []
+        self.newbob = self._resume(schedule) or self._begin(schedule)
+
+    def _begin(self, schedule: NewbobConfig) -> Newbob:
+        self._best = copy.deepcopy(self.task.network.state_dict())
+        cv = self.task.evaluate("cv")
+        logger.info("before training: cv loss %.4f, frame accuracy %.2f %%", cv.loss, cv.accuracy)
+        return Newbob(schedule, cv.loss)
+
+    def _resume(self, schedule: NewbobConfig) -> Newbob | None:
+        path = self.directory / CHECKPOINT
+        if not path.exists():
+            return None
+        checkpoint = load_torch(path)
+        self._best = checkpoint["network"]
+        self.task.network.load_state_dict(self._best)
+        self.task.optimizer.load_state_dict(checkpoint["optimizer"])
+        self.records = [EpochRecord(**record) for record in checkpoint["records"]]
+        logger.info("going on after epoch %d, from %s", len(self.records), path)
+        return Newbob(schedule, **checkpoint["newbob"])
+
+    def _save(self) -> None:
+        save_history(self.directory / HISTORY, self.records)
+        save_torch(
+            self.directory / CHECKPOINT,
+            {
+                "network": self._best,
+                "optimizer": self.task.optimizer.state_dict(),
+                "newbob": self.newbob.state(),
+                "records": [asdict(record) for record in self.records],
+            },
+        )
+
+    def run(self) -> list[EpochRecord]:
+        """Train until the schedule ends.
+
+        Returns:
+            The learning curve.
+
+        Raises:
+            DktError: the loss is not a number.
+        """
+        while not self.newbob.finished:
+            self._epoch()
+        self.task.network.load_state_dict(self._best)
+        return self.records
+
+    def _epoch(self) -> None:
+        started = time.monotonic()
+        rate = self.newbob.learn_rate
+        # A seed of its own for each epoch: a resumed training repeats the one that was interrupted.
+        running = self.task.train_epoch(rate, self.config.seed + 1000 * (self.newbob.epoch + 1))
+        train, cv = self.task.evaluate("train"), self.task.evaluate("cv")
+        accepted = self.newbob.update(cv.loss)
+        if accepted:
+            self._best = copy.deepcopy(self.task.network.state_dict())
+        else:
+            self.task.network.load_state_dict(self._best)
+        record = EpochRecord(
+            epoch=self.newbob.epoch,
+            learn_rate=rate,
+            running_loss=running.loss,
+            train_loss=train.loss,
+            train_frame_acc=train.accuracy,
+            cv_loss=cv.loss,
+            cv_frame_acc=cv.accuracy,
+            accepted=accepted,
+            seconds=time.monotonic() - started,
+        )
+        self.records.append(record)
+        self._save()
+        if self.config.tensorboard:
+            write_tensorboard(self.directory / "tensorboard", record)
+        _log(record, running.num_frames)
+
+
+def _log(record: EpochRecord, num_frames: int) -> None:
+    logger.info(
+        "epoch %d: rate %.3g, train loss %.4f acc %.2f %%, cv loss %.4f acc %.2f %%, %s "
+        "(%.1f s, %.0f frames/s)",
+        record.epoch,
+        record.learn_rate,
+        record.train_loss,
+        record.train_frame_acc,
+        record.cv_loss,
+        record.cv_frame_acc,
+        "accepted" if record.accepted else "rejected",
+        record.seconds,
+        num_frames / max(record.seconds, 1e-9),
+    )
