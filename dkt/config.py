@@ -88,6 +88,7 @@ def build(cls: type[T], values: Any, where: str) -> T:
 
 
 def _convert(kind: Any, value: Any, place: str) -> Any:
+    kind = typing.get_origin(kind) if typing.get_origin(kind) is dict else kind
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, place)
     if isinstance(kind, types.UnionType):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,8 +84,10 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise DktError("does not exist", path=path)
     try:
         content = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise DktError(f"is no file of dkt or is damaged ({str(error).splitlines()[0]})", path=path) from None
+    except Exception as error:
+        # A damaged file can make the unpickler raise anything at all.
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise DktError(f"is no file of dkt or is damaged ({reason})", path=path) from None
     if not isinstance(content, dict):
         raise DktError("is no file of dkt", path=path)
     return content

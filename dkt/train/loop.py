@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from dkt.errors import DktError
 from dkt.nnet.modelfile import load_torch, save_torch
 from dkt.train.history import EpochRecord, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
@@ -104,10 +105,16 @@ class TrainingLoop:
             The learning curve.
 
         Raises:
-            DktError: the loss is not a number.
+            DktError: the loss is not a number, or no epoch made the cross-validation loss smaller.
         """
         while not self.newbob.finished:
             self._epoch()
+        if not any(record.accepted for record in self.records):
+            raise DktError(
+                "no epoch improved on the initial weights",
+                path=self.directory / HISTORY,
+                hint="lower schedule.learn_rate, and look at the alignments",
+            )
         self.task.network.load_state_dict(self._best)
         return self.records
 

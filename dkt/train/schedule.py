@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 
 from dkt.errors import DktError
@@ -69,7 +70,8 @@ class Newbob:
         """
         self.epoch += 1
         previous = self.best_loss
-        accepted = loss < previous or self.epoch <= max(self.config.min_iters, self.config.keep_lr_iters)
+        forced = self.epoch <= max(self.config.min_iters, self.config.keep_lr_iters)
+        accepted = math.isfinite(loss) and (loss < previous or forced)
         if accepted:
             self.best_loss = loss
         self.finished = self.epoch >= self.config.max_iters

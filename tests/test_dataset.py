@@ -1,0 +1,119 @@
+"""From directories to mini-batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from dkt.alignments import AlignmentDir
+from dkt.datadir import DataDir
+from dkt.dataset import SplicedFrames, check_cv_disjoint, load_utterances, match_lengths, pack, split_off
+from dkt.errors import DktError
+from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.features import splice
+from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
+from tests.test_transitions import two_phone_model
+
+CPU = torch.device("cpu")
+
+
+def three_utterances():
+    features = [torch.randn(n, 3, generator=torch.Generator().manual_seed(n)) for n in (1, 7, 4)]
+    labels = [torch.arange(n) + 10 * i for i, n in enumerate((1, 7, 4))]
+    return pack(["a", "b", "c"], features, labels)
+
+
+@pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (5, 5)])
+def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
+    data = three_utterances()
+    spliced = torch.cat([x for x, _ in SplicedFrames(data, left, right, 5, CPU)]).numpy()
+    pieces = [
+        splice(data.features[data.offsets[i] : data.offsets[i + 1]].numpy(), left, right) for i in range(3)
+    ]
+    np.testing.assert_array_equal(spliced, np.concatenate(pieces))
+
+
+def test_shuffling_keeps_frames_with_their_labels_and_follows_the_seed():
+    data = three_utterances()
+    frames = SplicedFrames(data, 1, 1, 5, CPU)
+    order = torch.cat([y for _, y in frames.shuffled(1)])
+    assert sorted(order.tolist()) == sorted(data.labels.tolist())
+    assert order.tolist() != data.labels.tolist()
+    assert torch.equal(order, torch.cat([y for _, y in frames.shuffled(1)]))
+    assert not torch.equal(order, torch.cat([y for _, y in frames.shuffled(2)]))
+    plain = {int(y): x for xs, ys in frames for x, y in zip(xs, ys, strict=True)}
+    for xs, ys in frames.shuffled(1):
+        for x, y in zip(xs, ys, strict=True):
+            assert torch.equal(x, plain[int(y)])
+
+
+def test_lengths_are_cut_below_five_frames_of_difference():
+    features, labels = np.zeros((10, 2)), np.zeros(6)
+    assert [len(x) for x in match_lengths(features, labels)] == [6, 6]
+    assert [len(x) for x in match_lengths(features[:2], labels)] == [2, 2]
+    assert match_lengths(np.zeros((11, 2)), labels) is None
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    features, alignments = random_corpus(1, "s", 30)
+    write_data_dir(tmp_path / "data", features)
+    write_ali_dir(tmp_path / "ali", two_phone_model(), alignments)
+    return tmp_path, features, alignments
+
+
+def load(path, max_loss=0.05):
+    reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
+    return load_utterances(reader, AlignmentDir(path / "ali"), max_loss)
+
+
+def test_loads_every_utterance_with_its_own_pdfs(corpus):
+    path, features, alignments = corpus
+    data = load(path)
+    assert data.names == list(features)
+    for i, utt in enumerate(data.names):
+        piece = slice(data.offsets[i], data.offsets[i + 1])
+        np.testing.assert_array_equal(data.features[piece], features[utt])
+        np.testing.assert_array_equal(data.labels[piece], two_phone_model().id2pdf[alignments[utt]])
+
+
+def test_missing_alignments_are_counted_and_limited(corpus, caplog):
+    path, _, alignments = corpus
+    first, second = list(alignments)[:2]
+    del alignments[first]
+    write_ali_dir(path / "ali", two_phone_model(), alignments)
+    assert first not in load(path).names
+    assert f"dropped utterance '{first}': no alignment" in caplog.text
+    del alignments[second]
+    write_ali_dir(path / "ali", two_phone_model(), alignments)
+    with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-loss"):
+        load(path)
+    assert len(load(path, max_loss=0.1).names) == 28
+
+
+def test_long_length_differences_are_dropped_by_name(corpus, caplog):
+    path, _, alignments = corpus
+    utt = next(iter(alignments))
+    alignments[utt] = alignments[utt][:-5]
+    write_ali_dir(path / "ali", two_phone_model(), alignments)
+    assert utt not in load(path).names
+    assert f"'{utt}': 5 frames or more" in caplog.text
+
+
+def test_the_evaluated_share_is_fixed_and_whole(corpus):
+    data = load(corpus[0])
+    tenth = split_off(data, 0.1, 5)
+    assert len(tenth.names) == 3 and tenth.names == split_off(data, 0.1, 5).names
+    assert tenth.names != split_off(data, 0.1, 6).names
+    i = data.names.index(tenth.names[1])
+    np.testing.assert_array_equal(
+        tenth.features[tenth.offsets[1] : tenth.offsets[2]],
+        data.features[data.offsets[i] : data.offsets[i + 1]],
+    )
+
+
+def test_cross_validation_on_the_training_data_is_refused(corpus):
+    data = DataDir(corpus[0] / "data")
+    with pytest.raises(DktError, match="cross-validate on data that are not trained on"):
+        check_cv_disjoint(data, DataDir(corpus[0] / "data"))
