@@ -194,3 +194,23 @@ def _cmvn_parser(data: DataDir, options: FeatureOptions) -> _NoCmvn | _Cmvn:
             )
         return _NoCmvn()
     return _Cmvn(data, parsed.norm_vars)
+
+
+def read_features(source: str, options: FeatureOptions) -> Iterator[tuple[str, np.ndarray]]:
+    """The features that a model reads, utterance by utterance.
+
+    Args:
+        source: a data directory, whose features go through the model's own pipeline; or an rspecifier of
+            features that went through it already, as Kaldi's binaries take them.
+        options: the model's pipeline.
+
+    Raises:
+        DktError: the source is neither.
+    """
+    if Path(source).is_dir():
+        yield from FeatureReader(DataDir(source), options)
+    elif ":" in source:
+        logger.info("features of %s are taken as they are: no CMVN, no deltas", source)
+        yield from read_matrices(source)
+    else:
+        raise DktError("is neither a data directory nor an rspecifier", path=source)

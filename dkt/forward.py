@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.features import splice_indices
 from dkt.nnet.dnn import Dnn
 from dkt.nnet.modelfile import ModelInfo
-from dkt.tables import MatrixWriter, read_matrices
+from dkt.tables import MatrixWriter
 
 logger = logging.getLogger(__name__)
 
@@ -52,26 +49,6 @@ class OutputOptions:
                 f"{len(self.log_priors)} priors for a model of {num_pdfs} pdfs",
                 hint="give the ali_train_pdf.counts of this model",
             )
-
-
-def input_features(source: str, info: ModelInfo) -> Iterator[tuple[str, np.ndarray]]:
-    """The features that a model reads.
-
-    Args:
-        source: a data directory, whose features go through the model's own CMVN and deltas; or an
-            rspecifier of features that went through them already, as with ``nnet-forward``.
-        info: the model.
-
-    Raises:
-        DktError: the source is neither.
-    """
-    if Path(source).is_dir():
-        yield from FeatureReader(DataDir(source), FeatureOptions(info.cmvn_opts, info.delta_opts))
-    elif ":" in source:
-        logger.info("features of %s are taken as they are: no CMVN, no deltas", source)
-        yield from read_matrices(source)
-    else:
-        raise DktError("is neither a data directory nor an rspecifier", path=source)
 
 
 @torch.inference_mode()

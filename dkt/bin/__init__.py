@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
     "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),
+    "decode-scan": ("decode_scan", "one-best searches at several language-model weights and word penalties"),
     "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
     "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),

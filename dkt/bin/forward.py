@@ -24,7 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the network."""
     from dkt.alignments import load_counts, log_priors
-    from dkt.forward import OutputOptions, forward, input_features
+    from dkt.feature_reader import FeatureOptions, read_features
+    from dkt.forward import OutputOptions, forward
     from dkt.nnet.modelfile import load_model
     from dkt.tables import MatrixWriter
 
@@ -34,5 +35,6 @@ def run(args: argparse.Namespace) -> None:
     if args.class_frame_counts:
         priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
+    features = read_features(args.features, FeatureOptions(info.cmvn_opts, info.delta_opts))
     with MatrixWriter(args.wspecifier) as writer:
-        forward(network, info, input_features(args.features, info), options, writer, device)
+        forward(network, info, features, options, writer, device)

@@ -1,1 +1,1 @@
-"""The stand-alone back end: lexicon, language model, GMM, graph, decoder and scoring without Kaldi's binaries."""
+"""The stand-alone back end: lexicon, language model, GMM, graph, decoder and scoring without Kaldi."""

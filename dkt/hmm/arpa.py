@@ -1,0 +1,264 @@
+"""ARPA language models: reading, writing, and the probabilities of sentences."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dkt.errors import DktError
+from dkt.hmm.symbols import BOS, EOS
+from dkt.hmm.text import fields, read_lines, write_lines
+
+logger = logging.getLogger(__name__)
+
+#: log10 of a probability that is zero, by the custom of ARPA files.
+LOG_ZERO = -99.0
+NGram = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Perplexity:
+    """How well a model predicts a text, counted as SRILM counts.
+
+    Attributes:
+        num_sentences: sentences, each of which ends in one ``</s>``.
+        num_words: words, without ``</s>``.
+        num_oovs: words outside the vocabulary.
+        num_zero_probs: words of the vocabulary with probability zero.
+        log_prob: log10 probability of the text without OOVs and zero probabilities.
+        log_prob_oovs: log10 probability of the OOVs as the model's unknown word, None without one.
+    """
+
+    num_sentences: int
+    num_words: int
+    num_oovs: int
+    num_zero_probs: int
+    log_prob: float
+    log_prob_oovs: float | None
+
+    @property
+    def ppl(self) -> float:
+        """Perplexity a word, ``</s>`` included, OOVs left out: SRILM's ``ppl``."""
+        return self._per(self.log_prob, self._scored + self.num_sentences)
+
+    @property
+    def ppl1(self) -> float:
+        """Perplexity a word, ``</s>`` not counted, OOVs left out: SRILM's ``ppl1``."""
+        return self._per(self.log_prob, self._scored)
+
+    @property
+    def ppl_with_oovs(self) -> float:
+        """Perplexity a word, ``</s>`` included, with OOVs at the probability of the unknown word."""
+        if self.log_prob_oovs is None:
+            return math.inf if self.num_oovs else self.ppl
+        return self._per(
+            self.log_prob + self.log_prob_oovs, self._scored + self.num_oovs + self.num_sentences
+        )
+
+    def report(self, name: str | Path) -> str:
+        """The lines that SRILM's ``ngram -ppl`` prints for the text ``name``, and the figure with OOVs."""
+        return (
+            f"file {name}: {self.num_sentences} sentences, {self.num_words} words, {self.num_oovs} OOVs\n"
+            f"{self.num_zero_probs} zeroprobs, logprob= {self.log_prob:.2f} ppl= {self.ppl:.2f} "
+            f"ppl1= {self.ppl1:.2f}\n"
+            f"ppl with OOVs= {self.ppl_with_oovs:.2f}"
+        )
+
+    @property
+    def _scored(self) -> int:
+        return self.num_words - self.num_oovs - self.num_zero_probs
+
+    @staticmethod
+    def _per(log_prob: float, count: int) -> float:
+        return 10.0 ** (-log_prob / count) if count else math.nan
+
+
+@dataclass
+class ArpaModel:
+    """A backoff n-gram model.
+
+    Attributes:
+        ngrams: a table for each order, n-gram to (log10 probability, log10 backoff weight).
+        unk: the unknown word of the vocabulary, None in a closed vocabulary.
+    """
+
+    ngrams: list[dict[NGram, tuple[float, float]]]
+    unk: str | None = None
+    vocabulary: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.vocabulary = {ngram[0] for ngram in self.ngrams[0]}
+        if self.unk not in self.vocabulary:
+            self.unk = None
+
+    @property
+    def order(self) -> int:
+        """The order of the longest n-grams."""
+        return len(self.ngrams)
+
+    def log10_prob(self, history: Sequence[str], word: str) -> float:
+        """log10 p(word | history), with backoff; -inf for a word outside the vocabulary."""
+        context = tuple(history)[-(self.order - 1) :] if self.order > 1 else ()
+        backoff = 0.0
+        while True:
+            found = self.ngrams[len(context)].get((*context, word))
+            if found is not None:
+                return backoff + found[0] if found[0] > LOG_ZERO else -math.inf
+            if not context:
+                return -math.inf
+            backoff += self.ngrams[len(context) - 1].get(context, (0.0, 0.0))[1]
+            context = context[1:]
+
+    def sentence_log10_probs(self, sentence: Sequence[str]) -> list[float]:
+        """log10 probabilities of the words of a sentence and of its end."""
+        tokens = [BOS, *(word if word in self.vocabulary else self.unk or word for word in sentence), EOS]
+        return [self.log10_prob(tokens[:n], tokens[n]) for n in range(1, len(tokens))]
+
+    def perplexity(self, sentences: Sequence[Sequence[str]]) -> Perplexity:
+        """The perplexity of a text; see ``Perplexity`` for what is counted how."""
+        num_words = num_oovs = num_zero_probs = 0
+        log_prob, log_prob_oovs = [], []
+        for sentence in sentences:
+            num_words += len(sentence)
+            log_probs = self.sentence_log10_probs(sentence)
+            for token, value in zip([*sentence, EOS], log_probs, strict=True):
+                if token == self.unk or token not in self.vocabulary:
+                    num_oovs += 1
+                    log_prob_oovs.append(value)
+                elif value == -math.inf:
+                    num_zero_probs += 1
+                else:
+                    log_prob.append(value)
+        return Perplexity(
+            num_sentences=len(sentences),
+            num_words=num_words,
+            num_oovs=num_oovs,
+            num_zero_probs=num_zero_probs,
+            log_prob=math.fsum(log_prob),
+            log_prob_oovs=None if self.unk is None else math.fsum(log_prob_oovs),
+        )
+
+
+def write_arpa(model: ArpaModel, path: str | Path) -> None:
+    """Write an ARPA file, compressed if its name ends in ``.gz``, n-grams in the order of the tables.
+
+    Raises:
+        DktError: the file cannot be written.
+    """
+    lines = ["", "\\data\\"]
+    lines += [f"ngram {order}={len(table)}" for order, table in enumerate(model.ngrams, 1)]
+    for order, table in enumerate(model.ngrams, 1):
+        lines += ["", f"\\{order}-grams:"]
+        for ngram, (log_prob, backoff) in table.items():
+            line = f"{_number(log_prob)}\t{' '.join(ngram)}"
+            lines.append(f"{line}\t{_number(backoff)}" if backoff else line)
+    lines += ["", "\\end\\"]
+    write_lines(path, lines)
+
+
+def _number(value: float) -> str:
+    """Seven decimals keep the sum over a vocabulary within 1e-6 of one."""
+    return f"{value:.7f}".rstrip("0").rstrip(".")
+
+
+def read_arpa(path: str | Path, unk: str | None = None) -> ArpaModel:
+    """Read a whole ARPA file.
+
+    Args:
+        path: the file, maybe compressed.
+        unk: the name of its unknown word.
+
+    Raises:
+        DktError: see ``iter_arpa``.
+    """
+    order, entries = iter_arpa(path)
+    tables: list[dict[NGram, tuple[float, float]]] = [{} for _ in range(order)]
+    for ngram, log_prob, backoff in entries:
+        tables[len(ngram) - 1][ngram] = (log_prob, backoff)
+    return ArpaModel(tables, unk)
+
+
+def iter_arpa(path: str | Path) -> tuple[int, Iterator[tuple[NGram, float, float]]]:
+    """The order of an ARPA file and its n-grams, one after the other.
+
+    Returns:
+        The order, and (n-gram, log10 probability, log10 backoff weight) in the order of the file.
+
+    Raises:
+        DktError: the file is missing, cut short or malformed; the line is named.
+    """
+    lines = iter(enumerate(read_lines(path), 1))
+    counts = _read_header(lines, path)
+    return len(counts), _iter_sections(lines, counts, path)
+
+
+def _read_header(lines: Iterator[tuple[int, str]], path: str | Path) -> list[int]:
+    """The number of n-grams of each order; leaves ``lines`` after ``\\1-grams:``."""
+    if not any(line.strip() == "\\data\\" for _, line in lines):
+        raise DktError("no \\data\\ section: this is no ARPA language model", path=path)
+    counts: list[int] = []
+    for number, line in lines:
+        parts = fields(line.replace("=", " = "))
+        if not parts:
+            continue
+        if parts == ["\\1-grams:"] and counts:
+            return counts
+        if (
+            len(parts) != 4
+            or parts[0] != "ngram"
+            or parts[1] != str(len(counts) + 1)
+            or not parts[3].isdigit()
+        ):
+            raise DktError(
+                f"line {number}: expected 'ngram {len(counts) + 1}=<count>', found '{line}'", path=path
+            )
+        counts.append(int(parts[3]))
+    raise DktError("the file ends in its header", path=path, hint="it was cut short: make it again")
+
+
+def _iter_sections(
+    lines: Iterator[tuple[int, str]], counts: list[int], path: str | Path
+) -> Iterator[tuple[NGram, float, float]]:
+    order, found = 1, 0
+    for number, line in lines:
+        parts = fields(line)
+        if not parts:
+            continue
+        if len(parts) > 1 or not parts[0].startswith("\\"):
+            found += 1
+            yield _parse_ngram(parts, order, number, path)
+            continue
+        if found != counts[order - 1]:
+            logger.warning(
+                "%s: the header promises %d %d-grams, found %d", path, counts[order - 1], order, found
+            )
+        order, found = order + 1, 0
+        expected = "\\end\\" if order > len(counts) else f"\\{order}-grams:"
+        if parts[0] != expected:
+            raise DktError(f"line {number}: expected '{expected}', found '{line}'", path=path)
+        if parts[0] == "\\end\\":
+            return
+    raise DktError("the file ends without \\end\\", path=path, hint="it was cut short: make it again")
+
+
+def _parse_ngram(parts: list[str], order: int, number: int, path: str | Path) -> tuple[NGram, float, float]:
+    if len(parts) not in (order + 1, order + 2):
+        raise DktError(
+            f"line {number}: expected a log-probability, {order} words and maybe a backoff weight, "
+            f"found {len(parts)} fields",
+            path=path,
+        )
+    try:
+        log_prob = float(parts[0])
+        backoff = float(parts[order + 1]) if len(parts) == order + 2 else 0.0
+    except ValueError:
+        raise DktError(
+            f"line {number}: expected numbers around the n-gram, found '{' '.join(parts)}'", path=path
+        ) from None
+    # Some tools write -inf for zero; NaN fails both comparisons.
+    if not (log_prob < math.inf and backoff < math.inf):
+        raise DktError(f"line {number}: log-probability or backoff weight is not a number", path=path)
+    return tuple(parts[1 : order + 1]), log_prob, max(backoff, LOG_ZERO)

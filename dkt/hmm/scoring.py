@@ -1,0 +1,171 @@
+"""Word error rate of hypotheses against references, counted and printed as Kaldi's ``compute-wer`` does."""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from dkt.errors import DktError
+from dkt.hmm.symbols import parse_transcripts
+from dkt.hmm.text import decode_lines
+from dkt.specifiers import parse_rspecifier
+from dkt.streams import open_input
+
+logger = logging.getLogger(__name__)
+
+#: What to do with a reference without a hypothesis: stop, leave it out, or score it as empty.
+MODES = ("strict", "present", "all")
+_NAMED = 5
+
+
+@dataclass
+class WerStats:
+    """Errors of words and sentences.
+
+    Attributes:
+        num_words: words of the references.
+        num_ins, num_del, num_sub: words inserted, deleted and substituted.
+        num_sentences: sentences scored.
+        num_sentence_errors: those with at least one error.
+        num_absent: references without a hypothesis.
+    """
+
+    num_words: int = 0
+    num_ins: int = 0
+    num_del: int = 0
+    num_sub: int = 0
+    num_sentences: int = 0
+    num_sentence_errors: int = 0
+    num_absent: int = 0
+
+    @property
+    def num_errors(self) -> int:
+        """Insertions, deletions and substitutions together."""
+        return self.num_ins + self.num_del + self.num_sub
+
+    @property
+    def wer(self) -> float:
+        """Word error rate in percent."""
+        return _percent(self.num_errors, self.num_words)
+
+    @property
+    def ser(self) -> float:
+        """Sentence error rate in percent."""
+        return _percent(self.num_sentence_errors, self.num_sentences)
+
+    def add(self, ref: Sequence[str], hyp: Sequence[str]) -> None:
+        """Count one sentence; of several best alignments the one is taken that Kaldi takes."""
+        import kaldialign
+
+        distance = kaldialign.edit_distance(list(ref), list(hyp))
+        self.num_words += len(ref)
+        self.num_ins += distance["ins"]
+        self.num_del += distance["del"]
+        self.num_sub += distance["sub"]
+        self.num_sentences += 1
+        self.num_sentence_errors += distance["total"] != 0
+
+    def report(self) -> str:
+        """The three lines that Kaldi's ``compute-wer`` prints."""
+        partial = " [PARTIAL]" if self.num_absent else ""
+        return (
+            f"%WER {self.wer:.2f} [ {self.num_errors} / {self.num_words}, {self.num_ins} ins, "
+            f"{self.num_del} del, {self.num_sub} sub ]{partial}\n"
+            f"%SER {self.ser:.2f} [ {self.num_sentence_errors} / {self.num_sentences} ]\n"
+            f"Scored {self.num_sentences} sentences, {self.num_absent} not present in hyp."
+        )
+
+
+def _percent(count: int, total: int) -> float:
+    """Kaldi keeps the percentage in single precision, which can turn the second decimal."""
+    return struct.unpack("f", struct.pack("f", 100.0 * count / total))[0]
+
+
+def compute_wer(ref_rspecifier: str, hyp_rspecifier: str, mode: str = "strict") -> WerStats:
+    """Score the texts of two tables, see ``read_texts`` and ``score``.
+
+    Raises:
+        DktError: a table cannot be read, standard input is given twice, or ``score`` fails.
+    """
+    if _filename(ref_rspecifier) == _filename(hyp_rspecifier) == "-":
+        raise DktError("references and hypotheses cannot both come from standard input")
+    refs, hyps = read_texts(ref_rspecifier), read_texts(hyp_rspecifier)
+    return score(refs, hyps, mode, ref_name=ref_rspecifier, hyp_name=hyp_rspecifier)
+
+
+def read_texts(rspecifier: str) -> dict[str, list[str]]:
+    """Utterance to words, or to word ids as text.
+
+    Args:
+        rspecifier: ``ark:FILE``, ``ark:-``, ``ark:COMMAND |``, or a file's name.
+
+    Raises:
+        DktError: it cannot be read, a line is empty, or an utterance occurs twice.
+    """
+    with open_input(_filename(rspecifier)) as stream:
+        return parse_transcripts(decode_lines(stream.read(), rspecifier), rspecifier)
+
+
+def _filename(rspecifier: str) -> str:
+    kinds = rspecifier.partition(":")[0].split(",")
+    if ":" not in rspecifier or not {"ark", "scp"} & set(kinds):
+        return rspecifier
+    spec = parse_rspecifier(rspecifier)
+    if spec.kind != "ark":
+        raise DktError("texts are read from archives only", path=rspecifier, hint="write ark:FILE")
+    return spec.filename
+
+
+def score(
+    refs: Mapping[str, Sequence[str]],
+    hyps: Mapping[str, Sequence[str]],
+    mode: str = "strict",
+    *,
+    ref_name: str = "the references",
+    hyp_name: str = "the hypotheses",
+) -> WerStats:
+    """Count the errors of ``hyps`` against ``refs``.
+
+    Source: Kaldi's ``bin/compute-wer.cc``. Hypotheses without a reference are left out, with a warning.
+
+    Args:
+        refs: utterance to words.
+        hyps: utterance to words; may be empty for an utterance.
+        mode: for a reference without a hypothesis ``"strict"`` stops, ``"present"`` leaves it out and
+            ``"all"`` scores it as empty.
+        ref_name, hyp_name: what errors call the two.
+
+    Raises:
+        DktError: a hypothesis is missing under ``"strict"``, no utterance can be scored, or the references
+            have no word.
+    """
+    if mode not in MODES:
+        raise DktError(f"--mode is '{mode}', expected one of {', '.join(MODES)}")
+    stats = WerStats()
+    for utt, ref in refs.items():
+        if utt not in hyps:
+            if mode == "strict":
+                raise DktError(
+                    "there is no hypothesis for this utterance",
+                    path=hyp_name,
+                    utt=utt,
+                    hint="decode it, or score what there is with --mode=present or --mode=all",
+                )
+            stats.num_absent += 1
+            if mode == "present":
+                continue
+        stats.add(ref, hyps.get(utt, ()))
+    if stats.num_sentences == 0:
+        raise DktError(f"no utterance can be scored: {hyp_name} has none of its {len(refs)}", path=ref_name)
+    if stats.num_words == 0:
+        raise DktError("the references have no words, so there is no word error rate", path=ref_name)
+    _report_surplus([utt for utt in hyps if utt not in refs], hyp_name)
+    return stats
+
+
+def _report_surplus(utts: Sequence[str], hyp_name: str) -> None:
+    if utts:
+        named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
+        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), named)

@@ -1,0 +1,160 @@
+"""Symbol tables (``words.txt``, ``phones.txt``) and transcripts turned into the integers of one."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dkt.errors import DktError
+from dkt.hmm.text import fields, read_lines, write_lines
+
+logger = logging.getLogger(__name__)
+
+EPS = "<eps>"
+BACKOFF = "#0"
+BOS = "<s>"
+EOS = "</s>"
+#: Symbols of ``words.txt`` that are no words: they may stand in no lexicon and no transcript.
+RESERVED = (EPS, BACKOFF, BOS, EOS)
+
+#: What to do with a word that is not in ``words.txt``: count it as the OOV word, as Kaldi does, or stop.
+OOV_POLICIES = ("map", "error")
+_NAMED = 5
+
+
+def read_symbol_table(path: str | Path) -> dict[str, int]:
+    """A symbol table in OpenFst's text form (``<symbol> <id>`` a line).
+
+    Returns:
+        Symbol to id, in the order of the file.
+
+    Raises:
+        DktError: the file is missing or empty, a line is malformed, or a symbol or an id occurs twice.
+    """
+    table: dict[str, int] = {}
+    owner: dict[int, str] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        parts = fields(line)
+        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit()):
+            raise DktError(f"line {number}: expected '<symbol> <id>', found '{line}'", path=path)
+        symbol, index = parts[0], int(parts[1])
+        if symbol in table:
+            raise DktError(f"line {number}: symbol '{symbol}' occurs twice", path=path)
+        if index in owner:
+            raise DktError(f"line {number}: id {index} is that of '{owner[index]}' already", path=path)
+        table[symbol] = index
+        owner[index] = symbol
+    if not table:
+        raise DktError("the symbol table is empty", path=path)
+    return table
+
+
+def write_symbol_table(path: str | Path, symbols: Sequence[str]) -> dict[str, int]:
+    """Write ``symbols`` numbered from 0 as a symbol table and return it.
+
+    Raises:
+        DktError: the file cannot be written.
+    """
+    table = {symbol: index for index, symbol in enumerate(symbols)}
+    write_lines(path, [f"{symbol} {index}" for symbol, index in table.items()])
+    return table
+
+
+def read_transcripts(path: str | Path) -> dict[str, list[str]]:
+    """Transcripts in Kaldi's form (``<utterance-id> <word> ...`` a line).
+
+    Returns:
+        Utterance to words, in the order of the file; a transcript may be empty.
+
+    Raises:
+        DktError: the file is missing, a line is empty, or an utterance occurs twice.
+    """
+    return parse_transcripts(read_lines(path), path)
+
+
+def parse_transcripts(lines: Sequence[str], path: str | Path) -> dict[str, list[str]]:
+    """Transcripts from lines of text; ``path`` is the name that errors tell.
+
+    Raises:
+        DktError: a line is empty, or an utterance occurs twice.
+    """
+    transcripts: dict[str, list[str]] = {}
+    for number, line in enumerate(lines, 1):
+        parts = fields(line)
+        if not parts:
+            raise DktError(f"line {number} is empty, expected an utterance id and words", path=path)
+        if parts[0] in transcripts:
+            raise DktError(f"line {number}: this utterance occurs twice", path=path, utt=parts[0])
+        transcripts[parts[0]] = parts[1:]
+    return transcripts
+
+
+def transcripts_to_ints(
+    transcripts: Mapping[str, Sequence[str]],
+    words: Mapping[str, int],
+    oov_word: str | None = None,
+    *,
+    policy: str = "map",
+    path: str | Path = "text",
+) -> dict[str, list[int]]:
+    """Transcripts as the integers of ``words.txt``.
+
+    Args:
+        transcripts: utterance to words.
+        words: the symbol table of the words.
+        oov_word: the word that stands for every word outside ``words`` (``oov.txt`` of the lang directory).
+        policy: ``"map"`` counts words outside the lexicon as ``oov_word`` and logs how many there were, as
+            Kaldi's ``sym2int.pl --map-oov``; ``"error"`` stops at the first one.
+        path: the file that errors and the log name.
+
+    Raises:
+        DktError: an unknown word under ``"error"`` or without ``oov_word``, an ``oov_word`` outside
+            ``words``, or a reserved symbol in a transcript.
+    """
+    if policy not in OOV_POLICIES:
+        raise DktError(f"--oov-policy is '{policy}', expected one of {', '.join(OOV_POLICIES)}")
+    if oov_word is not None and oov_word not in words:
+        raise DktError(f"the OOV word '{oov_word}' is not in words.txt", path=path)
+    oov = None if policy == "error" or oov_word is None else words[oov_word]
+    unknown: Counter[str] = Counter()
+    numbered: dict[str, list[int]] = {}
+    for utt, transcript in transcripts.items():
+        numbered[utt] = []
+        for word in transcript:
+            if word in RESERVED:
+                raise DktError(f"'{word}' is a reserved symbol, not a word", path=path, utt=utt)
+            index = words.get(word)
+            if index is None:
+                if oov is None:
+                    raise _unknown_word(word, path, utt)
+                unknown[word] += 1
+                index = oov
+            numbered[utt].append(index)
+    _log_unknown(unknown, sum(map(len, numbered.values())), oov_word, path)
+    return numbered
+
+
+def _unknown_word(word: str, path: str | Path, utt: str) -> DktError:
+    return DktError(
+        f"word '{word}' is not in the lexicon",
+        path=path,
+        utt=utt,
+        hint="add it to the lexicon and prepare the lang directory again, or use --oov-policy=map",
+    )
+
+
+def _log_unknown(unknown: Counter[str], num_words: int, oov_word: str | None, path: str | Path) -> None:
+    if not unknown:
+        return
+    frequent = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
+    logger.warning(
+        "%s: %d of %d words (%.2f %%) are not in the lexicon and count as '%s'; the most frequent: %s",
+        path,
+        unknown.total(),
+        num_words,
+        100 * unknown.total() / num_words,
+        oov_word,
+        ", ".join(f"{word} ({count})" for word, count in frequent),
+    )

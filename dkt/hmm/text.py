@@ -1,0 +1,81 @@
+"""Text files in Kaldi's sense: lines that end in a newline, fields parted by ASCII white space, UTF-8."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from pathlib import Path
+
+from dkt.errors import DktError
+from dkt.streams import open_input
+
+# Kaldi parts fields by ASCII white space alone: a no-break or ideographic space is part of a word.
+_FIELD = re.compile(r"\S+", re.ASCII)
+
+
+def fields(line: str) -> list[str]:
+    """The fields of a line, parted by ASCII white space as Kaldi's tools do it."""
+    return _FIELD.findall(line)
+
+
+def decode_lines(data: bytes, path: str | Path) -> list[str]:
+    """Lines of UTF-8 text without their newlines.
+
+    Raises:
+        DktError: the bytes are not UTF-8, or a line ends in a carriage return.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DktError(
+            f"line {line} is not UTF-8 text", path=path, hint="convert the file, for example with iconv"
+        ) from None
+    if "\r" in text:
+        line = text.count("\n", 0, text.index("\r")) + 1
+        raise DktError(
+            f"line {line} holds a carriage return, expected Unix line ends",
+            path=path,
+            hint="convert the file with dos2unix",
+        )
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
+
+
+def read_lines(path: str | Path) -> list[str]:
+    """Lines of a text file without their newlines.
+
+    Args:
+        path: a file, compressed if its name ends in ``.gz``, or another of Kaldi's extended filenames.
+
+    Raises:
+        DktError: it cannot be read, is a broken gzip file or not UTF-8, or has Windows line ends.
+    """
+    if Path(path).is_dir():
+        raise DktError("is a directory, expected a file", path=path)
+    with open_input(str(path)) as stream:
+        data = stream.read()
+    if str(path).endswith(".gz"):
+        try:
+            data = gzip.decompress(data)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DktError(f"broken gzip file: {error}", path=path) from None
+    return decode_lines(data, path)
+
+
+def write_lines(path: str | Path, lines: list[str]) -> None:
+    """Write lines to a text file, compressed if its name ends in ``.gz``, whole or not at all.
+
+    Raises:
+        DktError: the file cannot be written.
+    """
+    data = "".join(f"{line}\n" for line in lines).encode("utf-8")
+    if Path(path).suffix == ".gz":
+        data = gzip.compress(data, compresslevel=6, mtime=0)
+    # Imported here: it needs numpy, for which commands that only read text need not wait.
+    from dkt.objectio import replace_file
+
+    replace_file(path, data)
