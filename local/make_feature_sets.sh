@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Makes <data>/<part>_mfcc and <data>/<part>_fbank of each data directory <data>/<part>: MFCC for the GMM,
+# filterbanks for networks, with CMVN statistics.
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/common.sh"
+set -euo pipefail
+
+nj=4
+cmd=run.pl
+help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] <data> <part>...
+ e.g.: local/make_feature_sets.sh data train dev test
+The configurations are conf/mfcc.conf and conf/fbank.conf."
+. parse_options.sh
+
+if [ $# -lt 2 ]; then
+  echo "$help_message" >&2
+  exit 1
+fi
+data=$1
+shift
+for part in "$@"; do
+  require_files "$data/$part"/{wav.scp,text,utt2spk,spk2utt}
+  for kind in mfcc fbank; do
+    dir=$data/${part}_$kind
+    mkdir -p "$dir"
+    cp "$data/$part"/{wav.scp,text,utt2spk,spk2utt} "$dir"
+    "$DKT_ROOT/steps/make_$kind.sh" --nj "$nj" --cmd "$cmd" "$dir"
+    "$DKT_ROOT/steps/compute_cmvn_stats.sh" --cmd "$cmd" "$dir"
+  done
+done

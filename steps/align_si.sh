@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Aligns a data directory by a GMM, as Kaldi's script of this name.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+nj=4
+cmd=run.pl
+beam=10
+retry_beam=40
+boost_silence=1.0
+oov_policy=map
+max_loss=0.05
+help_message="Usage: steps/align_si.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
+ e.g.: steps/align_si.sh --nj 4 data/train data/lang exp/mono exp/mono_ali
+options (names and defaults of Kaldi's script):
+  --nj <n>             number of processes and of ali.JOB.gz (4)
+  --cmd <cmd>          how to run the job (run.pl)
+  --beam <x>           beam of the search (10)
+  --retry-beam <x>     beam of a second try (40)
+  --boost-silence <x>  factor on the likelihoods of silence (1.0)
+  --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
+  --max-loss <share>   share of utterances that may fail (0.05)"
+. parse_options.sh
+
+if [ $# != 4 ]; then
+  echo "$help_message" >&2
+  exit 1
+fi
+data=$1
+lang=$2
+srcdir=$3
+dir=$4
+
+require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
+  "$srcdir/final.mdl" "$srcdir/tree"
+mkdir -p "$dir/log"
+# shellcheck disable=SC2086
+$cmd "$dir/log/align.log" \
+  dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
+  --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir"
+echo "$0: alignments of $data in $dir, log in $dir/log/align.log"

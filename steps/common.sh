@@ -1,0 +1,95 @@
+#!/usr/bin/env bash
+# What every steps/*.sh needs; sourced first:
+#   . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# Sets and exports DKT_ROOT (the checkout) and DKT_UTILS (Kaldi's utils when KALDI_ROOT is set, else dkt's
+# own), and puts on PATH what the steps call: run.pl, parse_options.sh and the command dkt.
+
+# die "message": stops the script with the message.
+die() {
+  echo "$0: error: $*" >&2
+  exit 1
+}
+
+DKT_ROOT=${DKT_ROOT:-$(dirname "${BASH_SOURCE[0]}")/..}
+[ -f "$DKT_ROOT/steps/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is no checkout of dkt"
+DKT_ROOT=$(cd -P "$DKT_ROOT" && pwd)
+
+if [ -n "${KALDI_ROOT:-}" ]; then
+  [ -d "$KALDI_ROOT/egs/wsj/s5/utils" ] ||
+    die "KALDI_ROOT is '$KALDI_ROOT', but it has no egs/wsj/s5/utils: mend it, or unset it to work without Kaldi"
+  DKT_UTILS=$(cd -P "$KALDI_ROOT/egs/wsj/s5/utils" && pwd)
+else
+  DKT_UTILS=$DKT_ROOT/steps/utils
+fi
+export DKT_ROOT DKT_UTILS
+
+if ! command -v dkt >/dev/null; then
+  [ -x "$DKT_ROOT/.venv/bin/dkt" ] ||
+    die "the command dkt is not installed: run '. $DKT_ROOT/local/setup_env.sh standalone'," \
+      "or 'pip install -e $DKT_ROOT' in an environment of yours"
+  PATH=$DKT_ROOT/.venv/bin:$PATH
+fi
+case "$PATH" in
+  "$DKT_UTILS":*) ;;
+  *) PATH=$DKT_UTILS:$PATH ;;
+esac
+export PATH
+
+# _origin file: what makes the file, for the error message.
+_origin() {
+  case "${1##*/}" in
+    utt2spk | text | wav.scp) echo "prepare the data directory first" ;;
+    feats.scp) echo "make the features first" ;;
+    cmvn.scp) echo "compute the CMVN statistics first" ;;
+    ali.*.gz) echo "align the data first" ;;
+    final.mdl | tree) echo "train (or align) the model of that directory first" ;;
+    HCLG.fst) echo "build the graph first (mkgraph)" ;;
+    phones.txt | words.txt | L.fst | G.fst) echo "prepare the lang directory first" ;;
+    *) echo "has the stage that writes it been run?" ;;
+  esac
+}
+
+# require_files file...: stops unless every file is there and not empty.
+require_files() {
+  local file
+  for file in "$@"; do
+    [ -e "$file" ] || die "no file '$file': $(_origin "$file")"
+    [ -d "$file" ] || [ -s "$file" ] || die "the file '$file' is empty: $(_origin "$file")"
+  done
+}
+
+# _num_speakers data: how many speakers a data directory has.
+_num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
+
+# make_split data nj: prints the directory that holds the nj parts of a data directory, which it makes if
+# need be; to be called as sdata=$(make_split "$data" "$nj") || exit 1. With fewer speakers than jobs a
+# speaker's utterances are shared out (stored CMVN statistics stay right: each part names its speakers).
+# dkt's own splitter serves Kaldi recipes too: Kaldi's needs a link to utils in the working directory, and
+# both make the same parts.
+make_split() {
+  local data=$1 nj=$2 suffix=
+  local per_utt=()
+  require_files "$data/utt2spk"
+  if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
+    suffix=utt
+    per_utt=(--per-utt)
+    [ -d "$data/split$nj$suffix" ] || echo "$0: $data has fewer speakers than the $nj jobs: split by utterance" >&2
+  fi
+  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
+    die "cannot split $data into $nj parts (the reason is above)"
+  echo "$data/split$nj$suffix"
+}
+
+# log_hint dir: says where the logs of an experiment directory are.
+log_hint() { echo "$0: logs are in $1/log" >&2; }
+
+# run_logged log command...: runs a short command here rather than by $cmd, its messages going to the log.
+run_logged() {
+  local log=$1
+  shift
+  mkdir -p "$(dirname "$log")"
+  "$@" 2>"$log" || {
+    tail -n 5 "$log" >&2
+    die "'$1 ${2:-}' failed, log is in $log"
+  }
+}

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Trains a monophone GMM from a flat start, as Kaldi's script of this name.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+nj=4
+cmd=run.pl
+num_iters=40
+max_iter_inc=30
+totgauss=1000
+realign_iters="1 2 3 4 5 6 7 8 9 10 12 14 16 18 20 23 26 29 32 35 38"
+boost_silence=1.0
+power=0.25
+cmvn_opts=
+delta_opts=
+oov_policy=map
+seed=0
+max_loss=0.05
+help_message="Usage: steps/train_mono.sh [options] <data-dir> <lang-dir> <exp-dir>
+ e.g.: steps/train_mono.sh --nj 4 data/train data/lang exp/mono
+options (names and defaults of Kaldi's script):
+  --nj <n>                number of processes and of ali.JOB.gz (4)
+  --cmd <cmd>             how to run the job (run.pl)
+  --num-iters <n>         iterations (40)
+  --max-iter-inc <n>      last iteration that adds Gaussians (30)
+  --totgauss <n>          Gaussians at the end (1000)
+  --realign-iters <list>  iterations that begin with an alignment
+  --boost-silence <x>     factor on the likelihoods of silence (1.0)
+  --power <x>             exponent of occupancies in mixing up (0.25)
+  --cmvn-opts <opts>      options of apply-cmvn
+  --delta-opts <opts>     options of add-deltas
+  --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
+  --seed <n>              of the splitting of Gaussians (0)
+  --max-loss <share>      share of utterances that may fail to align (0.05)"
+. parse_options.sh
+
+if [ $# != 3 ]; then
+  echo "$help_message" >&2
+  exit 1
+fi
+data=$1
+lang=$2
+dir=$3
+
+require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" "$lang/L.fst"
+mkdir -p "$dir/log"
+# shellcheck disable=SC2086
+$cmd "$dir/log/train.log" \
+  dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
+  --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
+  --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
+  --max-loss="$max_loss" "$data" "$lang" "$dir"
+echo "$0: monophone system in $dir/final.mdl, log in $dir/log/train.log"

@@ -1,0 +1,275 @@
+"""Splits a Kaldi data directory into parts for parallel jobs.
+
+The parts are ``<data-dir>/split<N>/<1..N>``, or ``split<N>utt`` with ``--per-utt``. Speakers stay whole
+unless ``--per-utt`` is given. Nothing is done while the parts are as new as the data. The parts appear all
+at once, so jobs that split the same data at the same time do not see each other's halves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections import Counter
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
+
+BY_UTTERANCE = ("feats.scp", "text", "vad.scp", "utt2lang", "utt2dur", "utt2num_frames", "segments")
+BY_SPEAKER = ("cmvn.scp", "spk2gender", "spk2warp")
+BY_RECORDING = ("wav.scp", "reco2file_and_channel")
+SOURCES = ("utt2spk", "spk2utt", *BY_UTTERANCE, *BY_SPEAKER, *BY_RECORDING)
+PUBLISH_ATTEMPTS = 10
+
+
+class SplitError(Exception):
+    """The data directory cannot be split; the message says why and what to do."""
+
+
+def text_of(raw: bytes) -> str:
+    """A field or line as it can be shown."""
+    return raw.decode(errors="replace")
+
+
+def read_lines(path: Path) -> list[tuple[bytes, bytes]]:
+    """The lines of a file that are not blank, each after its first field."""
+    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    return [(line.split(None, 1)[0], line) for line in lines]
+
+
+def read_utt2spk(path: Path) -> Pairs:
+    """The (utterance, speaker) pairs of utt2spk."""
+    if not path.is_file():
+        raise SplitError(f"{path}: no such file - every Kaldi data directory has one: is its name right?")
+    pairs: Pairs = []
+    for _, line in read_lines(path):
+        fields = line.split()
+        if len(fields) != 2:
+            raise SplitError(f"{path}: expected '<utterance> <speaker>', found '{text_of(line)}'")
+        pairs.append((fields[0], fields[1]))
+    if not pairs:
+        raise SplitError(f"{path}: it lists no utterance")
+    twice = [utt for utt, count in Counter(utt for utt, _ in pairs).items() if count > 1]
+    if twice:
+        raise SplitError(f"{path}: utterance '{text_of(twice[0])}' is listed twice")
+    return pairs
+
+
+def group_by_speaker(pairs: Pairs) -> dict[bytes, Pairs]:
+    """Speaker to its pairs, in the order in which speakers first appear."""
+    pairs_of: dict[bytes, Pairs] = {}
+    for pair in pairs:
+        pairs_of.setdefault(pair[1], []).append(pair)
+    return pairs_of
+
+
+def balanced_bounds(counts: list[int], num_parts: int) -> list[int]:
+    """Where to cut a row of speakers so that the parts have nearly equal numbers of utterances.
+
+    Begins with equal numbers of speakers; then a boundary moves by one speaker as long as that brings the
+    two parts beside it nearer to each other (each move lowers the sum of squares, so it ends). Visiting
+    order as in Kaldi's utils/split_scp.pl, so that both toolkits give the same parts.
+
+    Args:
+        counts: utterances of each speaker.
+        num_parts: at most ``len(counts)``.
+
+    Returns:
+        ``num_parts + 1`` bounds; part i is speakers ``bounds[i]`` to ``bounds[i + 1] - 1``, never none.
+    """
+    bounds = [-(-part * len(counts) // num_parts) for part in range(num_parts + 1)]
+    sizes = [sum(counts[bounds[part] : bounds[part + 1]]) for part in range(num_parts)]
+
+    def move(giver: int, taker: int) -> bool:
+        if bounds[giver + 1] - bounds[giver] < 2:
+            return False
+        forward = taker > giver
+        count = counts[bounds[taker] - 1] if forward else counts[bounds[giver]]
+        gap = sizes[giver] - sizes[taker]
+        if abs(gap - 2 * count) >= abs(gap):
+            return False
+        bounds[max(giver, taker)] += -1 if forward else 1
+        sizes[giver] -= count
+        sizes[taker] += count
+        return True
+
+    changed = True
+    while changed:
+        changed = False
+        for part in range(num_parts):
+            if part + 1 < num_parts:
+                changed |= move(part, part + 1)
+            if part > 0:
+                changed |= move(part, part - 1)
+    return bounds
+
+
+def split_by_speaker(pairs: Pairs, num_parts: int) -> list[Pairs]:
+    """Parts of whole speakers, balanced in utterances."""
+    groups = list(group_by_speaker(pairs).values())
+    if num_parts > len(groups):
+        raise SplitError(
+            f"cannot split {len(groups)} speakers into {num_parts} parts - "
+            f"lower --nj to at most {len(groups)}, or split with --per-utt"
+        )
+    bounds = balanced_bounds([len(group) for group in groups], num_parts)
+    return [list(chain.from_iterable(groups[bounds[part] : bounds[part + 1]])) for part in range(num_parts)]
+
+
+def split_by_utterance(pairs: Pairs, num_parts: int) -> list[Pairs]:
+    """Parts of consecutive utterances, whose sizes differ by one at most, the larger ones first."""
+    if num_parts > len(pairs):
+        raise SplitError(
+            f"cannot split {len(pairs)} utterances into {num_parts} parts - "
+            f"lower --nj to at most {len(pairs)}"
+        )
+    size, num_larger = divmod(len(pairs), num_parts)
+    bounds = [part * size + min(part, num_larger) for part in range(num_parts + 1)]
+    return [pairs[bounds[part] : bounds[part + 1]] for part in range(num_parts)]
+
+
+def read_recordings(data: Path) -> dict[bytes, bytes]:
+    """Utterance to recording by segments; empty without it: each utterance is its own recording."""
+    recordings: dict[bytes, bytes] = {}
+    path = data / "segments"
+    for utt, line in read_lines(path) if path.is_file() else []:
+        fields = line.split()
+        if len(fields) < 4:
+            raise SplitError(
+                f"{path}: expected '<utterance> <recording> <begin> <end>', found '{text_of(line)}'"
+            )
+        recordings[utt] = fields[1]
+    return recordings
+
+
+def write_filtered(source: Path, keys_of_part: list[set[bytes]], folders: list[Path]) -> None:
+    """Write to each folder the lines of ``source`` whose key is in its part; warn of lines in no part."""
+    parts_of: dict[bytes, list[int]] = {}
+    for part, keys in enumerate(keys_of_part):
+        for key in keys:
+            parts_of.setdefault(key, []).append(part)
+    kept: list[list[bytes]] = [[] for _ in folders]
+    lost = []
+    for key, line in read_lines(source):
+        for part in parts_of.get(key, []):
+            kept[part].append(line + b"\n")
+        if key not in parts_of:
+            lost.append(text_of(key))
+    for part, folder in enumerate(folders):
+        (folder / source.name).write_bytes(b"".join(kept[part]))
+    if lost:
+        warn(f"{source}: {len(lost)} lines are left out, first '{lost[0]}': utt2spk has nothing for them")
+
+
+def warn(message: str) -> None:
+    """Say on stderr what does not stop the split."""
+    print(f"split_data.sh: warning: {message}", file=sys.stderr)
+
+
+def warn_of_gaps(data: Path, utts: set[bytes]) -> None:
+    """Warn of utterances that have no features or no text though others have."""
+    for name in ("feats.scp", "text"):
+        path = data / name
+        gaps = sorted(utts - {key for key, _ in read_lines(path)}) if path.is_file() else []
+        if gaps:
+            warn(f"{path}: nothing for {len(gaps)} of {len(utts)} utterances, first '{text_of(gaps[0])}'")
+
+
+def write_part(folder: Path, part: Pairs) -> None:
+    """Write utt2spk and spk2utt of one part."""
+    folder.mkdir(parents=True)
+    (folder / "utt2spk").write_bytes(b"".join(b"%s %s\n" % pair for pair in part))
+    groups = group_by_speaker(part).items()
+    rows = [b" ".join([speaker, *(utt for utt, _ in group)]) + b"\n" for speaker, group in groups]
+    (folder / "spk2utt").write_bytes(b"".join(rows))
+
+
+def write_parts(data: Path, parts: list[Pairs], target: Path) -> None:
+    """Write every file of every part below ``target``."""
+    folders = [target / str(number + 1) for number in range(len(parts))]
+    for number, part in enumerate(parts):
+        write_part(folders[number], part)
+    recording_of = read_recordings(data)
+    utts = [{utt for utt, _ in part} for part in parts]
+    speakers = [{speaker for _, speaker in part} for part in parts]
+    recordings = [{recording_of.get(utt, utt) for utt in part} for part in utts]
+    for names, keys in ((BY_UTTERANCE, utts), (BY_SPEAKER, speakers), (BY_RECORDING, recordings)):
+        for name in names:
+            if (data / name).is_file():
+                write_filtered(data / name, keys, folders)
+    warn_of_gaps(data, set().union(*utts))
+
+
+def time_of(path: Path) -> int:
+    """When a file was last changed, in ns; -1 if it is not there (another call may have just moved it)."""
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:
+        return -1
+
+
+def is_current(data: Path, target: Path, num_parts: int) -> bool:
+    """Whether the parts are all there, for the files that the data has now, and none older than those."""
+    if not all((target / str(number)).is_dir() for number in range(1, num_parts + 1)):
+        return False
+    for name in SOURCES:
+        source, copy = time_of(data / name), time_of(target / "1" / name)
+        if copy < source or (source < 0 <= copy and name != "spk2utt"):  # spk2utt is always made
+            return False
+    return True
+
+
+def publish(built: Path, data: Path, target: Path, num_parts: int) -> None:
+    """Put the finished parts in place of stale ones, unless another call was quicker."""
+    for attempt in range(PUBLISH_ATTEMPTS):
+        with contextlib.suppress(OSError):  # the target is there already
+            built.rename(target)
+            return
+        if is_current(data, target, num_parts):
+            return
+        with contextlib.suppress(FileNotFoundError):  # another call has just moved it
+            target.rename(built.parent / f"stale{attempt}")
+    raise SplitError(f"{target}: cannot be replaced - do other programs write there?")
+
+
+def split(data: Path, num_parts: int, per_utt: bool) -> None:
+    """Split ``data`` into parts if they are not there or older than the data."""
+    target = data / f"split{num_parts}{'utt' if per_utt else ''}"
+    if is_current(data, target, num_parts):
+        return
+    # Every part gets the time of its newest source, so that a change during the split is seen next time.
+    newest = max(time_of(data / name) for name in SOURCES)
+    pairs = read_utt2spk(data / "utt2spk")
+    parts = split_by_utterance(pairs, num_parts) if per_utt else split_by_speaker(pairs, num_parts)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=data) as scratch:
+        built = Path(scratch) / "new"
+        write_parts(data, parts, built)
+        for path in built.glob("*/*"):
+            os.utime(path, ns=(newest, newest))
+        publish(built, data, target, num_parts)
+
+
+def main() -> int:
+    """Read the command line and split; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="split_data.sh", description=__doc__)
+    parser.add_argument("--per-utt", action="store_true", help="speakers need not stay whole")
+    parser.add_argument("data", type=Path, help="the data directory")
+    parser.add_argument("num_split", type=int, help="how many parts")
+    args = parser.parse_args()
+    try:
+        if args.num_split < 1:
+            raise SplitError(f"<num-split> is {args.num_split}, expected a number above 0")
+        split(args.data, args.num_split, args.per_utt)
+    except (SplitError, OSError) as error:
+        print(f"split_data.sh: error: {args.data}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The table, results.csv and the picture of a recipe."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from dkt.bin import main
+from dkt.train.history import EpochRecord, save_history
+
+
+def record(epoch, accepted, acc):
+    return EpochRecord(epoch, 0.1, 1.0, 0.9, acc + 10, 1.1, acc, accepted, 2.0)
+
+
+@pytest.fixture
+def exp(tmp_path):
+    """A GMM with error rates, and a DNN whose last epoch was rejected and that has no test search."""
+    for system, part, wer in [("mono", "dev", "12.50"), ("mono", "test", "5.25"), ("dnn", "dev", "7.00")]:
+        scoring = tmp_path / system / f"decode_{part}/scoring_kaldi"
+        scoring.mkdir(parents=True)
+        (scoring / "best_wer").write_text(
+            f"%WER {wer} [ 10 / 80, 1 ins, 2 del, 7 sub ] somewhere/wer_9_0.0\n"
+        )
+    save_history(
+        tmp_path / "dnn/history.csv", [record(1, True, 40.0), record(2, True, 50.0), record(3, False, 45.0)]
+    )
+    (tmp_path / "dnn/config.yaml").write_text("training: {seed: 5}\n")
+    return tmp_path
+
+
+def test_results_hold_the_accepted_epoch_and_gaps_where_nothing_is(exp, capsys):
+    systems = [f"gmm={exp}/mono", f"dnn={exp}/dnn"]
+    assert main(["report", f"--out={exp}/report", *systems]) == 0
+    rows = list(csv.DictReader((exp / "report/results.csv").open()))
+    assert rows[0] == {
+        "system": "gmm", "seed": "0", "train_frame_acc": "", "cv_frame_acc": "", "dev_wer": "12.50",
+        "test_wer": "5.25",
+    }  # fmt: skip
+    assert rows[1] == {
+        "system": "dnn", "seed": "5", "train_frame_acc": "60.00", "cv_frame_acc": "50.00", "dev_wer": "7.00",
+        "test_wer": "",
+    }  # fmt: skip
+    assert (
+        "| dnn    |    5 |           60.00 |        50.00 |    7.00 |        - |" in capsys.readouterr().out
+    )
+    assert (exp / "report/learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_missing_experiment_and_damaged_files(exp, capsys):
+    assert main(["report", f"--out={exp}/report", f"dnn={exp}/nowhere"]) == 1
+    assert "nowhere: does not exist - run the stage that makes it" in capsys.readouterr().err
+    (exp / "dnn/history.csv").write_text("epoch,accepted\nx,True\n")
+    assert main(["report", f"--out={exp}/report", f"dnn={exp}/dnn"]) == 1
+    assert "history.csv: is no learning curve" in capsys.readouterr().err
+    assert main(["report", f"--out={exp}/report", "dnn"]) == 1
+    (exp / "mono/decode_dev/scoring_kaldi/best_wer").write_text("")
+    assert main(["report", f"--out={exp}/report", f"gmm={exp}/mono"]) == 1
+    assert "best_wer: holds no %WER line" in capsys.readouterr().err
