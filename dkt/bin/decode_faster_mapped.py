@@ -1,0 +1,80 @@
+"""``dkt decode-faster-mapped``: one-best search, as Kaldi's program of that name."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import ExitStack
+
+from dkt.bin.options import add_max_loss, boolean
+from dkt.errors import DktError
+from dkt.hmm.fst import load_fst
+from dkt.hmm.search import Searcher, SearchResult, decode_table, logger, to_words
+from dkt.hmm.symbols import read_symbol_table
+from dkt.tables import IntVectorWriter, TextWriter, read_matrices
+from dkt.tally import Tally
+from dkt.transitions import load_transition_model
+
+MAX_INT = 2**31 - 1
+
+
+def add_beams(parser: argparse.ArgumentParser, beam: float, max_active: int, min_active: int) -> None:
+    """Declare the options that bound a search, with these defaults."""
+    parser.add_argument("--beam", type=float, default=beam, help="larger: slower, more accurate")
+    parser.add_argument("--max-active", type=int, default=max_active, help="active states a frame at most")
+    parser.add_argument("--min-active", type=int, default=min_active, help="active states kept at least")
+    parser.add_argument(
+        "--allow-partial", type=boolean, default=True, help="accept paths that end in no final state"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    add_beams(parser, beam=16.0, max_active=MAX_INT, min_active=20)
+    parser.add_argument("--acoustic-scale", type=float, default=0.1, help="factor on log-likelihoods")
+    parser.add_argument(
+        "--word-ins-penalty", type=float, default=0.0, help="cost of every word; higher gives fewer words"
+    )
+    parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
+    parser.add_argument(
+        "--words-as-text", type=boolean, default=False, help="write words, not their integers"
+    )
+    add_max_loss(parser)
+    parser.add_argument("model", help="final.mdl, for its transition-ids")
+    parser.add_argument("fst", help="HCLG.fst")
+    parser.add_argument("loglikes", metavar="loglikes-rspecifier")
+    parser.add_argument("words", metavar="words-wspecifier")
+    parser.add_argument("alignments", metavar="alignments-wspecifier", nargs="?")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search every utterance of the table."""
+    if args.words_as_text and not args.word_symbol_table:
+        raise DktError("--words-as-text=true needs --word-symbol-table")
+    table = args.word_symbol_table
+    symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
+    searcher = Searcher(
+        load_fst(args.fst),
+        load_transition_model(args.model).id2pdf,
+        beam=args.beam,
+        max_active=args.max_active,
+        min_active=args.min_active,
+        acoustic_scale=args.acoustic_scale,
+        word_ins_penalty=args.word_ins_penalty,
+        allow_partial=args.allow_partial,
+    )
+    tally = Tally("decode", args.max_loss)
+    with ExitStack() as files:
+        writer = TextWriter(args.words) if args.words_as_text else IntVectorWriter(args.words)
+        words = files.enter_context(writer)
+        alignments = files.enter_context(IntVectorWriter(args.alignments)) if args.alignments else None
+
+        def write(utt: str, result: SearchResult) -> None:
+            text = " ".join(to_words(result.words, symbols, table)) if table else ""
+            words.write(utt, text if args.words_as_text else result.words)
+            if alignments is not None:
+                alignments.write(utt, result.alignment)
+            if table:
+                logger.info("%s %s", utt, text)
+
+        decode_table(searcher, read_matrices(args.loglikes), args.loglikes, tally, write)
+    tally.finish(args.loglikes)

@@ -1,0 +1,58 @@
+"""``dkt decode-scan``: one-best search at several language-model weights and word insertion penalties."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dkt.bin.decode_faster_mapped import add_beams
+from dkt.bin.options import add_max_loss
+from dkt.hmm.fst import load_fst
+from dkt.hmm.scan import parse_points, scan
+from dkt.hmm.search import Searcher
+from dkt.hmm.symbols import read_symbol_table
+from dkt.tables import read_matrices
+from dkt.tally import Tally
+from dkt.transitions import load_transition_model
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    add_beams(parser, beam=13.0, max_active=7000, min_active=200)
+    parser.add_argument(
+        "--lmwts",
+        default="7 8 9 10 11 12 13",
+        help="language-model weights; the acoustic scale is 1 / weight",
+    )
+    parser.add_argument("--word-ins-penalties", default="0.0 0.5 1.0", help="costs of every word")
+    add_max_loss(parser)
+    parser.add_argument("model", help="final.mdl, for its transition-ids")
+    parser.add_argument("graph", help="the graph directory, or HCLG.fst itself")
+    parser.add_argument("words", help="words.txt")
+    parser.add_argument("loglikes", metavar="loglikes-rspecifier")
+    parser.add_argument("out_dir", metavar="out-dir", help="receives <weight>_<penalty>.txt")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Search every utterance at every point."""
+    lmwts = parse_points(args.lmwts, "--lmwts")
+    penalties = parse_points(args.word_ins_penalties, "--word-ins-penalties")
+    graph = Path(args.graph)
+    fst = load_fst(graph / "HCLG.fst" if graph.is_dir() else graph)
+    id2pdf = load_transition_model(args.model).id2pdf
+    searchers = {
+        penalty: Searcher(
+            fst,
+            id2pdf,
+            beam=args.beam,
+            max_active=args.max_active,
+            min_active=args.min_active,
+            word_ins_penalty=float(penalty),
+            allow_partial=args.allow_partial,
+        )
+        for penalty in penalties
+    }
+    words = {index: word for word, index in read_symbol_table(args.words).items()}
+    tally = Tally("decode", args.max_loss)
+    scan(searchers, lmwts, read_matrices(args.loglikes), args.loglikes, words, args.out_dir, tally)
+    tally.finish(args.loglikes)

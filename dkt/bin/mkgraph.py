@@ -1,0 +1,23 @@
+"""``dkt mkgraph``: the decoding graph of a lang directory and a model (Kaldi's ``utils/mkgraph.sh``)."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.hmm.graph import mkgraph
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    parser.add_argument(
+        "--transition-scale", type=float, default=1.0, help="scale of transition probabilities"
+    )
+    parser.add_argument("--self-loop-scale", type=float, default=0.1, help="scale of self-loop probabilities")
+    parser.add_argument("lang_dir", metavar="lang-dir", help="holds L_disambig.fst and G.fst")
+    parser.add_argument("model_dir", metavar="model-dir", help="holds tree and final.mdl")
+    parser.add_argument("graph_dir", metavar="graph-dir", help="where HCLG.fst is written")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the graph unless it is up to date."""
+    mkgraph(args.lang_dir, args.model_dir, args.graph_dir, args.transition_scale, args.self_loop_scale)
