@@ -28,11 +28,12 @@ dir=$3
 
 require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
 mkdir -p "$dir/log"
+out=$(cd "$dir" && pwd)
 sdata=$(make_split "$data" "$nj") || exit 1
 # shellcheck disable=SC2086
 $cmd JOB=1:"$nj" "$dir/log/forward.JOB.log" \
   dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
-  "$model/final.pt" "$sdata/JOB" ark,scp:"$dir/output.JOB.ark,$dir/output.JOB.scp"
+  "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp"
 for job in $(seq "$nj"); do cat "$dir/output.$job.scp"; done | LC_ALL=C sort >"$dir/.feats.scp.partial"
 mv "$dir/.feats.scp.partial" "$dir/feats.scp"
 echo "$0: outputs of $(wc -l <"$dir/feats.scp") utterances in $dir/feats.scp, logs in $dir/log"
