@@ -16,7 +16,11 @@ seeds="777"
 num_train=
 num_dev=
 num_test=
+totgauss=1000
+boost_silence=1.0
 dnn_config=conf/dnn.yaml
+beam=13.0
+max_active=7000
 lmwts="10 15 20 25 30 40 50"
 word_ins_penalties="0.0 1.0 2.0"
 help_message="Usage: ./run.sh [options]
@@ -30,7 +34,8 @@ help_message="Usage: ./run.sh [options]
   --seeds <list>        train a network with each of these seeds (777)
   --num-train <n>       utterances; also --num-dev, --num-test (as the corpus has them)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
-  --lmwts <list>, --word-ins-penalties <list>   scanned on dev"
+  --totgauss, --boost-silence   of the GMM
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 dkt_root=$(cd ../../.. && pwd)
 . "$dkt_root/steps/utils/parse_options.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
@@ -43,9 +48,7 @@ esac
 
 data=${data:-data/$corpus}
 exp=${exp:-exp/$corpus}
-steps=$DKT_ROOT/steps
 stage_options="$corpus $corpus_dir $num_train $num_dev $num_test"
-scan="$lmwts / $word_ins_penalties"
 . "$DKT_ROOT/local/stages.sh"
 
 if begin_stage 0 "corpus ($corpus)"; then
@@ -59,61 +62,9 @@ if begin_stage 0 "corpus ($corpus)"; then
 fi
 
 if begin_stage 1 "dictionary, language model"; then
-  "$steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
+  "$DKT_ROOT/steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
     "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
   end_stage
 fi
 
-if begin_stage 2 "features: MFCC for the GMM, filterbanks for the network" conf/mfcc.conf conf/fbank.conf; then
-  "$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd" "$data" train dev test
-  end_stage
-fi
-
-if begin_stage 3 "monophone GMM and graph"; then
-  "$steps/train_mono.sh" --nj "$nj" --cmd "$train_cmd" "$data/train_mfcc" "$data/lang" "$exp/mono"
-  "$steps/mkgraph.sh" "$data/lang" "$exp/mono" "$exp/mono/graph"
-  end_stage
-fi
-
-# search <features> <model-dir>
-search() {
-  "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" \
-    --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
-    "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
-}
-
-if begin_stage 4 "search with the GMM" <(echo "$scan"); then
-  search mfcc "$exp/mono"
-  end_stage
-fi
-
-if begin_stage 5 "alignments for the network"; then
-  for part in train dev; do
-    "$steps/align_si.sh" --nj "$nj" --cmd "$train_cmd" \
-      "$data/${part}_mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali_$part"
-  done
-  end_stage
-fi
-
-if begin_stage 6 "DNN" "$dnn_config" <(echo "$seeds"); then
-  for seed in $seeds; do
-    "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
-      "$data/train_fbank" "$data/dev_fbank" "$data/lang" "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/dnn_seed$seed"
-  done
-  end_stage
-fi
-
-if begin_stage 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
-  for seed in $seeds; do
-    search fbank "$exp/dnn_seed$seed"
-  done
-  end_stage
-fi
-
-if [ "$stop_stage" -ge 8 ]; then
-  echo "=== stage 8: report [$(stages_elapsed) s]"
-  systems=("gmm=$exp/mono")
-  for seed in $seeds; do systems+=("dnn=$exp/dnn_seed$seed"); done
-  dkt report --out exp/report "${systems[@]}"
-  echo "=== $0: $corpus done in $(stages_elapsed) s"
-fi
+. "$DKT_ROOT/local/standalone_stages.sh"

@@ -1,0 +1,64 @@
+"""``dkt align [options] <data-dir> <lang-dir> <model-dir> <ali-dir>``: Kaldi's ``steps/align_si.sh``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin.options import add_max_loss, positive_int
+from dkt.hmm.align import align_directory
+from dkt.hmm.symbols import OOV_POLICIES
+from dkt.hmm.viterbi import AlignOptions
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; names and defaults are those of Kaldi's script."""
+    defaults = AlignOptions()
+    parser.add_argument("--nj", type=positive_int, default=4, help="number of processes, and of ali.JOB.gz")
+    parser.add_argument("--beam", type=float, default=defaults.beam, help="beam of the search")
+    parser.add_argument(
+        "--retry-beam",
+        type=float,
+        default=defaults.retry_beam,
+        help="beam of a second try, 0 for none",
+    )
+    for name in ("acoustic", "transition", "self-loop"):
+        default = getattr(defaults, f"{name.replace('-', '_')}_scale")
+        help_text = f"scale of the {name} log-probabilities"
+        parser.add_argument(f"--{name}-scale", type=float, default=default, help=help_text)
+    parser.add_argument(
+        "--boost-silence", type=float, default=1.0, help="factor on the likelihoods of silence"
+    )
+    parser.add_argument(
+        "--oov-policy",
+        choices=OOV_POLICIES,
+        default="map",
+        help="words outside the lexicon count as that of oov.txt, or are an error",
+    )
+    add_max_loss(parser)
+    parser.add_argument(
+        "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
+    )
+    parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
+    parser.add_argument("model_dir", metavar="model-dir", help="directory with final.mdl and tree")
+    parser.add_argument("ali_dir", metavar="ali-dir", help="directory to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Align the data directory."""
+    align_directory(
+        args.data_dir,
+        args.lang_dir,
+        args.model_dir,
+        args.ali_dir,
+        options=AlignOptions(
+            beam=args.beam,
+            retry_beam=args.retry_beam,
+            acoustic_scale=args.acoustic_scale,
+            transition_scale=args.transition_scale,
+            self_loop_scale=args.self_loop_scale,
+        ),
+        num_jobs=args.nj,
+        silence_boost=args.boost_silence,
+        oov_policy=args.oov_policy,
+        max_loss=args.max_loss,
+    )

@@ -1,0 +1,42 @@
+"""``dkt gmm-compute-likes [options] <model> <data-dir or features-rspecifier> <likes-wspecifier>``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from dkt.bin.options import add_max_loss
+from dkt.feature_reader import FeatureOptions, read_features
+from dkt.hmm.gmm import load_gmm
+from dkt.tables import MatrixWriter
+from dkt.tally import Tally
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add_max_loss(parser)
+    parser.add_argument("model", help="final.mdl of a GMM system")
+    parser.add_argument(
+        "features",
+        help="a data directory, or an rspecifier of features after CMVN and deltas",
+    )
+    parser.add_argument("likes", metavar="likes-wspecifier", help="where the log-likelihoods go")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write a matrix of one row a frame and one column a pdf for every utterance."""
+    _, gmm = load_gmm(args.model)
+    options = FeatureOptions.of_gmm_dir(Path(args.model).parent)
+    tally = Tally("gmm-compute-likes", args.max_loss)
+    with MatrixWriter(args.likes) as writer:
+        for utt, features in read_features(args.features, options):
+            gmm.check_dim(features, args.features, utt)
+            loglikes = gmm.loglikes(features)
+            if not np.isfinite(loglikes).all():
+                tally.drop(utt, "a likelihood is not a number: the features hold absurd values")
+                continue
+            writer.write(utt, loglikes)
+            tally.done()
+    tally.finish(args.features)

@@ -1,0 +1,79 @@
+"""``dkt train-mono [options] <data-dir> <lang-dir> <exp-dir>``: Kaldi's ``steps/train_mono.sh``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin.options import add_max_loss, positive_int
+from dkt.hmm.mono import MonoOptions, train_mono
+from dkt.hmm.symbols import OOV_POLICIES
+
+
+def _iterations(text: str) -> tuple[int, ...]:
+    return tuple(positive_int(word) for word in text.split())
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments; names and defaults are those of Kaldi's script."""
+    defaults = MonoOptions()
+    parser.add_argument("--nj", type=positive_int, default=4, help="number of processes, and of ali.JOB.gz")
+    parser.add_argument("--num-iters", type=positive_int, default=defaults.num_iters, help="iterations")
+    parser.add_argument("--totgauss", type=positive_int, default=defaults.totgauss, help="Gaussians aimed at")
+    parser.add_argument(
+        "--max-iter-inc",
+        type=positive_int,
+        default=defaults.max_iter_inc,
+        help="last iteration after which Gaussians are added",
+    )
+    parser.add_argument(
+        "--realign-iters",
+        type=_iterations,
+        default=" ".join(map(str, defaults.realign_iters)),
+        help="iterations that begin with an alignment",
+    )
+    parser.add_argument("--cmvn-opts", default=defaults.cmvn_opts, help="options of apply-cmvn")
+    parser.add_argument("--delta-opts", default=defaults.delta_opts, help="options of add-deltas")
+    parser.add_argument(
+        "--boost-silence",
+        type=float,
+        default=defaults.boost_silence,
+        help="factor on the likelihoods of silence in alignment",
+    )
+    parser.add_argument(
+        "--power",
+        type=float,
+        default=defaults.power,
+        help="exponent of a pdf's frames in its share of the Gaussians",
+    )
+    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the splitting of Gaussians")
+    parser.add_argument(
+        "--oov-policy",
+        choices=OOV_POLICIES,
+        default=defaults.oov_policy,
+        help="words outside the lexicon count as that of oov.txt, or are an error",
+    )
+    add_max_loss(parser)
+    parser.add_argument(
+        "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
+    )
+    parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
+    parser.add_argument("exp_dir", metavar="exp-dir", help="directory to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train the system."""
+    options = MonoOptions(
+        nj=args.nj,
+        num_iters=args.num_iters,
+        totgauss=args.totgauss,
+        max_iter_inc=args.max_iter_inc,
+        realign_iters=args.realign_iters,
+        cmvn_opts=args.cmvn_opts,
+        delta_opts=args.delta_opts,
+        boost_silence=args.boost_silence,
+        power=args.power,
+        seed=args.seed,
+        oov_policy=args.oov_policy,
+        max_loss=args.max_loss,
+    )
+    train_mono(args.data_dir, args.lang_dir, args.exp_dir, options)

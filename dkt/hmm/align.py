@@ -1,0 +1,286 @@
+"""Alignment of a data directory by a GMM, in several processes (Kaldi's ``steps/align_si.sh``)."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import shutil
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import accumulate, chain, islice, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from dkt.datadir import DataDir
+from dkt.errors import DktError
+from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.hmm.gmm import AmDiagGmm, load_gmm
+from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
+from dkt.hmm.text import fields, read_lines
+from dkt.hmm.tree import load_tree
+from dkt.hmm.viterbi import AlignOptions
+from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
+from dkt.objectio import replace_file
+from dkt.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.transitions import TransitionModel
+from dkt.values import encode_int_vector
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_UTTERANCES = 16
+
+
+class TranscribedData:
+    """The utterances of a data directory that have both features and a transcript.
+
+    Args:
+        data: the data directory.
+        lang_dir: the lang directory.
+        options: what is done to the features.
+        oov_policy: see ``transcripts_to_ints``.
+        tally: counts the utterances that have one without the other.
+
+    Attributes:
+        names: the utterances, in the order of their bytes.
+
+    Raises:
+        DktError: a file is missing or malformed, or an utterance has no speaker.
+    """
+
+    def __init__(
+        self, data: DataDir, lang_dir: Path, options: FeatureOptions, oov_policy: str, tally: Tally
+    ) -> None:
+        data.check_sorted()
+        self._reader = FeatureReader(data, options)
+        with_features, with_text = set(data.feats_scp), set(data.text)
+        for name in sorted(with_text - with_features):
+            tally.drop(name, "it has a transcript but no features")
+        for name in sorted(with_features - with_text):
+            tally.drop(name, "it has features but no transcript")
+        self.names = sorted(with_features & with_text)
+        for name in self.names:
+            if name not in data.utt2spk:
+                raise DktError("has no speaker", path=data.path / "utt2spk", utt=name)
+        oov = fields(" ".join(read_lines(lang_dir / "oov.txt")))
+        self._words = transcripts_to_ints(
+            {name: fields(data.text[name]) for name in self.names},
+            read_symbol_table(lang_dir / "words.txt"),
+            oov[0] if oov else None,
+            policy=oov_policy,
+            path=data.path / "text",
+        )
+
+    def __iter__(self) -> Iterator[Utterance]:
+        for name, features in self._reader:
+            if name in self._words:
+                yield Utterance(name, self._words[name], features)
+
+
+def align_directory(
+    data_dir: str | Path,
+    lang_dir: str | Path,
+    model_dir: str | Path,
+    ali_dir: str | Path,
+    *,
+    options: AlignOptions | None = None,
+    num_jobs: int = 1,
+    silence_boost: float = 1.0,
+    oov_policy: str = "map",
+    max_loss: float = DEFAULT_MAX_LOSS,
+) -> None:
+    """Align a data directory and write an alignment directory, as Kaldi's ``steps/align_si.sh`` does.
+
+    Args:
+        data_dir: with ``feats.scp``, ``cmvn.scp``, ``text`` and ``utt2spk``.
+        lang_dir: the lang directory.
+        model_dir: with ``final.mdl``, ``tree`` and the option files of the features.
+        ali_dir: the directory to write.
+        options: beams and scales.
+        num_jobs: the number of processes, and of ``ali.JOB.gz``.
+        silence_boost: factor on the likelihoods of the optional silence.
+        oov_policy: what is done about words outside the lexicon, see ``transcripts_to_ints``.
+        max_loss: the share of utterances that may fail.
+
+    Raises:
+        DktError: an input is wrong, or too many utterances fail.
+    """
+    lang, source, target = Path(lang_dir), Path(model_dir), Path(ali_dir)
+    if source.resolve() == target.resolve():
+        raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
+    check_phones(lang / "phones.txt", source / "phones.txt")
+    transitions, gmm = load_gmm(source / "final.mdl")
+    tree = load_tree(source / "tree")
+    boosted = boost_silence(gmm, transitions, find_optional_silence(transitions, lang), silence_boost)
+    tally = Tally("align", max_loss)
+    data = DataDir(data_dir)
+    corpus = TranscribedData(data, lang, FeatureOptions.of_gmm_dir(source), oov_policy, tally)
+    jobs = split_by_speaker(corpus.names, data.utt2spk, num_jobs)
+    worker_args = (tree, transitions, lang, boosted, options or AlignOptions())
+    with WorkerPool(num_jobs, AlignWorker, *worker_args) as pool:
+        alignments = _align_corpus(pool, corpus, tally)
+    tally.finish(str(data.path))
+    _copy_model(source, target, lang)
+    write_alignments(target, jobs, alignments)
+
+
+def _align_corpus(pool: WorkerPool, corpus: TranscribedData, tally: Tally) -> dict[str, np.ndarray]:
+    alignments: dict[str, np.ndarray] = {}
+    loglike, num_retried = 0.0, 0
+    pending: deque[tuple[list[str], Future]] = deque()
+
+    def collect() -> None:
+        nonlocal loglike, num_retried
+        names, future = pending.popleft()
+        for name, result in zip(names, pool.result(future), strict=True):
+            if isinstance(result, str):
+                tally.drop(name, result)
+                continue
+            tally.done()
+            alignments[name] = result.transition_ids
+            loglike += result.loglike
+            num_retried += result.retried
+
+    for number, block in enumerate(blocks(corpus, _BLOCK_UTTERANCES)):
+        if len(pending) >= 2 * len(pool):
+            collect()
+        pending.append(([u.name for u in block], pool.submit(number, "align", block)))
+    while pending:
+        collect()
+    num_frames = sum(map(len, alignments.values()))
+    logger.info("loglike per frame %.4f over %d frames", loglike / max(num_frames, 1), num_frames)
+    logger.info("retried %d utterances with the wider beam", num_retried)
+    return alignments
+
+
+def blocks(utterances: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:
+    """Utterances in lists of ``size``; the last may be shorter."""
+    iterator = iter(utterances)
+    while block := list(islice(iterator, size)):
+        yield block
+
+
+def check_phones(expected: Path, found: Path) -> None:
+    """Raise DktError unless two ``phones.txt`` have the same phones; disambiguation symbols do not count.
+
+    As in Kaldi, the directory of a model may be without one.
+    """
+    if not found.exists():
+        logger.warning("%s does not exist: the phones of model and lang directory were not compared", found)
+        return
+    tables = [
+        {phone: index for phone, index in read_symbol_table(path).items() if not phone.startswith("#")}
+        for path in (expected, found)
+    ]
+    if tables[0] != tables[1]:
+        raise DktError(
+            f"the phones are not those of {expected}",
+            path=found,
+            hint="use the lang directory that the model was trained with, or another directory to train in",
+        )
+
+
+def find_optional_silence(transitions: TransitionModel, lang_dir: Path) -> np.ndarray:
+    """Which transition-ids are of the optional silence, shape ``(num_transition_ids + 1,)``, bool."""
+    phones = list(chain(*read_phones(lang_dir / "phones" / "optional_silence.csl")))
+    return np.isin(transitions.id2phone, phones)
+
+
+def read_phones(path: Path) -> list[list[int]]:
+    """Lists of phones as integers, one list a line, parted by spaces or colons (``sets.int``, ``*.csl``).
+
+    Raises:
+        DktError: the file is missing or holds something else.
+    """
+    rows = [fields(line.replace(":", " ")) for line in read_lines(path)]
+    if not all(phone.isdigit() for phone in chain(*rows)):
+        raise DktError("expected integers of phones", path=path)
+    return [[int(phone) for phone in row] for row in rows]
+
+
+def boost_silence(
+    gmm: AmDiagGmm, transitions: TransitionModel, is_silence: np.ndarray, factor: float
+) -> AmDiagGmm:
+    """The model with the likelihoods of silence multiplied by ``factor`` (``gmm-boost-silence``).
+
+    Args:
+        gmm: the model.
+        transitions: its transition model.
+        is_silence: see ``find_optional_silence``.
+        factor: 1 leaves the model as it is.
+    """
+    if not factor > 0:
+        raise DktError(f"--boost-silence is {factor:g}, expected a positive number")
+    return gmm if factor == 1.0 else gmm.boost(np.unique(transitions.id2pdf[is_silence]), factor)
+
+
+def split_by_speaker(names: Sequence[str], utt2spk: Mapping[str, str], num_jobs: int) -> list[list[str]]:
+    """Share utterances out to jobs as Kaldi's ``utils/split_data.sh`` does, so that its stages find them.
+
+    Each job has whole speakers, as even a number of utterances as moving speakers between neighbours can
+    make it. With fewer speakers than jobs, which Kaldi refuses, speakers are cut.
+
+    Raises:
+        DktError: there are fewer utterances than jobs.
+    """
+    if len(names) < num_jobs:
+        raise DktError(f"{len(names)} utterances for {num_jobs} jobs", hint="give a smaller --nj")
+    counts = list(Counter(utt2spk[name] for name in names).values())
+    if len(counts) < num_jobs:
+        ends = [job * len(names) // num_jobs for job in range(num_jobs + 1)]
+    else:
+        first_utts = [0, *accumulate(counts)]
+        ends = [first_utts[speaker] for speaker in _balance(first_utts, num_jobs)]
+    return [list(names[begin:end]) for begin, end in pairwise(ends)]
+
+
+def _balance(first_utts: Sequence[int], num_jobs: int) -> list[int]:
+    """The speaker that each job begins with, and the number of speakers at the end."""
+    num_speakers = len(first_utts) - 1
+    bounds = [-(-job * num_speakers // num_jobs) for job in range(num_jobs + 1)]
+
+    def difference(job: int) -> int:
+        here, middle, there = (first_utts[bound] for bound in bounds[job - 1 : job + 2])
+        return abs((there - middle) - (middle - here))
+
+    changed = True
+    while changed:
+        changed = False
+        for job in range(num_jobs):
+            # The last speaker to the next job, then the first one to the job before.
+            for bound, step in ((job + 1, -1), (job, 1)):
+                if 0 < bound < num_jobs:
+                    before = difference(bound)
+                    bounds[bound] += step
+                    if difference(bound) < before:
+                        changed = True
+                    else:
+                        bounds[bound] -= step
+    return bounds
+
+
+def write_alignments(
+    directory: Path, jobs: Sequence[Sequence[str]], alignments: Mapping[str, np.ndarray]
+) -> None:
+    """Write ``ali.JOB.gz`` and ``num_jobs``; files of more jobs than these are removed."""
+    for old in directory.glob("ali.*.gz"):
+        old.unlink()
+    for job, names in enumerate(jobs, 1):
+        entries = [
+            name.encode() + b" " + encode_int_vector(alignments[name], False)
+            for name in names
+            if name in alignments
+        ]
+        replace_file(directory / f"ali.{job}.gz", gzip.compress(b"".join(entries), mtime=0))
+    replace_file(directory / "num_jobs", b"%d\n" % len(jobs))
+
+
+def _copy_model(source: Path, target: Path, lang: Path) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    optional = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
+    for name in ("final.mdl", "tree", *optional):
+        (target / name).unlink(missing_ok=True)
+        if name not in optional or (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+    shutil.copyfile(lang / "phones.txt", target / "phones.txt")

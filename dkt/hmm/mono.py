@@ -1,0 +1,298 @@
+"""Training of a monophone GMM system from a flat start (Kaldi's ``steps/train_mono.sh``)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+
+import numpy as np
+
+from dkt.datadir import DataDir
+from dkt.errors import DktError
+from dkt.feature_reader import FeatureOptions
+from dkt.hmm.align import (
+    TranscribedData,
+    blocks,
+    boost_silence,
+    check_phones,
+    find_optional_silence,
+    read_phones,
+    split_by_speaker,
+    write_alignments,
+)
+from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
+from dkt.hmm.gmm_estimation import (
+    GmmStats,
+    MleOptions,
+    mix_up,
+    split_targets,
+    update_gmm,
+    update_transitions,
+)
+from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
+from dkt.hmm.viterbi import AlignOptions
+from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool
+from dkt.objectio import ObjectWriter, replace_file
+from dkt.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.topology import load_topology
+from dkt.transitions import TransitionModel
+
+logger = logging.getLogger(__name__)
+
+# Statistics are summed block by block, whatever the number of processes: the result is then always the same.
+_MAX_BLOCKS = 64
+_NAMED = 5
+_FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
+_REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
+
+
+@dataclass(frozen=True)
+class MonoOptions:
+    """Options of training, with the names and defaults of Kaldi's ``steps/train_mono.sh``.
+
+    Attributes:
+        nj: the number of processes, and of ``ali.JOB.gz``.
+        num_iters: the model of this number is the final one.
+        totgauss: the number of Gaussians aimed at.
+        max_iter_inc: the last iteration after which Gaussians are added.
+        realign_iters: the iterations that begin with an alignment.
+        cmvn_opts, delta_opts: options of ``apply-cmvn`` and ``add-deltas``.
+        boost_silence: factor on the likelihoods of the optional silence in alignment.
+        power: the exponent of a pdf's frames in its share of the Gaussians.
+        seed: of the random directions in which Gaussians are split.
+        oov_policy: what is done about words outside the lexicon, ``map`` or ``error``.
+        max_loss: the share of utterances that may fail.
+        initial_beam, regular_beam, retry_beam: of the first alignment, the later ones, and second tries.
+    """
+
+    nj: int = 1
+    num_iters: int = 40
+    totgauss: int = 1000
+    max_iter_inc: int = 30
+    realign_iters: tuple[int, ...] = _REALIGN_ITERS
+    cmvn_opts: str = ""
+    delta_opts: str = ""
+    boost_silence: float = 1.0
+    power: float = 0.25
+    seed: int = 0
+    oov_policy: str = "map"
+    max_loss: float = DEFAULT_MAX_LOSS
+    initial_beam: float = 6.0
+    regular_beam: float = 10.0
+    retry_beam: float = 40.0
+
+    def __post_init__(self) -> None:
+        if self.num_iters < 2 or self.max_iter_inc < 1:
+            given = f"--num-iters is {self.num_iters} and --max-iter-inc {self.max_iter_inc}"
+            raise DktError(f"{given}, expected at least 2 and 1")
+        if self.seed < 0:
+            raise DktError(f"--seed is {self.seed}, expected 0 or more")
+
+
+class MonoTrainer:
+    """The model in training and the passes over the data.
+
+    Args:
+        pool: processes of ``TrainingWorker`` that have all data.
+        is_silence: the transition-ids of the optional silence, see ``find_optional_silence``.
+        transitions: the transition model to begin with.
+        gmm: the mixtures to begin with.
+        options: see ``MonoOptions``.
+
+    Attributes:
+        loglikes: log-likelihood per frame of each pass, that of the flat start first.
+        occupancies: frames of every pdf in the last pass, shape ``(P,)``.
+        report: on the last alignment.
+    """
+
+    def __init__(
+        self,
+        pool: WorkerPool,
+        is_silence: np.ndarray,
+        transitions: TransitionModel,
+        gmm: AmDiagGmm,
+        options: MonoOptions,
+    ) -> None:
+        self.pool = pool
+        self.is_silence = is_silence
+        self.transitions = transitions
+        self.gmm = gmm
+        self.options = options
+        self.loglikes: list[float] = []
+        self.occupancies = np.zeros(gmm.num_pdfs)
+        self.report = AlignReport()
+
+    def train(self) -> None:
+        """Train from the flat start to the final model."""
+        self._report("aligned evenly", self.pool.call_all("align_equally", self.is_silence))
+        self._update(0, self.gmm.num_gauss, _FLAT_START_MLE)
+        target = self.gmm.num_gauss
+        step = max(0, self.options.totgauss - target) // self.options.max_iter_inc
+        for iteration in range(1, self.options.num_iters):
+            if iteration in self.options.realign_iters:
+                self._align(iteration)
+            self._update(iteration, target, MleOptions())
+            if iteration <= self.options.max_iter_inc:
+                target += step
+
+    def count_losses(self, num_aligned: int, path: Path) -> None:
+        """Name the utterances that the last alignment lost; raises DktError if they are too many."""
+        tally = Tally("train-mono: last alignment", self.options.max_loss)
+        tally.done(num_aligned)
+        for name, reason in sorted(self.report.failed.items()):
+            tally.drop(name, reason)
+        tally.finish(str(path))
+
+    def _align(self, iteration: int) -> None:
+        options = self.options
+        boosted = boost_silence(self.gmm, self.transitions, self.is_silence, options.boost_silence)
+        beam = options.initial_beam if iteration == 1 else options.regular_beam
+        search = AlignOptions(beam, options.retry_beam)
+        reports = self.pool.call_all("align", self.transitions, boosted, search)
+        self._report(f"iteration {iteration}: aligned", reports)
+
+    def _report(self, what: str, reports: Sequence[AlignReport]) -> None:
+        self.report = AlignReport()
+        for report in reports:
+            self.report.add(report)
+        if failed := sorted(self.report.failed):
+            named = ", ".join(failed[:_NAMED]) + (", ..." if len(failed) > _NAMED else "")
+            logger.warning("%s, but for %d utterances: %s", what, len(failed), named)
+        if self.report.num_retried:
+            logger.info("%s, %d utterances in the second try", what, self.report.num_retried)
+
+    def _update(self, iteration: int, target: int, mle: MleOptions) -> None:
+        stats = self._accumulate()
+        self.occupancies = stats.pdf_occupancies(self.gmm)
+        self.loglikes.append(stats.loglike / stats.num_frames)
+        self.transitions = update_transitions(self.transitions, stats.transition_counts)
+        gmm, report = update_gmm(self.gmm, stats, mle)
+        targets = split_targets(self.occupancies, target, self.options.power)
+        self.gmm = mix_up(gmm, targets, np.random.default_rng([self.options.seed, iteration]))
+        logger.info(
+            f"iteration {iteration}: loglike per frame {self.loglikes[-1]:.4f} over {stats.num_frames} "
+            f"frames, objective {report.objf_change / stats.num_frames:+.4f}, "
+            f"{self.gmm.num_gauss} Gaussians ({report.num_removed} removed)"
+        )
+
+    def _accumulate(self) -> GmmStats:
+        parts = self.pool.call_all("accumulate", self.transitions, self.gmm)
+        total = GmmStats.zeros(self.gmm, self.transitions)
+        for _, stats in sorted(((n, s) for part in parts for n, s in part.items()), key=itemgetter(0)):
+            total.add(stats)
+        if total.num_frames == 0:
+            raise DktError(
+                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values())))}",
+                hint="do the transcripts belong to the features?",
+            )
+        return total
+
+
+def train_mono(
+    data_dir: str | Path, lang_dir: str | Path, exp_dir: str | Path, options: MonoOptions | None = None
+) -> MonoTrainer:
+    """Train a monophone system and write its directory, as Kaldi's ``steps/train_mono.sh`` does.
+
+    Args:
+        data_dir: with ``feats.scp``, ``cmvn.scp``, ``text`` and ``utt2spk``.
+        lang_dir: the lang directory.
+        exp_dir: the directory to write: ``final.mdl``, ``final.occs``, ``tree``, ``ali.JOB.gz``,
+            ``num_jobs``, ``phones.txt`` and the option files of the features.
+        options: see ``MonoOptions``.
+
+    Returns:
+        The trainer, with what it logged.
+
+    Raises:
+        DktError: an input is wrong, too many utterances fail, or ``exp_dir`` holds a system of another kind.
+    """
+    options = options or MonoOptions()
+    lang, target = Path(lang_dir), Path(exp_dir)
+    if (target / "phones.txt").exists():
+        check_phones(lang / "phones.txt", target / "phones.txt")
+    data = DataDir(data_dir)
+    corpus = _read_corpus(data, lang, options)
+    jobs = split_by_speaker(corpus.names, data.utt2spk, options.nj)
+
+    topology = load_topology(lang / "topo")
+    tree = monophone_tree(read_phones(lang / "phones" / "sets.int"), topology)
+    transitions = monophone_transition_model(tree, topology)
+    is_silence = find_optional_silence(transitions, lang)
+    with WorkerPool(options.nj, TrainingWorker, tree, transitions, lang) as pool:
+        mean, variance = _load(pool, corpus, data.path)
+        _check_target(target, len(mean))
+        flat = AmDiagGmm.flat(mean, variance, tree.num_pdfs)
+        trainer = MonoTrainer(pool, is_silence, transitions, flat, options)
+        trainer.train()
+        alignments = {k: v for part in pool.call_all("alignments") for k, v in part.items()}
+    trainer.count_losses(len(alignments), data.path)
+    _write_system(target, lang, tree, trainer)
+    write_alignments(target, jobs, alignments)
+    return trainer
+
+
+def _read_corpus(data: DataDir, lang: Path, options: MonoOptions) -> TranscribedData:
+    tally = Tally("train-mono: data", options.max_loss)
+    features = FeatureOptions(cmvn_opts=options.cmvn_opts, delta_opts=options.delta_opts)
+    corpus = TranscribedData(data, lang, features, options.oov_policy, tally)
+    tally.done(len(corpus.names))
+    tally.finish(str(data.path))
+    return corpus
+
+
+def _load(pool: WorkerPool, corpus: TranscribedData, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Hand the utterances out; returns mean and variance of all features."""
+    size = -(-len(corpus.names) // _MAX_BLOCKS)
+    calls: list[Future] = []
+    count, sums = 0, np.zeros(1)
+    for number, block in enumerate(blocks(corpus, size)):
+        calls.append(pool.submit(number, "load", number, block))
+        frames = np.concatenate([utterance.features for utterance in block]).astype(np.float64)
+        count += len(frames)
+        sums = sums + np.stack([frames.sum(axis=0), (frames**2).sum(axis=0)])
+        pool.result(calls[max(0, number - 2 * len(pool))])  # let nothing pile up unread
+    for call in calls:
+        pool.result(call)
+    mean = sums[0] / count
+    variance = sums[1] / count - mean**2
+    if not (variance > 0).all():
+        constant = np.flatnonzero(~(variance > 0)).tolist()
+        raise DktError(f"feature dimensions {constant} never change", path=path / "feats.scp")
+    return mean, variance
+
+
+def _check_target(target: Path, dim: int) -> None:
+    """Refuse a directory whose files would belong to two systems."""
+    hint = "train in another directory, or remove this one"
+    if (target / "final.mat").exists():
+        raise DktError("is the transform of another system", path=target / "final.mat", hint=hint)
+    old = target / "final.mdl"
+    if old.exists() and (old_dim := load_gmm(old)[1].dim) != dim:
+        raise DktError(
+            f"is a system of feature dimension {old_dim}, that of these data is {dim}", path=old, hint=hint
+        )
+
+
+def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: MonoTrainer) -> None:
+    options = trainer.options
+    target.mkdir(parents=True, exist_ok=True)
+    for old in [*target.glob("[0-9]*.mdl"), *target.glob("[0-9]*.occs"), target / "delta_opts"]:
+        old.unlink(missing_ok=True)
+    replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
+    replace_file(target / "cmvn_opts", f"{options.cmvn_opts}\n".encode())
+    if options.delta_opts:
+        replace_file(target / "delta_opts", f"{options.delta_opts}\n".encode())
+    save_tree(target / "tree", tree)
+    occs = ObjectWriter(binary=False)
+    occs.vector(trainer.occupancies)
+    occs.save(target / f"{options.num_iters}.occs")
+    save_gmm(target / f"{options.num_iters}.mdl", trainer.transitions, trainer.gmm)
+    for kind in ("occs", "mdl"):
+        link = target / f".final.{kind}.link"
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"{options.num_iters}.{kind}")
+        link.replace(target / f"final.{kind}")

@@ -1,0 +1,259 @@
+"""The worker processes of GMM training and alignment, and what each of them does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dkt.errors import DktError
+from dkt.hmm.gmm import AmDiagGmm
+from dkt.hmm.gmm_estimation import GmmStats, accumulate
+from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.tree import ContextDependency
+from dkt.hmm.viterbi import (
+    Alignment,
+    AlignmentError,
+    AlignOptions,
+    UtteranceGraph,
+    ViterbiAligner,
+    equal_align,
+)
+from dkt.transitions import TransitionModel
+
+_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+class WorkerPool:
+    """Processes that each hold an object of their own and call its methods when told.
+
+    The packages that search FSTs keep Python's global lock, so threads would take turns. Each computes matrix
+    products in one thread: results then depend neither on the number of processes nor on that of cores.
+
+    Args:
+        num_workers: the number of processes.
+        factory: makes the object of a process.
+        args: the arguments of ``factory``.
+
+    Raises:
+        DktError: ``factory`` raised it.
+    """
+
+    def __init__(self, num_workers: int, factory: Callable[..., Any], *args: object) -> None:
+        context = get_context("spawn")
+        self._executors = [ProcessPoolExecutor(1, mp_context=context) for _ in range(num_workers)]
+        try:
+            with _one_thread_each():  # a process starts with its first call
+                calls = [executor.submit(_start_worker, factory, args) for executor in self._executors]
+            for call in calls:
+                self.result(call)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes."""
+        for executor in self._executors:
+            executor.shutdown(wait=True, cancel_futures=True)
+
+    def __len__(self) -> int:
+        return len(self._executors)
+
+    def submit(self, worker: int, method: str, *args: object) -> Future:
+        """Have process ``worker`` call ``method`` of its object after what it was told before."""
+        try:
+            return self._executors[worker % len(self)].submit(_call, method, args)
+        except BrokenProcessPool:
+            raise _worker_died() from None
+
+    def result(self, future: Future) -> Any:
+        """Wait for the result of a call; what it raised is raised here.
+
+        Raises:
+            DktError: the process died.
+        """
+        try:
+            return future.result()
+        except BrokenProcessPool:
+            raise _worker_died() from None
+
+    def call_all(self, method: str, *args: object) -> list[Any]:
+        """Have all processes call ``method``; the results in their order."""
+        return [self.result(f) for f in [self.submit(worker, method, *args) for worker in range(len(self))]]
+
+
+def _worker_died() -> DktError:
+    return DktError(
+        "a worker process died", hint="the machine may be out of memory: try a smaller --nj, or look above"
+    )
+
+
+@contextlib.contextmanager
+def _one_thread_each() -> Iterator[None]:
+    saved = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    try:
+        yield
+    finally:
+        for name, value in saved.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_worker_object: Any = None
+
+
+def _start_worker(factory: Callable[..., Any], args: tuple[object, ...]) -> None:
+    global _worker_object
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees to its processes
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _worker_object = factory(*args)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def _call(method: str, args: tuple[object, ...]) -> Any:
+    return getattr(_worker_object, method)(*args)
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """An utterance to align: its name, the integers of its words, its features of shape ``(T, F)``."""
+
+    name: str
+    words: list[int]
+    features: np.ndarray
+
+
+def _compile(compiler: TrainingGraphCompiler, utterance: Utterance) -> UtteranceGraph:
+    try:
+        return UtteranceGraph(compiler.compile_arrays(utterance.words), compiler.transitions)
+    except DktError as error:
+        raise DktError(str(error), utt=utterance.name) from None
+
+
+class AlignWorker:
+    """Aligns what it is given, for a model that stays the same."""
+
+    def __init__(
+        self,
+        tree: ContextDependency,
+        transitions: TransitionModel,
+        lang_dir: Path,
+        gmm: AmDiagGmm,
+        options: AlignOptions,
+    ) -> None:
+        self.compiler = TrainingGraphCompiler(tree, transitions, lang_dir)
+        self.aligner = ViterbiAligner(gmm, transitions, options)
+
+    def align(self, utterances: Sequence[Utterance]) -> list[Alignment | str]:
+        """The alignment of every utterance, or why there is none."""
+        results: list[Alignment | str] = []
+        for utterance in utterances:
+            graph = _compile(self.compiler, utterance)
+            try:
+                results.append(self.aligner.align(graph, utterance.features))
+            except AlignmentError as error:
+                results.append(str(error))
+        return results
+
+
+@dataclass
+class AlignReport:
+    """One alignment of all utterances: how many needed the wider beam, and which failed for which reason."""
+
+    num_retried: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def add(self, other: AlignReport) -> None:
+        """Add the report on other utterances."""
+        self.num_retried += other.num_retried
+        self.failed |= other.failed
+
+
+@dataclass
+class _Entry:
+    utterance: Utterance
+    graph: UtteranceGraph
+    alignment: np.ndarray | None = None
+
+
+class TrainingWorker:
+    """The utterances of one process, in blocks: features, graphs and alignments."""
+
+    def __init__(self, tree: ContextDependency, transitions: TransitionModel, lang_dir: Path) -> None:
+        self.compiler = TrainingGraphCompiler(tree, transitions, lang_dir)
+        self.blocks: dict[int, list[_Entry]] = {}
+
+    @property
+    def entries(self) -> list[_Entry]:
+        return [entry for block in self.blocks.values() for entry in block]
+
+    def load(self, block: int, utterances: Sequence[Utterance]) -> None:
+        """Take a block in and compile its graphs."""
+        self.blocks[block] = [_Entry(u, _compile(self.compiler, u)) for u in utterances]
+
+    def align_equally(self, is_silence: np.ndarray) -> AlignReport:
+        """Align all utterances evenly, see ``equal_align``."""
+        report = AlignReport()
+        for entry in self.entries:
+            utterance = entry.utterance
+            try:
+                entry.alignment = equal_align(
+                    entry.graph.fst, len(utterance.features), is_silence, utterance.name
+                )
+            except AlignmentError as error:
+                report.failed[utterance.name] = str(error)
+        return report
+
+    def align(self, transitions: TransitionModel, gmm: AmDiagGmm, options: AlignOptions) -> AlignReport:
+        """Align all utterances anew; one that fails is without an alignment then."""
+        aligner = ViterbiAligner(gmm, transitions, options)
+        report = AlignReport()
+        for entry in self.entries:
+            entry.alignment = None
+            try:
+                result = aligner.align(entry.graph, entry.utterance.features)
+            except AlignmentError as error:
+                report.failed[entry.utterance.name] = str(error)
+                continue
+            entry.alignment = result.transition_ids
+            report.num_retried += result.retried
+        return report
+
+    def accumulate(self, transitions: TransitionModel, gmm: AmDiagGmm) -> dict[int, GmmStats]:
+        """The statistics of each block, as far as it is aligned."""
+        stats = {}
+        for block, entries in self.blocks.items():
+            aligned = [(e.utterance.features, e.alignment) for e in entries if e.alignment is not None]
+            if aligned:
+                features, alignments = (np.concatenate(parts) for parts in zip(*aligned, strict=True))
+                stats[block] = accumulate(gmm, transitions, features, alignments)
+        return stats
+
+    def alignments(self) -> dict[str, np.ndarray]:
+        """The present alignments."""
+        return {e.utterance.name: e.alignment for e in self.entries if e.alignment is not None}

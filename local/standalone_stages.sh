@@ -1,0 +1,60 @@
+#!/usr/bin/env bash
+# Stages 2 to 8 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
+# sets data, exp, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, beam, max_active, lmwts and
+# word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+
+steps=$DKT_ROOT/steps
+scan="$beam $max_active $lmwts / $word_ins_penalties"
+
+# search <features> <model-dir>: dev is scanned, test searched at the best point.
+search() {
+  "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --beam "$beam" \
+    --max-active "$max_active" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
+    "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
+}
+
+if begin_stage 2 "features: MFCC for the GMM, filterbanks for the network" conf/mfcc.conf conf/fbank.conf; then
+  "$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd" "$data" train dev test
+  end_stage
+fi
+
+if begin_stage 3 "monophone GMM and graph" <(echo "$totgauss $boost_silence"); then
+  "$steps/train_mono.sh" --nj "$nj" --cmd "$train_cmd" --totgauss "$totgauss" --boost-silence "$boost_silence" \
+    "$data/train_mfcc" "$data/lang" "$exp/mono"
+  "$steps/mkgraph.sh" --cmd "$train_cmd" "$data/lang" "$exp/mono" "$exp/mono/graph"
+  end_stage
+fi
+
+if begin_stage 4 "search with the GMM" <(echo "$scan"); then
+  search mfcc "$exp/mono"
+  end_stage
+fi
+
+if begin_stage 5 "alignments for the network"; then
+  for part in train dev; do
+    "$steps/align_si.sh" --nj "$nj" --cmd "$train_cmd" --boost-silence "$boost_silence" \
+      "$data/${part}_mfcc" "$data/lang" "$exp/mono" "$exp/mono_ali_$part"
+  done
+  end_stage
+fi
+
+if begin_stage 6 "DNN" "$dnn_config" <(echo "$seeds"); then
+  for seed in $seeds; do
+    "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
+      "$data/train_fbank" "$data/dev_fbank" "$data/lang" "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/dnn_seed$seed"
+  done
+  end_stage
+fi
+
+if begin_stage 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
+  for seed in $seeds; do search fbank "$exp/dnn_seed$seed"; done
+  end_stage
+fi
+
+if [ "$stop_stage" -ge 8 ]; then
+  echo "=== stage 8: report [$(stages_elapsed) s]"
+  systems=("gmm=$exp/mono")
+  for seed in $seeds; do systems+=("dnn=$exp/dnn_seed$seed"); done
+  dkt report --out exp/report "${systems[@]}"
+  echo "=== $0: done in $(stages_elapsed) s"
+fi

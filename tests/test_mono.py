@@ -1,0 +1,370 @@
+"""Monophone training and alignment of data directories, on made-up speech whose phones are known."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dkt.alignments import AlignmentDir
+from dkt.bin import main
+from dkt.datadir import DataDir
+from dkt.errors import DktError
+from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.features import cmvn_stats
+from dkt.hmm.align import align_directory, split_by_speaker
+from dkt.hmm.gmm import load_gmm
+from dkt.hmm.lang import prepare_lang
+from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
+from dkt.hmm.symbols import read_symbol_table, read_transcripts
+from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.tree import load_tree
+from dkt.hmm.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
+from dkt.hmm.workers import WorkerPool
+from dkt.objectio import ObjectReader
+from dkt.tables import MatrixWriter, read_int_vectors, read_matrices
+
+LEXICON = {"bad": "B A D", "dab": "D A B", "add": "A D", "<UNK>": "SPN"}
+CENTRES = {"SIL": (0.0, 0.0, 0.0), "A": (9.0, 0.0, 0.0), "B": (0.0, 9.0, 0.0), "D": (0.0, 0.0, 9.0)}
+SPEAKERS = ("ann", "bob", "cat")
+NUM_UTTS = 8
+OPTIONS = MonoOptions(nj=2, num_iters=10, totgauss=40, max_iter_inc=5, delta_opts="--delta-order=1")
+
+Truth = dict[str, list[str]]
+
+
+def make_utterance(words: list[str], rng: np.random.Generator) -> tuple[np.ndarray, list[str]]:
+    """Frames of shape ``(T, 3)``, and the phone that each is of."""
+    phones = ["SIL", *(phone for word in words for phone in LEXICON[word].split()), "SIL"]
+    frame_phones = [phone for phone in phones for _ in range(rng.integers(10, 18))]
+    means = np.array([CENTRES[phone] for phone in frame_phones])
+    return means + rng.normal(size=means.shape), frame_phones
+
+
+@pytest.fixture(scope="module")
+def lang(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("lang")
+    files = {
+        "lexicon.txt": [f"{word} {phones}" for word, phones in sorted(LEXICON.items())],
+        "silence_phones.txt": ["SIL", "SPN"],
+        "optional_silence.txt": ["SIL"],
+        "nonsilence_phones.txt": ["A", "B", "D"],
+        "extra_questions.txt": [],
+    }
+    (root / "dict").mkdir()
+    for name, lines in files.items():
+        (root / "dict" / name).write_text("".join(f"{line}\n" for line in lines))
+    prepare_lang(root / "dict", "<UNK>", root / "lang")
+    return root / "lang"
+
+
+def write_data(data: Path, features: dict[str, np.ndarray], text: dict[str, str]) -> None:
+    data.mkdir()
+    with MatrixWriter(f"ark,scp:{data}/feats.ark,{data}/feats.scp") as writer:
+        for utt, frames in features.items():
+            writer.write(utt, frames.astype(np.float32))
+    with MatrixWriter(f"ark,scp:{data}/cmvn.ark,{data}/cmvn.scp") as writer:
+        for speaker in sorted({utt[:3] for utt in features}):
+            own = np.concatenate([frames for utt, frames in features.items() if utt.startswith(speaker)])
+            writer.write(speaker, cmvn_stats(own))
+    (data / "utt2spk").write_text("".join(f"{utt} {utt[:3]}\n" for utt in features))
+    (data / "text").write_text("".join(f"{utt} {words}\n" for utt, words in text.items()))
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Truth]:
+    rng = np.random.default_rng(0)
+    features, text, truth = {}, {}, {}
+    for offset, speaker in enumerate(SPEAKERS):
+        for number in range(NUM_UTTS):
+            utt = f"{speaker}-{number}"
+            words = rng.choice(["bad", "dab", "add"], size=3).tolist()
+            frames, truth[utt] = make_utterance(words, rng)
+            features[utt], text[utt] = frames + 20.0 * offset, " ".join(words)
+    data = tmp_path_factory.mktemp("data") / "train"
+    write_data(data, features, text)
+    return data, truth
+
+
+@pytest.fixture
+def data(corpus: tuple[Path, Truth], tmp_path: Path) -> Path:
+    """A copy of the data directory that a test may spoil."""
+    return Path(shutil.copytree(corpus[0], tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def system(
+    corpus: tuple[Path, Truth], lang: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, MonoTrainer]:
+    exp = tmp_path_factory.mktemp("exp") / "mono"
+    return exp, train_mono(corpus[0], lang, exp, OPTIONS)
+
+
+def alignments_of(directory: Path) -> dict[str, np.ndarray]:
+    return dict(AlignmentDir(directory).transition_ids())
+
+
+def set_text(data: Path, utt: str, words: str | None) -> None:
+    """Replace the transcript of an utterance, or drop it."""
+    lines = (data / "text").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(f"{utt} ")]
+    kept += [] if words is None else [f"{utt} {words}"]
+    (data / "text").write_text("".join(f"{line}\n" for line in sorted(kept)))
+
+
+def test_training_finds_the_phones(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer]
+) -> None:
+    exp, trainer = system
+    names = {index: phone.split("_")[0] for phone, index in read_symbol_table(lang / "phones.txt").items()}
+    right = total = 0
+    for utt, ids in alignments_of(exp).items():
+        truth = corpus[1][utt]
+        assert len(ids) == len(truth)
+        found = [names[phone] for phone in trainer.transitions.id2phone[ids].tolist()]
+        right += sum(a == b for a, b in zip(found, truth, strict=True))
+        total += len(truth)
+    # Deltas blur the boundaries by two frames, and a flat start may settle on either side.
+    assert right / total > 0.88
+    assert trainer.loglikes[-1] > trainer.loglikes[0] + 1.0
+    assert len(trainer.loglikes) == OPTIONS.num_iters
+
+
+def test_directory_is_kaldis(lang: Path, system: tuple[Path, MonoTrainer]) -> None:
+    exp, trainer = system
+    assert sorted(path.name for path in exp.iterdir()) == [
+        "10.mdl", "10.occs", "ali.1.gz", "ali.2.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs",
+        "num_jobs", "phones.txt", "tree",
+    ]  # fmt: skip
+    assert (exp / "final.mdl").readlink() == Path("10.mdl")
+    assert (exp / "phones.txt").read_bytes() == (lang / "phones.txt").read_bytes()
+    assert (exp / "cmvn_opts").read_text() == "\n"
+    assert (exp / "delta_opts").read_text() == "--delta-order=1\n"
+    transitions, gmm = load_gmm(exp / "final.mdl")
+    assert gmm.dim == 6
+    assert abs(gmm.num_gauss - OPTIONS.totgauss) <= 5
+    assert load_tree(exp / "tree").num_pdfs == transitions.num_pdfs == gmm.num_pdfs
+    occupancies = ObjectReader.open(exp / "final.occs").vector()
+    ids = np.concatenate(list(alignments_of(exp).values()))
+    np.testing.assert_allclose(
+        occupancies, np.bincount(transitions.id2pdf[ids], minlength=gmm.num_pdfs), atol=1e-3
+    )
+    assert trainer.gmm.gconsts.tobytes() == gmm.gconsts.tobytes()
+
+
+def test_jobs_have_whole_speakers_in_order(system: tuple[Path, MonoTrainer]) -> None:
+    jobs = [[u for u, _ in read_int_vectors(f"ark:gunzip -c {system[0]}/ali.{j}.gz |")] for j in (1, 2)]
+    assert [len(job) for job in jobs] == [16, 8]
+    assert jobs[0] + jobs[1] == sorted(jobs[0] + jobs[1])
+
+
+def test_result_does_not_depend_on_the_number_of_processes(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    exp, _ = system
+    for name, nj in (("again", 2), ("alone", 1)):
+        train_mono(corpus[0], lang, tmp_path / name, MonoOptions(**{**OPTIONS.__dict__, "nj": nj}))
+        for file in ("final.mdl", "final.occs", "tree"):
+            assert (tmp_path / name / file).read_bytes() == (exp / file).read_bytes(), (name, file)
+    assert (tmp_path / "again" / "ali.1.gz").read_bytes() == (exp / "ali.1.gz").read_bytes()
+    alone = alignments_of(tmp_path / "alone")
+    for utt, ids in alignments_of(exp).items():
+        np.testing.assert_array_equal(alone[utt], ids)
+
+
+def test_directory_of_another_system_is_not_overwritten(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    exp = Path(shutil.copytree(system[0], tmp_path / "mono", symlinks=True))
+    with pytest.raises(DktError, match=r"final\.mdl: is a system of feature dimension 6.* 9"):
+        train_mono(corpus[0], lang, exp, MonoOptions(num_iters=2))
+    (exp / "phones.txt").write_text((exp / "phones.txt").read_text().replace("A_B", "E_B"))
+    with pytest.raises(DktError, match=r"phones\.txt: the phones are not those"):
+        train_mono(corpus[0], lang, exp, OPTIONS)
+
+
+def test_directory_with_a_transform_is_not_overwritten(
+    corpus: tuple[Path, Truth], lang: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "final.mat").write_bytes(b"of a system with LDA")
+    with pytest.raises(DktError, match=r"final\.mat: is the transform of another system"):
+        train_mono(corpus[0], lang, tmp_path, OPTIONS)
+
+
+def test_utterance_without_speaker(data: Path, lang: Path, tmp_path: Path) -> None:
+    lines = (data / "utt2spk").read_text().splitlines(keepends=True)
+    (data / "utt2spk").write_text("".join(lines[:-1]))
+    with pytest.raises(DktError, match=r"utt2spk: utterance 'cat-7': has no speaker"):
+        train_mono(data, lang, tmp_path / "mono", OPTIONS)
+
+
+def test_words_without_pronunciation(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    spoiled = Path(shutil.copytree(lang, tmp_path / "lang"))
+    with (spoiled / "words.txt").open("a") as words:
+        words.write("mute 99\n")
+    set_text(data, "bob-5", "bad mute")
+    with pytest.raises(DktError, match=r"utterance 'bob-5'.*'mute' has no pronunciation"):
+        align_directory(data, spoiled, system[0], tmp_path / "ali")
+
+
+def test_losses_are_counted_and_named(
+    data: Path, lang: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    set_text(data, "ann-3", None)
+    options = MonoOptions(nj=1, num_iters=3, totgauss=30, delta_opts="--delta-order=1", max_loss=0.1)
+    train_mono(data, lang, tmp_path / "mono", options)
+    assert "'ann-3': it has features but no transcript" in caplog.text
+    assert "ann-3" not in alignments_of(tmp_path / "mono")
+    with pytest.raises(DktError, match="1 of 24 utterances were dropped"):
+        train_mono(data, lang, tmp_path / "strict", MonoOptions(num_iters=3, max_loss=0.01))
+    assert not (tmp_path / "strict").exists()
+
+
+def test_utterance_too_short_for_its_words_fails_alone(
+    corpus: tuple[Path, Truth], lang: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    features = dict(read_matrices(f"scp:{corpus[0]}/feats.scp"))
+    features["bob-1"] = features["bob-1"][:20]
+    text = dict(line.split(maxsplit=1) for line in (corpus[0] / "text").read_text().splitlines())
+    write_data(tmp_path / "data", features, text)
+    options = MonoOptions(nj=1, num_iters=3, totgauss=30, max_loss=0.1)
+    trainer = train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
+    assert list(trainer.report.failed) == ["bob-1"]
+    assert "dropped utterance 'bob-1': there are fewer frames than its transcript needs" in caplog.text
+    assert set(features) - set(alignments_of(tmp_path / "mono")) == {"bob-1"}
+
+
+def test_words_outside_the_lexicon(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    set_text(data, "cat-2", "bad zebra add")
+    with pytest.raises(DktError, match=r"'cat-2'.*'zebra' is not in the lexicon"):
+        align_directory(data, lang, system[0], tmp_path / "ali", oov_policy="error")
+    align_directory(data, lang, system[0], tmp_path / "ali")
+    spoken = read_symbol_table(lang / "phones.txt")["SPN_S"]
+    ids = alignments_of(tmp_path / "ali")["cat-2"]
+    assert spoken in system[1].transitions.id2phone[ids]
+
+
+def test_align_makes_a_whole_alignment_directory(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    exp, ali = system[0], tmp_path / "ali"
+    ali.mkdir()
+    (ali / "ali.4.gz").write_text("of an earlier run with more jobs")
+    arguments = [str(path) for path in (corpus[0], lang, exp, ali)]
+    assert main(["align", "--nj=3", *arguments]) == 0
+    assert sorted(path.name for path in ali.iterdir()) == [
+        "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs", "num_jobs",
+        "phones.txt", "tree",
+    ]  # fmt: skip
+    for name in ("final.mdl", "tree", "delta_opts"):
+        assert (ali / name).read_bytes() == (exp / name).read_bytes()
+    assert not (ali / "final.mdl").is_symlink()
+    transitions, gmm = load_gmm(exp / "final.mdl")
+    compiler = TrainingGraphCompiler(load_tree(exp / "tree"), transitions, lang)
+    aligner = ViterbiAligner(gmm, transitions, AlignOptions())
+    words = read_symbol_table(lang / "words.txt")
+    text = read_transcripts(corpus[0] / "text")
+    alignments = alignments_of(ali)
+    assert set(alignments) == set(text)
+    for utt, features in FeatureReader(DataDir(corpus[0]), FeatureOptions.of_gmm_dir(exp)):
+        fst = compiler.compile_arrays([words[word] for word in text[utt]])
+        expected = aligner.align(UtteranceGraph(fst, transitions), features).transition_ids
+        np.testing.assert_array_equal(alignments[utt], expected)
+
+
+def test_align_refuses_the_directory_of_the_model(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer]
+) -> None:
+    before = (system[0] / "ali.1.gz").read_bytes()
+    with pytest.raises(DktError, match="is the directory of the model"):
+        align_directory(corpus[0], lang, system[0], system[0])
+    assert (system[0] / "ali.1.gz").read_bytes() == before
+
+
+def test_boosted_silence_takes_frames(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    silence = read_symbol_table(lang / "phones.txt")["SIL"]
+    counts = []
+    for name, boost in (("plain", 1.0), ("boosted", 1e3)):
+        align_directory(corpus[0], lang, system[0], tmp_path / name, silence_boost=boost)
+        ids = np.concatenate(list(alignments_of(tmp_path / name).values()))
+        counts.append((system[1].transitions.id2phone[ids] == silence).sum())
+    assert counts[1] > counts[0]
+
+
+def test_gmm_compute_likes(
+    corpus: tuple[Path, Truth], system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    features = np.random.default_rng(0).normal(size=(7, 6)).astype(np.float32)
+    with MatrixWriter(f"ark:{tmp_path}/feats.ark") as writer:
+        writer.write("utt", features)
+    model = str(system[0] / "final.mdl")
+    command = ["gmm-compute-likes", model, f"ark:{tmp_path}/feats.ark", f"ark:{tmp_path}/likes.ark"]
+    assert main(command) == 0
+    ((utt, loglikes),) = read_matrices(f"ark:{tmp_path}/likes.ark")
+    assert utt == "utt"
+    np.testing.assert_array_equal(loglikes, system[1].gmm.loglikes(features))
+    command[2] = f"ark:{corpus[0]}/feats.ark"
+    assert main(command) == 1
+
+
+@pytest.mark.parametrize(
+    ("sizes", "num_jobs", "expected"),
+    [
+        ([6, 1, 1, 4, 4], 2, [8, 8]),
+        ([6, 1, 1, 4, 4], 3, [6, 6, 4]),
+        ([1, 1, 1, 9], 2, [3, 9]),
+        ([5], 2, [2, 3]),
+    ],
+)
+def test_utterances_are_shared_out_as_kaldi_does(
+    sizes: list[int], num_jobs: int, expected: list[int]
+) -> None:
+    utt2spk = {f"s{s}-{n}": f"s{s}" for s, size in enumerate(sizes) for n in range(size)}
+    jobs = split_by_speaker(list(utt2spk), utt2spk, num_jobs)
+    assert [len(job) for job in jobs] == expected
+    assert [utt for job in jobs for utt in job] == list(utt2spk)
+
+
+def test_more_jobs_than_utterances() -> None:
+    with pytest.raises(DktError, match="2 utterances for 3 jobs"):
+        split_by_speaker(["a", "b"], {"a": "x", "b": "y"}, 3)
+
+
+class _Worker:
+    def __init__(self, path: Path | None = None) -> None:
+        if path is not None:
+            raise DktError("does not exist", path=path)
+
+    def die(self) -> None:
+        os._exit(9)
+
+    def threads(self) -> str:
+        return os.environ["OPENBLAS_NUM_THREADS"]
+
+
+def test_death_of_a_worker_is_an_error_and_not_a_hang() -> None:
+    with WorkerPool(2, _Worker) as pool, pytest.raises(DktError, match="worker process died"):
+        pool.call_all("die")
+
+
+def test_error_in_a_worker_is_that_of_the_command() -> None:
+    with pytest.raises(DktError, match=r"^L\.fst: does not exist$"):
+        WorkerPool(1, _Worker, Path("L.fst"))
+
+
+def test_workers_compute_in_one_thread_and_leave_the_parent_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with WorkerPool(1, _Worker) as pool:
+        assert pool.call_all("threads") == ["1"]
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    assert "OMP_NUM_THREADS" not in os.environ
