@@ -10,8 +10,8 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
-from dkt.streams import read_lines
 from dkt.tables import read_int_vectors
+from dkt.text import read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 
 logger = logging.getLogger(__name__)

@@ -28,19 +28,28 @@ def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] 
     Raises:
         DktError: no YAML, an unknown key (the nearest known one is named) or a value of another type.
     """
-    values = _read_yaml(path) if path is not None else {}
+    values = read_yaml(path) if path is not None else {}
     for setting in overrides:
         name, equals, text = setting.partition("=")
         if not equals:
             raise DktError(f"'{setting}': expected section.key=value")
-        _set(values, name.strip().split("."), yaml.safe_load(text), setting)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise DktError(f"'{setting}': the value is no YAML") from None
+        _set(values, name.strip().split("."), value, setting)
     try:
         return build(cls, values, "")
     except DktError as error:
         raise DktError(str(error), path=path) from None
 
 
-def _read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file of ``key: value`` lines; an empty one is an empty dict.
+
+    Raises:
+        DktError: it cannot be read or is something else.
+    """
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -111,11 +120,6 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
     if type(value) is not kind:
         raise DktError(f"'{place}' is {value!r}, expected {kind.__name__}")
     return value
-
-
-def save_config(config: Any, path: Path) -> None:
-    """Write a dataclass as YAML."""
-    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False), encoding="utf-8")
 
 
 def first_difference(old: Any, new: Any, where: str = "") -> str | None:

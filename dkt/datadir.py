@@ -7,25 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.streams import read_lines
 from dkt.tables import read_script
-
-
-def read_keyed_lines(path: Path) -> dict[str, str]:
-    """A file of lines ``<key> <rest>``: key to the rest, which may be empty.
-
-    Raises:
-        DktError: the file is missing, a line is empty or a key stands twice.
-    """
-    entries: dict[str, str] = {}
-    for number, line in enumerate(read_lines(str(path)), 1):
-        key, *rest = line.split(maxsplit=1)[:2] or [""]
-        if not key:
-            raise DktError(f"line {number} is empty", path=path)
-        if key in entries:
-            raise DktError(f"stands twice, again in line {number}", path=path, utt=key)
-        entries[key] = rest[0].strip() if rest else ""
-    return entries
+from dkt.text import read_keyed_lines
 
 
 class DataDir:

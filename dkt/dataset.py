@@ -67,19 +67,21 @@ def match_lengths(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
 
 
 def load_utterances(
-    reader: FeatureReader, alignments: AlignmentDir, max_loss: float = DEFAULT_MAX_LOSS
+    reader: FeatureReader, alignments: AlignmentDir, what: str, max_loss: float = DEFAULT_MAX_LOSS
 ) -> Utterances:
     """Read the features and labels of a data directory.
 
     Args:
         reader: the features.
         alignments: the labels.
-        max_loss: the share of utterances that may lack an alignment or differ in length.
+        what: the data, as they should read in the log.
+        max_loss: the share of utterances that may lack features or an alignment, or differ in length.
 
     Raises:
         DktError: more than ``max_loss`` of the utterances cannot be used, or the data are bad.
     """
-    tally = Tally(f"training data of {reader.data.path}", max_loss)
+    tally = Tally(f"{what} of {reader.data.path}", max_loss)
+    reader.drop_missing(tally)
     pdfs = alignments.pdfs()
     names, features, labels = [], [], []
     for utt, frames in reader:

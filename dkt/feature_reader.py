@@ -15,8 +15,9 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.features import add_deltas, apply_cmvn, apply_transform, splice
 from dkt.objectio import ObjectReader
-from dkt.streams import read_lines
 from dkt.tables import MatrixTable, read_matrices
+from dkt.tally import Tally
+from dkt.text import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,20 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
+def _count(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"expected 0 or more, got '{text}'")
+    return int(text)
+
+
 def _parse(options: str, source: str, **defaults: bool | int) -> argparse.Namespace:
     parser = _OptionParser(add_help=False, allow_abbrev=False)
     for name, default in defaults.items():
-        kind = _boolean if isinstance(default, bool) else int
-        parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default)
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(default, bool):
+            parser.add_argument(option, type=_boolean, nargs="?", const=True, default=default)
+        else:
+            parser.add_argument(option, type=_count, default=default)
     try:
         return parser.parse_args(options.split())
     except DktError as error:
@@ -120,6 +130,12 @@ class FeatureReader:
         self._dim: int | None = None
         logger.info("features of %s: %s", data.path, options.describe())
 
+    def drop_missing(self, tally: Tally) -> None:
+        """Count the utterances of ``utt2spk`` that have no features as dropped."""
+        for utt in self.data.utt2spk:
+            if utt not in self.data.feats_scp:
+                tally.drop(utt, f"no features in {self._feats}")
+
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         for utt, raw in read_matrices(f"scp:{self._feats}"):
             yield utt, self._process(utt, raw)
@@ -196,19 +212,22 @@ def _cmvn_parser(data: DataDir, options: FeatureOptions) -> _NoCmvn | _Cmvn:
     return _Cmvn(data, parsed.norm_vars)
 
 
-def read_features(source: str, options: FeatureOptions) -> Iterator[tuple[str, np.ndarray]]:
+def read_features(source: str, options: FeatureOptions, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
     """The features that a model reads, utterance by utterance.
 
     Args:
         source: a data directory, whose features go through the model's own pipeline; or an rspecifier of
             features that went through it already, as Kaldi's binaries take them.
         options: the model's pipeline.
+        tally: where the utterances of a data directory that have no features are counted as dropped.
 
     Raises:
         DktError: the source is neither.
     """
     if Path(source).is_dir():
-        yield from FeatureReader(DataDir(source), options)
+        reader = FeatureReader(DataDir(source), options)
+        reader.drop_missing(tally)
+        yield from reader
     elif ":" in source:
         logger.info("features of %s are taken as they are: no CMVN, no deltas", source)
         yield from read_matrices(source)

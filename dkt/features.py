@@ -41,8 +41,8 @@ def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool = False)
             f"CMVN statistics of shape {stats.shape} for features of dimension {features.shape[1]}"
         )
     count = stats[0, -1]
-    if not count >= 1.0:
-        raise DktError(f"CMVN statistics of {count:g} frames")
+    if not count >= 1.0 or not np.isfinite(stats).all():
+        raise DktError(f"CMVN statistics of {count:g} frames, or with a value that is not a number")
     mean = stats[0, :-1] / count
     if not norm_vars:
         return (features - mean.astype(np.float32)).astype(np.float32)
@@ -54,6 +54,8 @@ def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool = False)
 
 
 def _delta_filters(order: int, window: int) -> list[np.ndarray]:
+    if order < 0 or window < 1:
+        raise DktError(f"deltas of order {order} and window {window}: expected 0 or more, and 1 or more")
     slope = np.arange(-window, window + 1, dtype=np.float64)
     slope /= (slope**2).sum()
     filters = [np.ones(1)]

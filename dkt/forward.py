@@ -14,6 +14,7 @@ from dkt.features import splice_indices
 from dkt.nnet.dnn import Dnn
 from dkt.nnet.modelfile import ModelInfo
 from dkt.tables import MatrixWriter
+from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +81,9 @@ def forward(
     options: OutputOptions,
     writer: MatrixWriter,
     device: torch.device,
-) -> int:
+    source: str,
+    tally: Tally,
+) -> None:
     """Write the network's output for every utterance, each flushed when it is done.
 
     Args:
@@ -90,29 +93,30 @@ def forward(
         options: what is written.
         writer: an open writer.
         device: where the network is.
-
-    Returns:
-        The number of utterances.
+        source: where the features come from, for errors.
+        tally: where utterances are counted.
 
     Raises:
-        DktError: features of another dimension, or an output that is not a number; what was done is written.
+        DktError: features of another dimension, an output that is not a number, or too many utterances
+            lost; what was done is written.
     """
     options.check(info.num_pdfs)
-    num_done = num_frames = 0
+    num_frames = 0
     for utt, frames in features:
         if frames.ndim != 2 or frames.shape[1] != info.feature_dim:
             raise DktError(
                 f"features of shape {frames.shape}, the model was trained on dimension {info.feature_dim}",
+                path=source,
                 utt=utt,
                 hint="make the features with the configuration that the model was trained with",
             )
         output = convert(logits_of(network, info, frames, device), options)
         if not np.isfinite(output).all():
-            raise DktError("the output of the network is not a number", utt=utt, hint="look at its features")
+            raise DktError(
+                "the output of the network is not a number", path=source, utt=utt, hint="look at its features"
+            )
         writer.write(utt, output)
-        num_done += 1
+        tally.done()
         num_frames += len(frames)
-    if num_done == 0:
-        raise DktError("there are no features to forward")
-    logger.info("Done %d files, %d frames", num_done, num_frames)
-    return num_done
+    tally.finish(source)
+    logger.info("Done %d files, %d frames", tally.num_done, num_frames)

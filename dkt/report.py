@@ -8,8 +8,7 @@ import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-import yaml
-
+from dkt.config import read_yaml
 from dkt.errors import DktError
 from dkt.train.history import load_history
 
@@ -52,7 +51,7 @@ def _seed(directory: Path) -> int:
     path = directory / "config.yaml"
     if not path.exists():
         return 0
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = read_yaml(path)
     section = content.get("training", content)
     return int(section.get("seed", 0)) if isinstance(section, dict) else 0
 

@@ -36,7 +36,7 @@ def parse_rspecifier(rspecifier: str) -> Specifier:
 
 
 def parse_wspecifier(wspecifier: str) -> Specifier:
-    """Split ``ark,t:filename``, ``scp:filename`` or ``ark,scp:archive,script``.
+    """Split ``ark:filename``, ``ark,t:filename`` or ``ark,scp:archive,script``.
 
     Raises:
         DktError: it is none of these.

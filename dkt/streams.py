@@ -129,20 +129,3 @@ def split_offset(rxfilename: str) -> tuple[str, int]:
     """Split ``path:offset`` into its parts; the offset is 0 where there is none."""
     path, colon, offset = rxfilename.rpartition(":")
     return (path, int(offset)) if colon and offset.isdigit() else (rxfilename, 0)
-
-
-def read_lines(rxfilename: str) -> list[str]:
-    """All lines of a UTF-8 text file or pipe, without their ends.
-
-    Raises:
-        DktError: it cannot be read or is not UTF-8.
-    """
-    with open_input(rxfilename) as handle:
-        data = handle.read()
-    try:
-        return data.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise DktError(
-            f"line {line} is not UTF-8", path=rxfilename, hint="convert it, for example with iconv -t UTF-8"
-        ) from None

@@ -6,19 +6,24 @@ Commands in a pipe must succeed, keys stand once, and a table declared sorted (`
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from dkt.errors import DktError
 from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
-from dkt.streams import is_input_pipe, open_input, open_output, read_lines, split_offset
-from dkt.values import Reader, encode_int_vector, encode_matrix, read_int_vector, read_matrix, read_value
+from dkt.streams import is_input_pipe, open_input, open_output, split_offset
+from dkt.text import read_keyed_lines
+from dkt.values import encode_int_vector, encode_matrix, read_int_vector, read_matrix, read_value
 
+V = TypeVar("V")
+Reader = Callable[[BinaryIO], Any]
+
+_ROW_TOLERANCE = 3
 _RANGE = re.compile(r"^(.*)\[([0-9:, ]*)\]$")
 
 
@@ -38,7 +43,7 @@ def _read_key(stream: BinaryIO, path: str) -> str | None:
         raise DktError(f"the utterance-id {key[:30]!r} is not UTF-8", path=path) from None
 
 
-def _read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, np.ndarray]]:
+def _read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
     with open_input(rxfilename) as stream:
         while (key := _read_key(stream, rxfilename)) is not None:
             yield key, read_value(read, stream, rxfilename, key)
@@ -50,14 +55,10 @@ def read_script(rxfilename: str) -> dict[str, str]:
     Raises:
         DktError: a line has no second field, or a key stands twice.
     """
-    entries: dict[str, str] = {}
-    for number, line in enumerate(read_lines(rxfilename), 1):
-        fields = line.split(maxsplit=1)
-        if len(fields) != 2:
+    entries = read_keyed_lines(rxfilename)
+    for number, entry in enumerate(entries.values(), 1):
+        if not entry:
             raise DktError(f"line {number} is not '<utterance> <file>'", path=rxfilename)
-        if fields[0] in entries:
-            raise DktError(f"stands twice, again in line {number}", path=rxfilename, utt=fields[0])
-        entries[fields[0]] = fields[1].strip()
     return entries
 
 
@@ -67,7 +68,7 @@ def _slices(text: str, path: str, utt: str) -> tuple[slice, ...]:
         numbers = [n.strip() for n in part.split(":")]
         if part.strip() in ("", ":"):
             slices.append(slice(None))
-        elif len(numbers) == 2 and all(n.isdigit() for n in numbers):
+        elif len(numbers) == 2 and all(n.isdigit() for n in numbers) and int(numbers[0]) <= int(numbers[1]):
             slices.append(slice(int(numbers[0]), int(numbers[1]) + 1))
         else:
             raise DktError(f"impossible range [{text}]", path=path, utt=utt)
@@ -83,18 +84,25 @@ class _ScriptReader:
         self.stream: BinaryIO | None = None
         self.open_file = ExitStack()
 
-    def load(self, utt: str, entry: str) -> np.ndarray:
+    def load(self, utt: str, entry: str) -> Any:
         match = None if is_input_pipe(entry) else _RANGE.match(entry)
         rxfilename = match.group(1) if match else entry
         value = self._load_whole(utt, rxfilename)
         if not match:
             return value
+        if not isinstance(value, np.ndarray):
+            raise DktError("a range can be taken of matrices and vectors only", path=entry, utt=utt)
         slices = _slices(match.group(2), entry, utt)
-        if any(s.stop is not None and s.stop > n for s, n in zip(slices, value.shape, strict=False)):
+        # Kaldi lets rows, not columns, end a little beyond the matrix: frames are counted in various ways.
+        limits = [length + (0 if axis else _ROW_TOLERANCE) for axis, length in enumerate(value.shape)]
+        if len(slices) > value.ndim or any(
+            s.stop is not None and (s.stop > limit or s.start >= length)
+            for s, limit, length in zip(slices, limits, value.shape, strict=False)
+        ):
             raise DktError(f"the range lies outside a matrix of shape {value.shape}", path=entry, utt=utt)
         return value[slices]
 
-    def _load_whole(self, utt: str, rxfilename: str) -> np.ndarray:
+    def _load_whole(self, utt: str, rxfilename: str) -> Any:
         if is_input_pipe(rxfilename) or rxfilename == "-":
             with open_input(rxfilename) as stream:
                 return read_value(self.read, stream, rxfilename, utt)
@@ -113,7 +121,12 @@ class _ScriptReader:
         self.path = self.stream = None
 
 
-def _read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
+def read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, Any]]:
+    """Read a table of any objects one by one; ``read`` takes one from the stream.
+
+    Raises:
+        DktError: anything that is not a whole, well-formed table.
+    """
     spec = parse_rspecifier(rspecifier)
     seen: set[str] = set()
     last = ""
@@ -134,7 +147,7 @@ def _read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, np.ndarray
         yield key, value
 
 
-def _read_scripted(read: Reader, spec: Specifier) -> Iterator[tuple[str, np.ndarray]]:
+def _read_scripted(read: Reader, spec: Specifier) -> Iterator[tuple[str, Any]]:
     loader = _ScriptReader(read)
     try:
         for key, entry in read_script(spec.filename).items():
@@ -144,16 +157,12 @@ def _read_scripted(read: Reader, spec: Specifier) -> Iterator[tuple[str, np.ndar
 
 
 def read_matrices(rspecifier: str, dtype: npt.DTypeLike = np.float32) -> Iterator[tuple[str, np.ndarray]]:
-    """Read a table of matrices one by one: utterance and values of shape ``(T, F)``, writable.
-
-    Args:
-        rspecifier: the table.
-        dtype: what the values are turned into.
+    """Read a table of matrices one by one: utterance and values ``(T, F)`` of type ``dtype``, writable.
 
     Raises:
         DktError: anything that is not a whole, well-formed table.
     """
-    for key, value in _read_table(read_matrix, rspecifier):
+    for key, value in read_table(read_matrix, rspecifier):
         yield key, value.astype(dtype, copy=False)
 
 
@@ -163,24 +172,24 @@ def read_int_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
     Raises:
         DktError: anything that is not a whole, well-formed table.
     """
-    return _read_table(read_int_vector, rspecifier)
+    return read_table(read_int_vector, rspecifier)
 
 
-class MatrixTable:
-    """Random access to a table of matrices: a script file is read on demand, an archive whole.
+class RandomAccessTable(Generic[V]):
+    """Random access to a table of any objects: a script file is read on demand, an archive whole."""
 
-    Args:
-        rspecifier: ``scp:...`` or ``ark:...``.
-        dtype: what the values are turned into.
-    """
-
-    def __init__(self, rspecifier: str, dtype: npt.DTypeLike = np.float32) -> None:
-        self.dtype = dtype
+    def __init__(self, read: Reader, rspecifier: str) -> None:
         spec = parse_rspecifier(rspecifier)
         self.path = spec.filename
-        self._loader = _ScriptReader(read_matrix)
+        self._loader = _ScriptReader(read)
         self._entries = read_script(spec.filename) if spec.kind == "scp" else {}
-        self._values = {} if spec.kind == "scp" else dict(read_matrices(rspecifier, dtype))
+        self._values: dict[str, V] = {}
+        if spec.kind == "ark":
+            self._values = {key: self.convert(key, value) for key, value in read_table(read, rspecifier)}
+
+    def convert(self, key: str, value: Any) -> V:
+        """What the table gives for an object as it was read."""
+        raise NotImplementedError
 
     def __contains__(self, key: str) -> bool:
         return key in self._entries or key in self._values
@@ -191,12 +200,24 @@ class MatrixTable:
     def __len__(self) -> int:
         return len(self._entries or self._values)
 
-    def __getitem__(self, key: str) -> np.ndarray:
+    def __getitem__(self, key: str) -> V:
         if key in self._entries:
-            return self._loader.load(key, self._entries[key]).astype(self.dtype, copy=False)
+            return self.convert(key, self._loader.load(key, self._entries[key]))
         if key not in self._values:
             raise DktError("is not in the table", path=self.path, utt=key)
         return self._values[key]
+
+
+class MatrixTable(RandomAccessTable[np.ndarray]):
+    """Random access to the matrices of ``scp:...`` or ``ark:...``, turned into the type ``dtype``."""
+
+    def __init__(self, rspecifier: str, dtype: npt.DTypeLike = np.float32) -> None:
+        self.dtype = dtype
+        super().__init__(read_matrix, rspecifier)
+
+    def convert(self, key: str, value: np.ndarray) -> np.ndarray:
+        """The matrix in the type asked for."""
+        return value.astype(self.dtype, copy=False)
 
 
 class TableWriter:
@@ -230,12 +251,13 @@ class TableWriter:
             raise DktError(f"'{key}' cannot be an utterance-id", path=self.spec.filename)
         head = key.encode("utf-8") + b" "
         data = self.encode(value)
+        self._archive.write(head + data)
+        self._archive.flush()
+        # After the entry itself, so that a script never names what is not there.
         if self._script is not None:
             line = f"{key} {self.spec.filename}:{self._offset + len(head)}\n"
             self._script.write(line.encode("utf-8"))
             self._script.flush()
-        self._archive.write(head + data)
-        self._archive.flush()
         self._offset += len(head) + len(data)
         self.num_written += 1
 

@@ -95,10 +95,6 @@ class TransitionModel:
         """The number of transition-states."""
         return len(self.tuples)
 
-    def ids_of_state(self, state: int) -> range:
-        """The transition-ids of the 1-based transition-state ``state``."""
-        return range(int(self.state2id[state]), int(self.state2id[state + 1]))
-
     def self_loop_log_probs(self) -> tuple[np.ndarray, np.ndarray]:
         """log p(self-loop) and log(1 - p(self-loop)), each of shape ``(num_transition_states + 1,)``.
 
@@ -111,20 +107,6 @@ class TransitionModel:
             # Kaldi floors the remaining probability at 1e-10 where a self-loop takes all of it.
             rest = np.log(np.maximum(1.0 - np.exp(loop), 1e-10))
         return loop, rest
-
-    def to_pdfs(self, transition_ids: np.ndarray, path: str | Path, utt: str) -> np.ndarray:
-        """The pdf of each frame of an alignment.
-
-        Args:
-            transition_ids: shape ``(T,)``.
-            path: the alignment file, for errors.
-            utt: the utterance, for errors.
-
-        Raises:
-            DktError: a transition-id is not of this model.
-        """
-        self.check_ids(transition_ids, path, utt)
-        return self.id2pdf[transition_ids]
 
     def check_ids(self, transition_ids: np.ndarray, path: str | Path, utt: str) -> None:
         """Raise DktError unless every one of ``transition_ids`` is of this model."""

@@ -74,9 +74,13 @@ def _read_text_matrix(head: bytes, stream: BinaryIO) -> np.ndarray:
 
 def read_int_vector(stream: BinaryIO) -> np.ndarray:
     """Read one integer vector as int32 of shape ``(n,)``: all at once, not number by number."""
-    head = stream.read(2)
-    if head != b"\0B":
-        return np.array((head + stream.readline()).split(), dtype=np.int32)
+    first = stream.read(1)
+    if first != b"\0":
+        # An empty vector is a line end alone: what follows is the next utterance's.
+        line = first if first in (b"\n", b"") else first + stream.readline()
+        return np.array(line.split(), dtype=np.int32)
+    if stream.read(1) != b"B":
+        raise DktError("expected a vector of integers, found a zero byte")
     item, count = struct.unpack("<Bi", stream.read(5))
     if item != 4 or count < 0:
         raise DktError("expected a vector of 4-byte integers")

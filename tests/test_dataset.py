@@ -65,7 +65,7 @@ def corpus(tmp_path):
 
 def load(path, max_loss=0.05):
     reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
-    return load_utterances(reader, AlignmentDir(path / "ali"), max_loss)
+    return load_utterances(reader, AlignmentDir(path / "ali"), "training data", max_loss)
 
 
 def test_loads_every_utterance_with_its_own_pdfs(corpus):
@@ -90,6 +90,18 @@ def test_missing_alignments_are_counted_and_limited(corpus, caplog):
     with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-loss"):
         load(path)
     assert len(load(path, max_loss=0.1).names) == 28
+
+
+def test_utterances_without_features_are_counted(corpus, caplog):
+    path, features, _ = corpus
+    lines = (path / "data/feats.scp").read_text().splitlines(keepends=True)
+    gone = list(features)[-2:]
+    (path / "data/feats.scp").write_text("".join(lines[:-1]))
+    assert gone[1] not in load(path).names
+    assert f"dropped utterance '{gone[1]}': no features in" in caplog.text
+    (path / "data/feats.scp").write_text("".join(lines[:-2]))
+    with pytest.raises(DktError, match=r"2 of 30 utterances were dropped.*no features"):
+        load(path)
 
 
 def test_long_length_differences_are_dropped_by_name(corpus, caplog):

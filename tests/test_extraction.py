@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -55,6 +56,13 @@ def test_cmvn_statistics_equal_kaldi(kaldi_fixtures, tmp_path, monkeypatch):
     assert sorted(ours) == sorted(golden)
     for speaker in ours:
         np.testing.assert_allclose(ours[speaker], golden[speaker], rtol=1e-4)
+
+
+def test_cmvn_statistics_need_no_package_for_audio(kaldi_fixtures, tmp_path, monkeypatch):
+    monkeypatch.chdir(kaldi_fixtures)
+    for name in ("soundfile", "kaldi_native_fbank", "dkt.hmm.audio", "dkt.hmm.make_features"):
+        monkeypatch.setitem(sys.modules, name, None)
+    assert main(["compute-cmvn-stats", "data/dev", f"ark:{tmp_path}/cmvn.ark"]) == 0
 
 
 @pytest.fixture

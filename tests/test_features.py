@@ -146,6 +146,23 @@ def test_bad_input_names_file_and_utterance(data, spoil, message):
         list(FeatureReader(DataDir(data), FeatureOptions(cmvn_opts="")))
 
 
+def test_a_bare_boolean_option_means_true(data):
+    frames = np.concatenate([f for _, f in FeatureReader(DataDir(data), FeatureOptions("--norm-vars"))])
+    np.testing.assert_allclose(frames.std(axis=0), 1.0, atol=1e-5)
+
+
+def test_damaged_statistics_and_an_impossible_window_are_refused(data):
+    stats = dict(read_matrices(f"scp:{data}/cmvn.scp", np.float64))
+    stats["s"][0, 1] = np.nan
+    write_scp(data / "cmvn.scp", data / "cmvn.ark", stats)
+    with pytest.raises(DktError, match=r"feats\.scp: utterance 's-0': CMVN statistics .*not a number"):
+        list(FeatureReader(DataDir(data), FeatureOptions(cmvn_opts="")))
+    with pytest.raises(DktError, match="window 0"):
+        list(FeatureReader(DataDir(data), FeatureOptions(delta_opts="--delta-window=0")))
+    with pytest.raises(DktError, match="expected 0 or more"):
+        FeatureReader(DataDir(data), FeatureOptions(splice_opts="--left-context=-1"))
+
+
 @pytest.mark.parametrize("opts", ["--norm-means=perhaps", "--norm-var=true", "nonsense"])
 def test_unknown_options_are_refused(data, opts):
     with pytest.raises(DktError, match="cmvn_opts"):

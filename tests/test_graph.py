@@ -67,7 +67,7 @@ def test_a_graph_from_end_to_end(lang, model_dir, tmp_path):
     p = np.exp(model.log_probs.astype(float))
     loops, leave = np.zeros(len(p)), np.zeros(len(p))
     for i in range(1, len(p)):
-        loop = sum(p[j] for j in model.ids_of_state(model.id2state[i]) if model.is_self_loop[j])
+        loop = p[model.is_self_loop & (model.id2state == model.id2state[i])].sum()
         loops[i], leave[i] = np.log(loop), np.log(1 - loop)
     hmms = sum(
         -0.1 * loops[i] if model.is_self_loop[i] else -0.1 * leave[i] - (np.log(p[i]) - leave[i]) for i in ids

@@ -15,7 +15,7 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.features import cmvn_stats
-from dkt.hmm.align import align_directory, split_by_speaker
+from dkt.hmm.align import align_directory
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.lang import prepare_lang
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
@@ -24,7 +24,7 @@ from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.hmm.workers import WorkerPool
-from dkt.objectio import ObjectReader
+from dkt.objectio import ObjectReader, replace_file
 from dkt.tables import MatrixWriter, read_int_vectors, read_matrices
 
 LEXICON = {"bad": "B A D", "dab": "D A B", "add": "A D", "<UNK>": "SPN"}
@@ -274,9 +274,69 @@ def test_align_makes_a_whole_alignment_directory(
     alignments = alignments_of(ali)
     assert set(alignments) == set(text)
     for utt, features in FeatureReader(DataDir(corpus[0]), FeatureOptions.of_gmm_dir(exp)):
-        fst = compiler.compile_arrays([words[word] for word in text[utt]])
+        fst = compiler.compile([words[word] for word in text[utt]])
         expected = aligner.align(UtteranceGraph(fst, transitions), features).transition_ids
         np.testing.assert_array_equal(alignments[utt], expected)
+
+
+@pytest.mark.parametrize("command", ["align", "train-mono"])
+def test_an_interrupted_rewrite_is_never_taken_for_a_whole_directory(
+    corpus: tuple[Path, Truth],
+    lang: Path,
+    system: tuple[Path, MonoTrainer],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    data, target = corpus[0], tmp_path / "target"
+
+    def write() -> None:
+        if command == "align":
+            align_directory(data, lang, system[0], target, num_jobs=2)
+        else:
+            train_mono(data, lang, target, MonoOptions(nj=2, num_iters=2, max_iter_inc=1, realign_iters=(1,)))
+
+    write()
+    steps: list[str] = []
+
+    def interrupt_in_step(number: int) -> None:
+        steps.clear()
+
+        def watched(path: str | Path, content: bytes) -> None:
+            steps.append(Path(path).name)
+            if len(steps) == number:
+                raise KeyboardInterrupt
+            replace_file(path, content)
+
+        for module in ("dkt.hmm.align", "dkt.hmm.mono", "dkt.objectio"):
+            monkeypatch.setattr(f"{module}.replace_file", watched)
+
+    interrupt_in_step(0)
+    write()
+    order = steps.copy()
+    assert order[-3:] == ["ali.1.gz", "ali.2.gz", "num_jobs"]
+    assert order[-4] in ("final.mdl", "2.mdl")
+    for number in (1, len(order) - 3, len(order) - 2, len(order)):
+        interrupt_in_step(number)
+        with pytest.raises(KeyboardInterrupt):
+            write()
+        with pytest.raises(DktError, match="num_jobs: does not exist"):
+            AlignmentDir(target)
+        assert (target / "final.mdl").exists() == (number > len(order) - 3)
+    interrupt_in_step(0)
+    write()
+    assert sum(1 for _ in AlignmentDir(target).transition_ids()) == len(corpus[1])
+
+
+def test_jobs_are_those_of_the_whole_data_directory(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    """What has no transcript must not move the bounds: Kaldi's stages pair ali.JOB.gz with split2/JOB."""
+    for utt in ("bob-0", "bob-1", "bob-2", "bob-3", "bob-4", "bob-5", "bob-6", "bob-7", "ann-0"):
+        set_text(data, utt, None)
+    align_directory(data, lang, system[0], tmp_path / "ali", num_jobs=2, max_loss=0.5)
+    jobs = [[u for u, _ in read_int_vectors(f"ark:gunzip -c {tmp_path}/ali/ali.{j}.gz |")] for j in (1, 2)]
+    assert [{utt[:3] for utt in job} for job in jobs] == [{"ann"}, {"cat"}]
 
 
 def test_align_refuses_the_directory_of_the_model(
@@ -314,29 +374,6 @@ def test_gmm_compute_likes(
     np.testing.assert_array_equal(loglikes, system[1].gmm.loglikes(features))
     command[2] = f"ark:{corpus[0]}/feats.ark"
     assert main(command) == 1
-
-
-@pytest.mark.parametrize(
-    ("sizes", "num_jobs", "expected"),
-    [
-        ([6, 1, 1, 4, 4], 2, [8, 8]),
-        ([6, 1, 1, 4, 4], 3, [6, 6, 4]),
-        ([1, 1, 1, 9], 2, [3, 9]),
-        ([5], 2, [2, 3]),
-    ],
-)
-def test_utterances_are_shared_out_as_kaldi_does(
-    sizes: list[int], num_jobs: int, expected: list[int]
-) -> None:
-    utt2spk = {f"s{s}-{n}": f"s{s}" for s, size in enumerate(sizes) for n in range(size)}
-    jobs = split_by_speaker(list(utt2spk), utt2spk, num_jobs)
-    assert [len(job) for job in jobs] == expected
-    assert [utt for job in jobs for utt in job] == list(utt2spk)
-
-
-def test_more_jobs_than_utterances() -> None:
-    with pytest.raises(DktError, match="2 utterances for 3 jobs"):
-        split_by_speaker(["a", "b"], {"a": "x", "b": "y"}, 3)
 
 
 class _Worker:

@@ -55,6 +55,18 @@ def test_int_vectors_round_trip(tmp_path, form):
     assert len(back["empty"]) == 0
 
 
+@pytest.mark.parametrize("values", [[], [5], [-3], [7, 8]])
+def test_short_text_vectors_do_not_swallow_the_next_utterance(tmp_path, values):
+    with IntVectorWriter(f"ark,t:{tmp_path}/x.ark") as writer:
+        writer.write("000010011", np.array(values, dtype=np.int32))
+        writer.write("000010012", np.array([3, 4]))
+    back = dict(read_int_vectors(f"ark:{tmp_path}/x.ark"))
+    assert {utt: v.tolist() for utt, v in back.items()} == {"000010011": values, "000010012": [3, 4]}
+    # Kaldi ends the line of a single number without a blank when a person wrote it.
+    (tmp_path / "x.ark").write_text("0001 5\n0002 7 8\n")
+    assert dict(read_int_vectors(f"ark:{tmp_path}/x.ark"))["0001"].tolist() == [5]
+
+
 def test_script_offsets_and_ranges(tmp_path):
     write_ab(f"ark,scp:{tmp_path}/x.ark,{tmp_path}/x.scp")
     table = MatrixTable(f"scp:{tmp_path}/x.scp")
@@ -64,8 +76,15 @@ def test_script_offsets_and_ranges(tmp_path):
     ranges = dict(read_matrices(f"scp:{tmp_path}/y.scp"))
     np.testing.assert_array_equal(ranges["r"], A[1:3])
     np.testing.assert_array_equal(ranges["c"], A[:, :1])
-    (tmp_path / "y.scp").write_text(f"r {place}[1:4]\n")
-    with pytest.raises(DktError, match="range lies outside"):
+    # As in Kaldi, rows may end up to three beyond the matrix; columns may not.
+    (tmp_path / "y.scp").write_text(f"r {place}[1:6]\n")
+    np.testing.assert_array_equal(dict(read_matrices(f"scp:{tmp_path}/y.scp"))["r"], A[1:])
+    for wrong in ("1:7", "4:5", ":,0:3", "0:1,0:1,0:1"):
+        (tmp_path / "y.scp").write_text(f"r {place}[{wrong}]\n")
+        with pytest.raises(DktError, match="range lies outside"):
+            list(read_matrices(f"scp:{tmp_path}/y.scp"))
+    (tmp_path / "y.scp").write_text(f"r {place}[2:1]\n")
+    with pytest.raises(DktError, match=r"impossible range \[2:1\]"):
         list(read_matrices(f"scp:{tmp_path}/y.scp"))
 
 

@@ -11,6 +11,7 @@ from dkt.alignments import load_counts
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.nnet.modelfile import load_model
+from dkt.objectio import ObjectWriter
 from dkt.tables import read_matrices
 from dkt.train import loop
 from dkt.train.history import load_history
@@ -161,6 +162,7 @@ def test_other_training_data_are_another_experiment(trained, corpus, capsys):
         ("--set=network.activation=swish", "known are sigmoid, relu, tanh"),
         ("--set=schedule.learn_rate=-1", "schedule.learn_rate"),
         ("--set=features.splice=-1", "features.splice"),
+        ("--set=network.hidden_dim=[1", "the value is no YAML"),
         ("--set=schedule.learn_rate=1e30", "history.csv: no epoch improved on the initial weights"),
     ],
 )
@@ -174,6 +176,39 @@ def test_a_loss_that_is_not_a_number_ends_the_training(corpus, tmp_path, capsys)
     options = ["--set=network.activation=relu", "--set=schedule.learn_rate=1e30"]
     assert train(corpus, tmp_path / "x", *options) == 1
     assert "the training loss is not a number - lower schedule.learn_rate" in capsys.readouterr().err
+
+
+def test_another_lda_at_the_same_path_is_another_experiment(corpus, tmp_path, capsys):
+    for offset, status in [(0.0, 0), (0.0, 0), (1.0, 1)]:
+        writer = ObjectWriter()
+        writer.matrix(np.eye(42) + offset)
+        writer.save(tmp_path / "lda.mat")
+        assert train(corpus, tmp_path / "x", f"--set=features.lda={tmp_path}/lda.mat") == status
+    assert "'derived.lda'" in capsys.readouterr().err
+
+
+def test_a_changed_frame_is_another_experiment(trained, corpus, tmp_path, capsys):
+    matrices = dict(read_matrices(f"scp:{corpus}/train/feats.scp"))
+    matrices["t0-000"][3] += 0.5
+    write_data_dir(tmp_path / "train", matrices)
+    places = [tmp_path / "train", corpus / "dev", corpus / "ali_train", corpus / "ali_dev", trained]
+    arguments = ["train-dnn", f"--config={corpus}/dnn.yaml", "--use-gpu=no", *map(str, places)]
+    assert main(arguments) == 1
+    assert "'derived.train_data'" in capsys.readouterr().err
+
+
+def test_a_directory_that_cannot_be_made_is_one_line(corpus, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert train(corpus, tmp_path / "file/dnn") == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("ERROR (dkt train-dnn)") and "file/dnn" in error and "directory" in error
+
+
+def test_tensorboard_events_are_written_and_may_be_switched(corpus, tmp_path):
+    options = ["--set=schedule.max_iters=1", "--set=training.tensorboard=true"]
+    assert train(corpus, tmp_path / "x", *options) == 0
+    assert list((tmp_path / "x/tensorboard").glob("events.*"))
+    assert train(corpus, tmp_path / "x", "--set=schedule.max_iters=1") == 0
 
 
 def test_broken_yaml(corpus, tmp_path, capsys):
@@ -215,8 +250,8 @@ def test_outputs_agree_with_each_other_and_with_an_utterance_alone(trained, corp
     alone = tmp_path / "alone"
     alone.mkdir()
     (alone / "feats.scp").write_text(line + "\n")
-    for name in ("utt2spk", "cmvn.scp"):
-        (alone / name).write_text((dev / name).read_text())
+    (alone / "utt2spk").write_text(f"{utt} {utt.split('-')[0]}\n")
+    (alone / "cmvn.scp").write_text((dev / "cmvn.scp").read_text())
     _, single = forward(model, alone, tmp_path)
     np.testing.assert_allclose(single[utt], posteriors[utt], atol=1e-4)
 
@@ -225,12 +260,12 @@ def test_forward_refuses_what_does_not_fit(trained, corpus, tmp_path, capsys):
     wide = tmp_path / "wide"
     write_data_dir(wide, {"t0-1": np.zeros((4, 9), np.float32)})
     assert forward(trained / "final.pt", wide, tmp_path)[0] == 1
-    assert "utterance 't0-1': features of shape (4, 9), the model was trained on dimension 6" in (
+    assert f"{wide}: utterance 't0-1': features of shape (4, 9), the model was trained on dimension 6" in (
         capsys.readouterr().err
     )
     write_matrices(tmp_path, "huge", {"u": np.full((2, 6), np.inf, np.float32)})
     assert forward(trained / "final.pt", f"scp:{tmp_path}/huge.scp", tmp_path)[0] == 1
-    assert "utterance 'u': the output of the network is not a number" in capsys.readouterr().err
+    assert "huge.scp: utterance 'u': the output of the network is not a number" in capsys.readouterr().err
     (tmp_path / "counts").write_text(" [ 1 2 ]\n")
     options = ["--no-softmax=true", f"--class-frame-counts={tmp_path}/counts"]
     assert forward(trained / "final.pt", corpus / "dev", tmp_path, *options)[0] == 1

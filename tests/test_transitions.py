@@ -66,7 +66,7 @@ def test_cut_short_at_every_byte_is_an_error(tmp_path):
 def test_an_alignment_of_another_model_is_refused():
     model = two_phone_model()
     with pytest.raises(DktError, match=r"ali.1.gz: utterance 'u1': transition-ids from 1 to 99"):
-        model.to_pdfs(np.array([1, 99]), "ali.1.gz", "u1")
+        model.check_ids(np.array([1, 99]), "ali.1.gz", "u1")
 
 
 def test_self_loop_and_the_rest_sum_to_one():

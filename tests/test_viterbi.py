@@ -91,7 +91,7 @@ def test_kaldis_alignments(kaldi_fixtures: Path) -> None:
     aligner = ViterbiAligner(gmm, transitions, AlignOptions())
     assert len(features) == 6
     for utt, frames in features.items():
-        graph = UtteranceGraph(compiler.compile_arrays(words[utt]), transitions)
+        graph = UtteranceGraph(compiler.compile(words[utt]), transitions)
         result = aligner.align(graph, frames)
         assert result.transition_ids.dtype == np.int32
         assert len(result.transition_ids) == len(kaldi[utt])

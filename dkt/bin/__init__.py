@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
     "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
+    "make-soft-targets": ("make_soft_targets", "the posteriors of a teacher, kept for its students"),
     "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),
     "decode-scan": ("decode_scan", "one-best searches at several language-model weights and word penalties"),
     "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
@@ -65,7 +66,10 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call."""
+    """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
+
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    """
     argv = sys.argv[1:] if argv is None else list(argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -80,5 +84,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run_command(argv[0], argv[1:])
     except DktError as error:
-        print(f"ERROR (dkt {argv[0]}) {error}", file=sys.stderr)
-        return 1
+        message = str(error)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.split(".")[0] == "dkt":
+            raise
+        message = f"the package {error.name} is not installed - pip install 'dkt[standalone]'"
+    except OSError as error:
+        message = str(DktError(error.strerror or str(error), path=error.filename))
+    except KeyboardInterrupt:
+        print(f"ERROR (dkt {argv[0]}) interrupted", file=sys.stderr)
+        return 130
+    print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
+    return 1

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute CMVN statistics."""
+    from dkt.cmvn import compute_cmvn
     from dkt.datadir import DataDir
-    from dkt.hmm.make_features import compute_cmvn
 
     compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from contextlib import ExitStack
 
 from dkt.bin.options import add_max_loss, boolean
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
-from dkt.hmm.search import Searcher, SearchResult, decode_table, logger, to_words
+from dkt.hmm.search import Searcher, SearchResult, decode_table, to_words
 from dkt.hmm.symbols import read_symbol_table
 from dkt.tables import IntVectorWriter, TextWriter, read_matrices
 from dkt.tally import Tally
 from dkt.transitions import load_transition_model
+
+logger = logging.getLogger(__name__)
 
 MAX_INT = 2**31 - 1
 

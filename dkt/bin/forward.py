@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import boolean
+from dkt.bin.options import add_max_loss, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-frame-counts", help="ali_train_pdf.counts: subtract their log-priors")
     parser.add_argument("--prior-scale", type=float, default=1.0, help="multiplies the log-priors")
     parser.add_argument("--prior-floor", type=float, default=1e-10, help="disables pdfs that are rarer")
+    add_max_loss(parser)
     add_device_options(parser)
     parser.add_argument("model", help="final.pt")
     parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.forward import OutputOptions, forward
     from dkt.nnet.modelfile import load_model
     from dkt.tables import MatrixWriter
+    from dkt.tally import Tally
 
     device = choose_device(args)
     info, network = load_model(args.model, device)
@@ -35,6 +37,7 @@ def run(args: argparse.Namespace) -> None:
     if args.class_frame_counts:
         priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
-    features = read_features(args.features, FeatureOptions(info.cmvn_opts, info.delta_opts))
+    tally = Tally("forward", args.max_loss)
+    features = read_features(args.features, FeatureOptions(info.cmvn_opts, info.delta_opts), tally)
     with MatrixWriter(args.wspecifier) as writer:
-        forward(network, info, features, options, writer, device)
+        forward(network, info, features, options, writer, device, args.features, tally)

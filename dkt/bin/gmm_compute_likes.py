@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     options = FeatureOptions.of_gmm_dir(Path(args.model).parent)
     tally = Tally("gmm-compute-likes", args.max_loss)
     with MatrixWriter(args.likes) as writer:
-        for utt, features in read_features(args.features, options):
+        for utt, features in read_features(args.features, options, tally):
             gmm.check_dim(features, args.features, utt)
             loglikes = gmm.loglikes(features)
             if not np.isfinite(loglikes).all():

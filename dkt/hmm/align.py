@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gzip
 import logging
-import shutil
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from itertools import accumulate, chain, islice, pairwise
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +17,13 @@ from dkt.errors import DktError
 from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
-from dkt.hmm.text import fields, read_lines
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.objectio import replace_file
+from dkt.splitting import split_utterances
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.text import fields, read_lines
 from dkt.transitions import TransitionModel
 from dkt.values import encode_int_vector
 
@@ -116,13 +116,12 @@ def align_directory(
     tally = Tally("align", max_loss)
     data = DataDir(data_dir)
     corpus = TranscribedData(data, lang, FeatureOptions.of_gmm_dir(source), oov_policy, tally)
-    jobs = split_by_speaker(corpus.names, data.utt2spk, num_jobs)
+    jobs = split_into_jobs(data.utt2spk, num_jobs)
     worker_args = (tree, transitions, lang, boosted, options or AlignOptions())
     with WorkerPool(num_jobs, AlignWorker, *worker_args) as pool:
         alignments = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
-    _copy_model(source, target, lang)
-    write_alignments(target, jobs, alignments)
+    write_alignment_dir(target, lambda: _copy_model(source, target, lang), jobs, alignments)
 
 
 def _align_corpus(pool: WorkerPool, corpus: TranscribedData, tally: Tally) -> dict[str, np.ndarray]:
@@ -215,57 +214,37 @@ def boost_silence(
     return gmm if factor == 1.0 else gmm.boost(np.unique(transitions.id2pdf[is_silence]), factor)
 
 
-def split_by_speaker(names: Sequence[str], utt2spk: Mapping[str, str], num_jobs: int) -> list[list[str]]:
-    """Share utterances out to jobs as Kaldi's ``utils/split_data.sh`` does, so that its stages find them.
-
-    Each job has whole speakers, as even a number of utterances as moving speakers between neighbours can
-    make it. With fewer speakers than jobs, which Kaldi refuses, speakers are cut.
+def split_into_jobs(utt2spk: Mapping[str, str], num_jobs: int) -> list[list[str]]:
+    """The utterances of each job: those of the parts that ``utils/split_data.sh`` makes of the directory.
 
     Raises:
         DktError: there are fewer utterances than jobs.
     """
-    if len(names) < num_jobs:
-        raise DktError(f"{len(names)} utterances for {num_jobs} jobs", hint="give a smaller --nj")
-    counts = list(Counter(utt2spk[name] for name in names).values())
-    if len(counts) < num_jobs:
-        ends = [job * len(names) // num_jobs for job in range(num_jobs + 1)]
-    else:
-        first_utts = [0, *accumulate(counts)]
-        ends = [first_utts[speaker] for speaker in _balance(first_utts, num_jobs)]
-    return [list(names[begin:end]) for begin, end in pairwise(ends)]
+    return [[utt for utt, _ in part] for part in split_utterances(list(utt2spk.items()), num_jobs)]
 
 
-def _balance(first_utts: Sequence[int], num_jobs: int) -> list[int]:
-    """The speaker that each job begins with, and the number of speakers at the end."""
-    num_speakers = len(first_utts) - 1
-    bounds = [-(-job * num_speakers // num_jobs) for job in range(num_jobs + 1)]
-
-    def difference(job: int) -> int:
-        here, middle, there = (first_utts[bound] for bound in bounds[job - 1 : job + 2])
-        return abs((there - middle) - (middle - here))
-
-    changed = True
-    while changed:
-        changed = False
-        for job in range(num_jobs):
-            # The last speaker to the next job, then the first one to the job before.
-            for bound, step in ((job + 1, -1), (job, 1)):
-                if 0 < bound < num_jobs:
-                    before = difference(bound)
-                    bounds[bound] += step
-                    if difference(bound) < before:
-                        changed = True
-                    else:
-                        bounds[bound] -= step
-    return bounds
-
-
-def write_alignments(
-    directory: Path, jobs: Sequence[Sequence[str]], alignments: Mapping[str, np.ndarray]
+def write_alignment_dir(
+    directory: Path,
+    write_model: Callable[[], None],
+    jobs: Sequence[Sequence[str]],
+    alignments: Mapping[str, np.ndarray],
 ) -> None:
-    """Write ``ali.JOB.gz`` and ``num_jobs``; files of more jobs than these are removed."""
+    """Write an alignment directory: the model, ``ali.JOB.gz`` and ``num_jobs``.
+
+    Without ``num_jobs`` a directory is no alignment directory. It is the first to go and the last to come,
+    so that one whose writing was interrupted is never taken for a whole one.
+
+    Args:
+        directory: the directory; what it holds of other alignments is removed.
+        write_model: writes everything else.
+        jobs: the utterances of each job; those without alignment are left out.
+        alignments: utterance to transition-ids.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "num_jobs").unlink(missing_ok=True)
     for old in directory.glob("ali.*.gz"):
         old.unlink()
+    write_model()
     for job, names in enumerate(jobs, 1):
         entries = [
             name.encode() + b" " + encode_int_vector(alignments[name], False)
@@ -277,10 +256,11 @@ def write_alignments(
 
 
 def _copy_model(source: Path, target: Path, lang: Path) -> None:
-    target.mkdir(parents=True, exist_ok=True)
     optional = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
+    # The model goes first and comes last: it must never stand beside the tree or transform of another.
     for name in ("final.mdl", "tree", *optional):
         (target / name).unlink(missing_ok=True)
+    replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
+    for name in ("tree", *optional, "final.mdl"):
         if name not in optional or (source / name).exists():
-            shutil.copyfile(source / name, target / name)
-    shutil.copyfile(lang / "phones.txt", target / "phones.txt")
+            replace_file(target / name, (source / name).read_bytes())

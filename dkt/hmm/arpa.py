@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import BOS, EOS
-from dkt.hmm.text import fields, read_lines, write_lines
+from dkt.text import fields, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-from dkt.datadir import read_keyed_lines
 from dkt.errors import DktError
+from dkt.hmm.riff import check_riff
 from dkt.streams import is_input_pipe, open_input
+from dkt.text import fields, read_keyed_lines
 
 # Kaldi's features are defined on 16-bit sample values.
 _SAMPLE_SCALE = 32768.0
+# Times in segments are often rounded: as extract-segments does, so much beyond the end is cut off quietly.
+_MAX_OVERSHOOT = 0.5  # seconds
+_TO_THE_END = -1.0
 
 
 def read_audio(rxfilename: str, utt: str) -> tuple[np.ndarray, int]:
@@ -28,16 +33,14 @@ def read_audio(rxfilename: str, utt: str) -> tuple[np.ndarray, int]:
         float32 samples of 16-bit size, shape ``(num_samples,)``, and their rate in Hz.
 
     Raises:
-        DktError: it cannot be read, is empty or has several channels.
+        DktError: it cannot be read, is cut short or empty, or has several channels.
     """
+    if not is_input_pipe(rxfilename) and not Path(rxfilename).is_file():
+        raise DktError("does not exist", path=rxfilename, utt=utt, hint="mend wav.scp")
+    with open_input(rxfilename) as stream:
+        data = check_riff(stream.read(), rxfilename, utt)
     try:
-        if is_input_pipe(rxfilename):
-            with open_input(rxfilename) as stream:
-                samples, rate = soundfile.read(io.BytesIO(stream.read()), dtype="float32", always_2d=True)
-        else:
-            if not Path(rxfilename).is_file():
-                raise DktError("does not exist", path=rxfilename, utt=utt, hint="mend wav.scp")
-            samples, rate = soundfile.read(rxfilename, dtype="float32", always_2d=True)
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
         raise DktError(
             f"is no readable audio ({error})", path=rxfilename, utt=utt, hint="mend or remove it"
@@ -61,14 +64,16 @@ class Recordings:
 
     Args:
         wav_scp: recording to extended filename.
-        segments: the file ``segments``: ``<utterance> <recording> <start> <end>``, in seconds; None for none.
+        segments: the file ``segments``: ``<utterance> <recording> <start> <end>``, in seconds, where an end
+            of -1 is that of the recording; None for none.
 
     Raises:
-        DktError: a segment is malformed or of an unknown recording.
+        DktError: a segment is malformed, impossible or of an unknown recording.
     """
 
     def __init__(self, wav_scp: dict[str, str], segments: Path | None = None) -> None:
         self.wav_scp = wav_scp
+        self.segments_path = segments
         self.segments = None if segments is None else _read_segments(segments, wav_scp)
         self._last: tuple[str, np.ndarray, int] | None = None
 
@@ -83,34 +88,54 @@ class Recordings:
         return self.wav_scp[utt if self.segments is None else self.segments[utt][0]]
 
     def read(self, utt: str) -> tuple[np.ndarray, int]:
-        """The samples of one utterance and their rate in Hz, as ``read_audio`` gives them."""
+        """The samples of one utterance and their rate in Hz, as ``read_audio`` gives them.
+
+        Raises:
+            DktError: as ``read_audio``, or the segment lies outside the recording
+                (``featbin/extract-segments.cc``).
+        """
         if self.segments is None:
             return read_audio(self.wav_scp[utt], utt)
         recording, start, end = self.segments[utt]
         if self._last is None or self._last[0] != recording:
             self._last = (recording, *read_audio(self.wav_scp[recording], recording))
         _, samples, rate = self._last
-        piece = samples[round(start * rate) : None if end < 0 else round(end * rate)]
-        if len(piece) == 0:
+        duration = len(samples) / rate
+        if end == _TO_THE_END:
+            end = duration
+        if start >= duration or end > duration + _MAX_OVERSHOOT:
             raise DktError(
-                f"its segment from {start} to {end} s holds no samples",
-                path=self.wav_scp[recording],
+                f"the segment from {start:g} to {end:g} s is not within recording '{recording}' of "
+                f"{duration:g} s",
+                path=self.segments_path,
                 utt=utt,
-                hint="mend segments",
+                hint="mend or remove the segment",
             )
-        return piece, rate
+        return samples[int(start * rate + 0.5) : int(end * rate + 0.5)], rate
 
 
 def _read_segments(path: Path, wav_scp: dict[str, str]) -> dict[str, tuple[str, float, float]]:
     segments = {}
     for utt, rest in read_keyed_lines(path).items():
         try:
-            recording, start, end = rest.split()
+            recording, start, end = fields(rest)
             segments[utt] = (recording, float(start), float(end))
         except ValueError:
             raise DktError(
                 f"expected '<recording> <start> <end>', found '{rest}'", path=path, utt=utt
             ) from None
+        _check_times(*segments[utt][1:], path, utt)
         if recording not in wav_scp:
             raise DktError(f"recording '{recording}' is not in wav.scp", path=path, utt=utt)
     return segments
+
+
+def _check_times(start: float, end: float, path: Path, utt: str) -> None:
+    # Not a number fails every comparison.
+    if not (0 <= start < math.inf and (end == _TO_THE_END or start < end)):
+        raise DktError(
+            f"the segment from {start:g} to {end:g} s is impossible",
+            path=path,
+            utt=utt,
+            hint="give a start of 0 or more and an end after it, or -1 for that of the recording",
+        )

@@ -12,7 +12,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.streams import read_lines
+from dkt.text import read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import numpy as np
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
-from dkt.hmm.text import write_lines
 from dkt.hmm.training_graph import context_to_transition_ids, determinize, read_disambig
 from dkt.hmm.tree import ContextDependency, load_tree
+from dkt.text import write_lines
 from dkt.transitions import TransitionModel, load_transition_model
 
 logger = logging.getLogger(__name__)

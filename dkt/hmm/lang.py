@@ -23,8 +23,8 @@ from dkt.hmm.symbols import (
     transcripts_to_ints,
     write_symbol_table,
 )
-from dkt.hmm.text import write_lines
 from dkt.hmm.topo import make_topology
+from dkt.text import write_lines
 
 __all__ = ["LangOptions", "prepare_lang", "read_symbol_table", "read_transcripts", "transcripts_to_ints"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import EPS, RESERVED
-from dkt.hmm.text import fields, read_lines
+from dkt.text import fields, read_lines
 
 logger = logging.getLogger(__name__)
 

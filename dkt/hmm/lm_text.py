@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import BOS, EOS, RESERVED, parse_transcripts, read_symbol_table
-from dkt.hmm.text import fields, read_lines
+from dkt.text import fields, read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from dkt.hmm.align import (
     check_phones,
     find_optional_silence,
     read_phones,
-    split_by_speaker,
-    write_alignments,
+    split_into_jobs,
+    write_alignment_dir,
 )
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.gmm_estimation import (
@@ -216,7 +216,7 @@ def train_mono(
         check_phones(lang / "phones.txt", target / "phones.txt")
     data = DataDir(data_dir)
     corpus = _read_corpus(data, lang, options)
-    jobs = split_by_speaker(corpus.names, data.utt2spk, options.nj)
+    jobs = split_into_jobs(data.utt2spk, options.nj)
 
     topology = load_topology(lang / "topo")
     tree = monophone_tree(read_phones(lang / "phones" / "sets.int"), topology)
@@ -230,8 +230,7 @@ def train_mono(
         trainer.train()
         alignments = {k: v for part in pool.call_all("alignments") for k, v in part.items()}
     trainer.count_losses(len(alignments), data.path)
-    _write_system(target, lang, tree, trainer)
-    write_alignments(target, jobs, alignments)
+    write_alignment_dir(target, lambda: _write_system(target, lang, tree, trainer), jobs, alignments)
     return trainer
 
 
@@ -279,8 +278,9 @@ def _check_target(target: Path, dim: int) -> None:
 
 def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: MonoTrainer) -> None:
     options = trainer.options
-    target.mkdir(parents=True, exist_ok=True)
-    for old in [*target.glob("[0-9]*.mdl"), *target.glob("[0-9]*.occs"), target / "delta_opts"]:
+    # The model goes first and comes last: it must never stand beside the tree of another.
+    numbered = [*target.glob("[0-9]*.mdl"), *target.glob("[0-9]*.occs")]
+    for old in [target / "final.mdl", target / "final.occs", *numbered, target / "delta_opts"]:
         old.unlink(missing_ok=True)
     replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
     replace_file(target / "cmvn_opts", f"{options.cmvn_opts}\n".encode())

@@ -11,8 +11,8 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.search import NoPathError, Searcher, SearchTimer, search_utterance, to_words
-from dkt.hmm.text import write_lines
 from dkt.tally import Tally
+from dkt.text import write_lines
 
 logger = logging.getLogger(__name__)
 

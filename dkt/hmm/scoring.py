@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import parse_transcripts
-from dkt.hmm.text import decode_lines
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import open_input
+from dkt.text import decode_lines
 
 logger = logging.getLogger(__name__)
 

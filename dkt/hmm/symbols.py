@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.hmm.text import fields, read_lines, write_lines
+from dkt.text import fields, parse_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -80,15 +80,7 @@ def parse_transcripts(lines: Sequence[str], path: str | Path) -> dict[str, list[
     Raises:
         DktError: a line is empty, or an utterance occurs twice.
     """
-    transcripts: dict[str, list[str]] = {}
-    for number, line in enumerate(lines, 1):
-        parts = fields(line)
-        if not parts:
-            raise DktError(f"line {number} is empty, expected an utterance id and words", path=path)
-        if parts[0] in transcripts:
-            raise DktError(f"line {number}: this utterance occurs twice", path=path, utt=parts[0])
-        transcripts[parts[0]] = parts[1:]
-    return transcripts
+    return {utt: fields(words) for utt, words in parse_keyed_lines(lines, path).items()}
 
 
 def transcripts_to_ints(

@@ -12,8 +12,8 @@ from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.symbols import read_symbol_table
-from dkt.hmm.text import fields, read_lines
 from dkt.hmm.tree import ContextDependency
+from dkt.text import fields, read_lines
 from dkt.transitions import TransitionModel
 
 _MIN_STATE_LIMIT = 1_000_000
@@ -42,10 +42,10 @@ class TrainingGraphCompiler:
         self._disambig = read_disambig(self.lang_dir)
         self._lexicon = lexicon.to_kaldifst()
         kaldifst.arcsort(self._lexicon, "olabel")
-        # No probabilities here: add_transition_probs puts those of each pass on a copy.
+        # No probabilities here: they change with every pass, and the aligner adds those of its model.
         self._hmms = HmmTransducerBuilder(tree, transitions, transition_scale=0.0)
 
-    def compile(self, word_ids: Sequence[int]) -> kaldifst.StdVectorFst:
+    def compile(self, word_ids: Sequence[int]) -> FstArrays:
         """The graph of a transcript, without transition probabilities (``CompileGraphFromText``).
 
         Args:
@@ -57,10 +57,6 @@ class TrainingGraphCompiler:
         Raises:
             DktError: a word has no pronunciation.
         """
-        return self.compile_arrays(word_ids).to_kaldifst()
-
-    def compile_arrays(self, word_ids: Sequence[int]) -> FstArrays:
-        """What ``compile`` returns, as arrays: these are the quicker to weight once a pass."""
         for word in word_ids:
             if word not in self._spoken:
                 name = self._words.get(word)
@@ -156,33 +152,3 @@ def transition_costs(
     costs = -np.where(transitions.is_self_loop, self_loop_scale * transitions.log_probs, forward)
     costs[0] = 0.0
     return costs.astype(np.float32)
-
-
-def add_transition_probs(
-    fst: kaldifst.StdVectorFst | FstArrays,
-    transitions: TransitionModel,
-    transition_scale: float = 1.0,
-    self_loop_scale: float = 0.1,
-) -> kaldifst.StdVectorFst:
-    """A copy of a compiled graph with the transition probabilities of a model (``AddTransitionProbs``).
-
-    Args:
-        fst: a graph without transition probabilities; it stays as it is, so that the next pass does not
-            count them twice.
-        transitions: the transition model of this pass.
-        transition_scale: factor on the log-probabilities of arcs between states.
-        self_loop_scale: factor on the log-probabilities of self-loops and of leaving a state.
-
-    Raises:
-        DktError: a label of the graph is no transition-id of the model.
-    """
-    arrays = fst if isinstance(fst, FstArrays) else FstArrays.from_kaldifst(fst)
-    ids = arrays.arcs["ilabel"]
-    if ids.max(initial=0) > transitions.num_transition_ids:
-        raise DktError(
-            f"the training graph has label {ids.max()}, the model {transitions.num_transition_ids} "
-            "transition-ids",
-            hint="compile the training graphs with this model",
-        )
-    costs = transition_costs(transitions, transition_scale, self_loop_scale)
-    return arrays.with_arcs(weight=arrays.arcs["weight"] + costs[ids]).to_kaldifst()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.hmm.text import read_lines, write_lines
+from dkt.text import read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -150,7 +150,7 @@ class Utterance:
 
 def _compile(compiler: TrainingGraphCompiler, utterance: Utterance) -> UtteranceGraph:
     try:
-        return UtteranceGraph(compiler.compile_arrays(utterance.words), compiler.transitions)
+        return UtteranceGraph(compiler.compile(utterance.words), compiler.transitions)
     except DktError as error:
         raise DktError(str(error), utt=utterance.name) from None
 

@@ -36,9 +36,9 @@ class DnnConfig:
 
     def __post_init__(self) -> None:
         if self.hidden_layers < 1 or self.hidden_dim < 1:
-            raise DktError("'model.hidden_layers' and 'model.hidden_dim' must be above 0")
+            raise DktError("'network.hidden_layers' and 'network.hidden_dim' must be above 0")
         if not 0.0 <= self.dropout < 1.0:
-            raise DktError(f"'model.dropout' is {self.dropout}, expected a probability below 1")
+            raise DktError(f"'network.dropout' is {self.dropout}, expected a probability below 1")
 
 
 class Dnn(nn.Module):

@@ -12,9 +12,10 @@ from typing import Any
 import yaml
 
 from dkt.alignments import AlignmentDir
-from dkt.config import first_difference
+from dkt.config import first_difference, read_yaml
 from dkt.dataset import Utterances
 from dkt.errors import DktError
+from dkt.objectio import replace_file
 from dkt.train.loop import CHECKPOINT
 
 logger = logging.getLogger(__name__)
@@ -26,11 +27,21 @@ _COPIED = ("final.mdl", "tree", "phones.txt")
 
 
 def data_fingerprint(utterances: Utterances) -> str:
-    """A hash of utterances, labels and a sample of the features: other data make another experiment."""
+    """A hash of utterances, labels and features: other data make another experiment."""
     digest = hashlib.sha256("\n".join(utterances.names).encode())
     digest.update(utterances.labels.numpy().tobytes())
-    digest.update(utterances.features[::97].numpy().tobytes())
+    digest.update(utterances.features.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def file_fingerprint(path: str | None) -> str | None:
+    """A hash of a file that the result depends on; None for none."""
+    if path is None:
+        return None
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    except OSError as error:
+        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
 
 
 def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) -> bool:
@@ -49,6 +60,8 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     """
     assert is_dataclass(config) and not isinstance(config, type)
     content = {**asdict(config), "derived": facts}
+    # What is shown of a training does not change it: events may be asked for, or not, when it goes on.
+    content.get("training", {}).pop("tensorboard", None)
     path = directory / CONFIG
     if path.exists():
         _compare(path, content)
@@ -56,17 +69,14 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
         raise DktError(
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
         )
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    else:
+        directory.mkdir(parents=True, exist_ok=True)
+        replace_file(path, yaml.safe_dump(content, sort_keys=False).encode("utf-8"))
     return (directory / MODEL).exists()
 
 
 def _compare(path: Path, content: dict[str, Any]) -> None:
-    try:
-        old = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError:
-        old = None
-    difference = first_difference(old, content)
+    difference = first_difference(read_yaml(path), content)
     if difference:
         raise DktError(
             f"the directory holds an experiment of another configuration: {difference}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -57,16 +58,16 @@ def load_history(path: Path) -> list[dict[str, float]]:
         raise DktError("is no learning curve of dkt", path=path) from None
 
 
-def write_tensorboard(directory: Path, record: EpochRecord) -> None:
-    """Append one epoch to the TensorBoard events in ``directory``.
+def require_tensorboard() -> None:
+    """Raise DktError now rather than after the first epoch if TensorBoard is not installed."""
+    if importlib.util.find_spec("tensorboard") is None:
+        raise DktError("TensorBoard is not installed", hint="pip install 'dkt[tensorboard]'")
 
-    Raises:
-        DktError: the package is not installed.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError:
-        raise DktError("TensorBoard is not installed", hint="pip install 'dkt[tensorboard]'") from None
+
+def write_tensorboard(directory: Path, record: EpochRecord) -> None:
+    """Append one epoch to the TensorBoard events in ``directory``."""
+    from torch.utils.tensorboard import SummaryWriter
+
     writer = SummaryWriter(str(directory))
     for name, value in asdict(record).items():
         if name != "epoch":

@@ -13,7 +13,7 @@ import torch
 
 from dkt.errors import DktError
 from dkt.nnet.modelfile import load_torch, save_torch
-from dkt.train.history import EpochRecord, save_history, write_tensorboard
+from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
 from dkt.train.schedule import Newbob, NewbobConfig
 
@@ -62,6 +62,8 @@ class TrainingLoop:
     """
 
     def __init__(self, task: Trainable, schedule: NewbobConfig, config: LoopConfig, directory: Path) -> None:
+        if config.tensorboard:
+            require_tensorboard()
         self.task = task
         self.config = config
         self.directory = directory

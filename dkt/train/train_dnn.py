@@ -82,8 +82,12 @@ def _load(inputs: DnnInputs, features: FeatureConfig) -> tuple[Utterances, Utter
         )
     check_cv_disjoint(inputs.data_train, inputs.data_dev)
     options = FeatureOptions(features.cmvn_opts, features.delta_opts)
-    train = load_utterances(FeatureReader(inputs.data_train, options), inputs.ali_train, inputs.max_loss)
-    dev = load_utterances(FeatureReader(inputs.data_dev, options), inputs.ali_dev, inputs.max_loss)
+    train = load_utterances(
+        FeatureReader(inputs.data_train, options), inputs.ali_train, "training data", inputs.max_loss
+    )
+    dev = load_utterances(
+        FeatureReader(inputs.data_dev, options), inputs.ali_dev, "cross-validation data", inputs.max_loss
+    )
     if train.features.shape[1] != dev.features.shape[1]:
         raise DktError(
             f"features of dimension {dev.features.shape[1]}, {inputs.data_train.path} has "
@@ -121,6 +125,7 @@ def train_dnn(recipe: DnnRecipe, inputs: DnnInputs, directory: Path, device: tor
         "num_pdfs": info.num_pdfs,
         "train_data": experiment.data_fingerprint(train),
         "dev_data": experiment.data_fingerprint(dev),
+        "lda": experiment.file_fingerprint(recipe.features.lda),
     }
     if experiment.record_configuration(directory, recipe, facts):
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)

@@ -9,7 +9,7 @@
 # $help_message. Options end at the first argument that does not begin with "--".
 
 _po_die() {
-  echo "$0: error: $* ('$0 --help' tells the options)" >&2
+  echo "${script_name:-$0}: error: $* ('$0 --help' tells the options)" >&2
   exit 1
 }
 

@@ -13,9 +13,14 @@ import os
 import sys
 import tempfile
 from collections import Counter
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+# Called from a shell script with an isolated Python: the package is that of this checkout.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from dkt.errors import DktError
+from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
 
 if TYPE_CHECKING:
     Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
@@ -25,10 +30,6 @@ BY_SPEAKER = ("cmvn.scp", "spk2gender", "spk2warp")
 BY_RECORDING = ("wav.scp", "reco2file_and_channel")
 SOURCES = ("utt2spk", "spk2utt", *BY_UTTERANCE, *BY_SPEAKER, *BY_RECORDING)
 PUBLISH_ATTEMPTS = 10
-
-
-class SplitError(Exception):
-    """The data directory cannot be split; the message says why and what to do."""
 
 
 def text_of(raw: bytes) -> str:
@@ -45,92 +46,21 @@ def read_lines(path: Path) -> list[tuple[bytes, bytes]]:
 def read_utt2spk(path: Path) -> Pairs:
     """The (utterance, speaker) pairs of utt2spk."""
     if not path.is_file():
-        raise SplitError(f"{path}: no such file - every Kaldi data directory has one: is its name right?")
+        raise DktError(
+            "no such file", path=path, hint="every Kaldi data directory has one: is its name right?"
+        )
     pairs: Pairs = []
     for _, line in read_lines(path):
         fields = line.split()
         if len(fields) != 2:
-            raise SplitError(f"{path}: expected '<utterance> <speaker>', found '{text_of(line)}'")
+            raise DktError(f"expected '<utterance> <speaker>', found '{text_of(line)}'", path=path)
         pairs.append((fields[0], fields[1]))
     if not pairs:
-        raise SplitError(f"{path}: it lists no utterance")
+        raise DktError("it lists no utterance", path=path)
     twice = [utt for utt, count in Counter(utt for utt, _ in pairs).items() if count > 1]
     if twice:
-        raise SplitError(f"{path}: utterance '{text_of(twice[0])}' is listed twice")
+        raise DktError("is listed twice", path=path, utt=text_of(twice[0]))
     return pairs
-
-
-def group_by_speaker(pairs: Pairs) -> dict[bytes, Pairs]:
-    """Speaker to its pairs, in the order in which speakers first appear."""
-    pairs_of: dict[bytes, Pairs] = {}
-    for pair in pairs:
-        pairs_of.setdefault(pair[1], []).append(pair)
-    return pairs_of
-
-
-def balanced_bounds(counts: list[int], num_parts: int) -> list[int]:
-    """Where to cut a row of speakers so that the parts have nearly equal numbers of utterances.
-
-    Begins with equal numbers of speakers; then a boundary moves by one speaker as long as that brings the
-    two parts beside it nearer to each other (each move lowers the sum of squares, so it ends). Visiting
-    order as in Kaldi's utils/split_scp.pl, so that both toolkits give the same parts.
-
-    Args:
-        counts: utterances of each speaker.
-        num_parts: at most ``len(counts)``.
-
-    Returns:
-        ``num_parts + 1`` bounds; part i is speakers ``bounds[i]`` to ``bounds[i + 1] - 1``, never none.
-    """
-    bounds = [-(-part * len(counts) // num_parts) for part in range(num_parts + 1)]
-    sizes = [sum(counts[bounds[part] : bounds[part + 1]]) for part in range(num_parts)]
-
-    def move(giver: int, taker: int) -> bool:
-        if bounds[giver + 1] - bounds[giver] < 2:
-            return False
-        forward = taker > giver
-        count = counts[bounds[taker] - 1] if forward else counts[bounds[giver]]
-        gap = sizes[giver] - sizes[taker]
-        if abs(gap - 2 * count) >= abs(gap):
-            return False
-        bounds[max(giver, taker)] += -1 if forward else 1
-        sizes[giver] -= count
-        sizes[taker] += count
-        return True
-
-    changed = True
-    while changed:
-        changed = False
-        for part in range(num_parts):
-            if part + 1 < num_parts:
-                changed |= move(part, part + 1)
-            if part > 0:
-                changed |= move(part, part - 1)
-    return bounds
-
-
-def split_by_speaker(pairs: Pairs, num_parts: int) -> list[Pairs]:
-    """Parts of whole speakers, balanced in utterances."""
-    groups = list(group_by_speaker(pairs).values())
-    if num_parts > len(groups):
-        raise SplitError(
-            f"cannot split {len(groups)} speakers into {num_parts} parts - "
-            f"lower --nj to at most {len(groups)}, or split with --per-utt"
-        )
-    bounds = balanced_bounds([len(group) for group in groups], num_parts)
-    return [list(chain.from_iterable(groups[bounds[part] : bounds[part + 1]])) for part in range(num_parts)]
-
-
-def split_by_utterance(pairs: Pairs, num_parts: int) -> list[Pairs]:
-    """Parts of consecutive utterances, whose sizes differ by one at most, the larger ones first."""
-    if num_parts > len(pairs):
-        raise SplitError(
-            f"cannot split {len(pairs)} utterances into {num_parts} parts - "
-            f"lower --nj to at most {len(pairs)}"
-        )
-    size, num_larger = divmod(len(pairs), num_parts)
-    bounds = [part * size + min(part, num_larger) for part in range(num_parts + 1)]
-    return [pairs[bounds[part] : bounds[part + 1]] for part in range(num_parts)]
 
 
 def read_recordings(data: Path) -> dict[bytes, bytes]:
@@ -140,8 +70,8 @@ def read_recordings(data: Path) -> dict[bytes, bytes]:
     for utt, line in read_lines(path) if path.is_file() else []:
         fields = line.split()
         if len(fields) < 4:
-            raise SplitError(
-                f"{path}: expected '<utterance> <recording> <begin> <end>', found '{text_of(line)}'"
+            raise DktError(
+                f"expected '<utterance> <recording> <begin> <end>', found '{text_of(line)}'", path=path
             )
         recordings[utt] = fields[1]
     return recordings
@@ -234,7 +164,7 @@ def publish(built: Path, data: Path, target: Path, num_parts: int) -> None:
             return
         with contextlib.suppress(FileNotFoundError):  # another call has just moved it
             target.rename(built.parent / f"stale{attempt}")
-    raise SplitError(f"{target}: cannot be replaced - do other programs write there?")
+    raise DktError("cannot be replaced", path=target, hint="do other programs write there?")
 
 
 def split(data: Path, num_parts: int, per_utt: bool) -> None:
@@ -263,9 +193,9 @@ def main() -> int:
     args = parser.parse_args()
     try:
         if args.num_split < 1:
-            raise SplitError(f"<num-split> is {args.num_split}, expected a number above 0")
+            raise DktError(f"<num-split> is {args.num_split}, expected a number above 0")
         split(args.data, args.num_split, args.per_utt)
-    except (SplitError, OSError) as error:
+    except (DktError, OSError) as error:
         print(f"split_data.sh: error: {args.data}: {error}", file=sys.stderr)
         return 1
     return 0

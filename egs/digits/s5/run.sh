@@ -2,8 +2,8 @@
 # Connected digits, from audio to word error rates: a monophone GMM aligns the speech, a DNN learns the
 # alignment, both are searched on the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
-. ./cmd.sh
+recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/cmd.sh"
 
 corpus=espeak
 corpus_dir=
@@ -18,7 +18,7 @@ num_dev=
 num_test=
 totgauss=1000
 boost_silence=1.0
-dnn_config=conf/dnn.yaml
+dnn_config=
 beam=13.0
 max_active=7000
 lmwts="10 15 20 25 30 40 50"
@@ -27,7 +27,7 @@ help_message="Usage: ./run.sh [options]
   --corpus <name>       espeak: synthetic digits in noise, made here without any download (default)
                         fsdd: real digits, with --corpus-dir the folder of the Free Spoken Digit Dataset
   --data <dir>          where the data go (data/<corpus>)
-  --exp <dir>           where the experiments go (exp/<corpus>)
+  --exp <dir>           where the experiments and their report go (exp/<corpus>, the report in exp/report)
   --nj <n>              jobs in parallel (2)
   --stage <n>           begin at this stage (the first that is not done yet)
   --stop-stage <n>      end after this stage (8)
@@ -36,27 +36,30 @@ help_message="Usage: ./run.sh [options]
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
   --totgauss, --boost-silence   of the GMM
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
-dkt_root=$(cd ../../.. && pwd)
-. "$dkt_root/steps/utils/parse_options.sh"
+. "$recipe/../../../steps/utils/parse_options.sh"
+. "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
+make_absolute corpus_dir data exp dnn_config
+cd "$recipe"
 case $corpus in
   espeak) dkt_extras=standalone,report,synthetic ;;
-  fsdd) [ -n "$corpus_dir" ] || { echo "$0: --corpus fsdd needs --corpus-dir" >&2; exit 1; } ;;
-  *) echo "$0: no corpus '$corpus': espeak or fsdd" >&2; exit 1 ;;
+  fsdd) [ -n "$corpus_dir" ] || { echo "run.sh: --corpus fsdd needs --corpus-dir" >&2; exit 1; } ;;
+  *) echo "run.sh: no corpus '$corpus': espeak or fsdd" >&2; exit 1 ;;
 esac
 . ./path.sh
 
+report=${exp:-exp}/report
 data=${data:-data/$corpus}
 exp=${exp:-exp/$corpus}
-stage_options="$corpus $corpus_dir $num_train $num_dev $num_test"
-. "$DKT_ROOT/local/stages.sh"
+dnn_config=${dnn_config:-conf/dnn.yaml}
+stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test"
 
 if begin_stage 0 "corpus ($corpus)"; then
   sizes=(${num_train:+--num-train "$num_train"} ${num_dev:+--num-dev "$num_dev"} ${num_test:+--num-test "$num_test"})
   if [ "$corpus" = fsdd ]; then
     python local/prepare_fsdd.py --corpus-dir "$corpus_dir" ${sizes[@]+"${sizes[@]}"} "$data"
   else
-    python local/prepare_espeak.py ${sizes[@]+"${sizes[@]}"} "$data"
+    python local/prepare_espeak.py --nj "$nj" ${sizes[@]+"${sizes[@]}"} "$data"
   fi
   end_stage
 fi

@@ -8,9 +8,9 @@ import re
 import sys
 from pathlib import Path
 
-from dkt.datadir import DataDir, read_keyed_lines
+from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.streams import read_lines
+from dkt.text import fields, read_keyed_lines, read_lines, write_lines
 
 PARTS = ("train", "dev", "test")
 OOV_WORD = "<UNK>"
@@ -18,7 +18,7 @@ SILENCES = ("SIL", "SPN")
 
 
 def prepare_part(source: Path, root: Path, target: Path) -> None:
-    """Copy one data directory, the places of the recordings made relative to nothing."""
+    """Copy one data directory; the paths of its recordings, relative to ``root``, become absolute."""
     directory = DataDir(source)
     target.mkdir(parents=True, exist_ok=True)
     directory.check_sorted()
@@ -36,17 +36,17 @@ def prepare_part(source: Path, root: Path, target: Path) -> None:
     if (source / "spk2gender").is_file():
         tables["spk2gender"] = read_keyed_lines(source / "spk2gender")
     for name, table in tables.items():
-        (target / name).write_text("".join(f"{k} {v}\n" for k, v in sorted(table.items())), encoding="utf-8")
+        write_lines(target / name, [f"{key} {value}" for key, value in sorted(table.items())])
 
 
 def prepare_dict(lexicon: Path, target: Path) -> None:
     """Write a dictionary directory; stress marks are dropped, as with the corpus's Kaldi recipe."""
     entries = {f"{OOV_WORD} SPN"}
     phones = set()
-    for number, line in enumerate(read_lines(str(lexicon)), 1):
-        word, *pronunciation = line.split()
+    for number, line in enumerate(read_lines(lexicon), 1):
+        word, *pronunciation = fields(line) or [""]
         if not pronunciation:
-            raise DktError(f"line {number}: no pronunciation of '{word}'", path=lexicon)
+            raise DktError(f"line {number}: expected '<word> <phone> ...', found '{line}'", path=lexicon)
         plain = [re.sub(r"\d$", "", phone) for phone in pronunciation]
         entries.add(f"{word} {' '.join(plain)}")
         phones.update(plain)
@@ -58,7 +58,7 @@ def prepare_dict(lexicon: Path, target: Path) -> None:
     }
     target.mkdir(parents=True, exist_ok=True)
     for name, lines in files.items():
-        (target / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        write_lines(target / name, lines)
 
 
 def main() -> int:
@@ -71,8 +71,7 @@ def main() -> int:
         for part in PARTS:
             prepare_part(args.corpus_dir / part, args.corpus_dir, args.data_dir / part)
         prepare_dict(args.corpus_dir / "lexicon.txt", args.data_dir / "local/dict")
-        lines = read_lines(str(args.corpus_dir / "lm_train.txt"))
-        (args.data_dir / "local/lm_train.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_lines(args.data_dir / "local/lm_train.txt", read_lines(args.corpus_dir / "lm_train.txt"))
     except DktError as error:
         print(f"ERROR (prepare_data.py) {error}", file=sys.stderr)
         return 1

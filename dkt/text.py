@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.streams import open_input
 
 # Kaldi parts fields by ASCII white space alone: a no-break or ideographic space is part of a word.
+_WHITE_SPACE = " \t\n\r\f\v"
 _FIELD = re.compile(r"\S+", re.ASCII)
+_KEYED_LINE = re.compile(r"\s*(\S+)\s*(.*)", re.ASCII | re.DOTALL)
 
 
 def fields(line: str) -> list[str]:
@@ -30,7 +33,7 @@ def decode_lines(data: bytes, path: str | Path) -> list[str]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DktError(
-            f"line {line} is not UTF-8 text", path=path, hint="convert the file, for example with iconv"
+            f"line {line} is not UTF-8", path=path, hint="convert it, for example with iconv -t UTF-8"
         ) from None
     if "\r" in text:
         line = text.count("\n", 0, text.index("\r")) + 1
@@ -54,8 +57,6 @@ def read_lines(path: str | Path) -> list[str]:
     Raises:
         DktError: it cannot be read, is a broken gzip file or not UTF-8, or has Windows line ends.
     """
-    if Path(path).is_dir():
-        raise DktError("is a directory, expected a file", path=path)
     with open_input(str(path)) as stream:
         data = stream.read()
     if str(path).endswith(".gz"):
@@ -64,6 +65,37 @@ def read_lines(path: str | Path) -> list[str]:
         except (OSError, EOFError, zlib.error) as error:
             raise DktError(f"broken gzip file: {error}", path=path) from None
     return decode_lines(data, path)
+
+
+def parse_keyed_lines(lines: Iterable[str], path: str | Path) -> dict[str, str]:
+    """Lines ``<key> <rest>``: key to the rest, which may be empty, in the order of the lines.
+
+    Args:
+        lines: entry n of the result is line n.
+        path: the name that errors tell.
+
+    Raises:
+        DktError: a line is empty, or a key stands twice.
+    """
+    entries: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        match = _KEYED_LINE.match(line)
+        if match is None:
+            raise DktError(f"line {number} is empty", path=path, hint="remove it, or begin it with a key")
+        key, rest = match.groups()
+        if key in entries:
+            raise DktError(f"line {number}: this utterance occurs twice", path=path, utt=key)
+        entries[key] = rest.rstrip(_WHITE_SPACE)
+    return entries
+
+
+def read_keyed_lines(path: str | Path) -> dict[str, str]:
+    """A file of lines ``<key> <rest>``, as ``parse_keyed_lines`` gives them.
+
+    Raises:
+        DktError: as ``read_lines`` and ``parse_keyed_lines``.
+    """
+    return parse_keyed_lines(read_lines(path), path)
 
 
 def write_lines(path: str | Path, lines: list[str]) -> None:
