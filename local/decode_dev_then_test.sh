@@ -14,10 +14,7 @@ help_message="Usage: local/decode_dev_then_test.sh [options] <graph-dir> <data-d
 options: --nj, --cmd, --lmwts, --word-ins-penalties, --beam, --max-active, as of steps/decode.sh"
 . parse_options.sh
 
-if [ $# != 4 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 4 ] || usage
 graph=$1
 model=$4
 details=$model/decode_dev/scoring_kaldi/wer_details

@@ -11,10 +11,7 @@ help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] <data> 
 The configurations are conf/mfcc.conf and conf/fbank.conf."
 . parse_options.sh
 
-if [ $# -lt 2 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# -ge 2 ] || usage
 data=$1
 shift
 for part in "$@"; do

@@ -9,21 +9,42 @@
 
 stages_started=$(date +%s)
 
-# _remove_marks n: forgets that stage n and those after it are done.
-_remove_marks() {
-  local mark
-  for mark in "$exp"/.done.*; do
-    [ ! -e "$mark" ] || [ "${mark##*.}" -lt "$1" ] || rm -f "$mark"
+# make_absolute variable...: paths that the user gave are of the directory the recipe is called in, which has to be
+# the working directory still; empty variables stay empty.
+make_absolute() {
+  local name
+  for name in "$@"; do
+    case ${!name} in
+      "" | /*) ;;
+      *) printf -v "$name" %s "$PWD/${!name}" ;;
+    esac
   done
 }
+
+# _remove_marks n: forgets what was done or begun in stage n and those after it.
+_remove_marks() {
+  local mark number
+  for mark in "$exp"/.done.* "$exp"/.begun.*; do
+    [ -e "$mark" ] || continue
+    number=${mark##*/}
+    number=${number#.*.} # .done.6, .begun.6.dnn_seed777
+    [ "${number%%.*}" -lt "$1" ] || rm -f "$mark"
+  done
+}
+
+# _stage_key file...: what the results of a stage depend on, in short.
+_stage_key() { cat - "$@" <<<"$stage_options" | cksum; }
 
 # stages_elapsed: seconds since the recipe began.
 stages_elapsed() { echo $(($(date +%s) - stages_started)); }
 
-# begin_stage n title [file...]: whether stage n is to run. It is not when it was done with the same options
-# and files. A stage that runs makes those after it run too, and so does --stage n.
+# begin_stage [--leaf] n title [file...]: whether stage n is to run. It is not when it was done with the same options
+# and files. A stage that runs makes those after it run too, unless it is a leaf, whose results none of them reads.
+# After --stage n all do.
 begin_stage() {
-  local number=$1 title=$2
+  local leaf=false number title
+  [ "$1" != --leaf ] || { leaf=true && shift; }
+  number=$1 title=$2
   shift 2
   [ "$number" -le "$stop_stage" ] || return 1
   if [ -n "$stage" ]; then
@@ -31,15 +52,38 @@ begin_stage() {
     [ "$number" -ne "$stage" ] || _remove_marks "$number"
   fi
   mkdir -p "$exp"
-  stage_key=$(cat - "$@" <<<"$stage_options" | cksum)
+  stage_key=$(_stage_key "$@")
   if [ "$(cat "$exp/.done.$number" 2>/dev/null)" = "$stage_key" ]; then
     echo "=== stage $number: $title: done already (--stage $number does it again)"
     return 1
   fi
-  _remove_marks "$number"
+  rm -f "$exp/.done.$number"
+  "$leaf" || _remove_marks $((number + 1))
   stage_number=$number
   echo "=== stage $number: $title [$(stages_elapsed) s]"
 }
 
 # end_stage: marks the stage that began last as done.
 end_stage() { echo "$stage_key" >"$exp/.done.$stage_number"; }
+
+# set_aside dir: moves a directory into .backup beside it, under the first number that is free.
+set_aside() {
+  local backup n=1
+  backup=$(dirname "$1")/.backup
+  mkdir -p "$backup"
+  while [ -e "$backup/$(basename "$1").$n" ]; do n=$((n + 1)); done
+  mv "$1" "$backup/$(basename "$1").$n"
+  echo "$1 is of an earlier run: moved to $backup/$(basename "$1").$n"
+}
+
+# claim_dir dir [file...]: for a stage whose program goes on with what lies in its directory. It may if an interrupted
+# run of this stage left it, or a finished one, with the same options and files and nothing redone before it. Else
+# the directory is moved aside.
+claim_dir() {
+  local dir=$1 mark key
+  shift
+  mark=$exp/.begun.$stage_number.$(basename "$dir")
+  key=$(_stage_key "$@")
+  if [ -e "$dir" ] && [ "$(cat "$mark" 2>/dev/null)" != "$key" ]; then set_aside "$dir"; fi
+  echo "$key" >"$mark"
+}

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stages 2 to 8 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
-# sets data, exp, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, beam, max_active, lmwts and
-# word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, beam, max_active,
+# lmwts and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 steps=$DKT_ROOT/steps
 scan="$beam $max_active $lmwts / $word_ins_penalties"
@@ -19,13 +19,16 @@ if begin_stage 2 "features: MFCC for the GMM, filterbanks for the network" conf/
 fi
 
 if begin_stage 3 "monophone GMM and graph" <(echo "$totgauss $boost_silence"); then
+  if [ -e "$exp/mono/phones.txt" ] && ! cmp -s "$data/lang/phones.txt" "$exp/mono/phones.txt"; then
+    set_aside "$exp/mono"
+  fi
   "$steps/train_mono.sh" --nj "$nj" --cmd "$train_cmd" --totgauss "$totgauss" --boost-silence "$boost_silence" \
     "$data/train_mfcc" "$data/lang" "$exp/mono"
   "$steps/mkgraph.sh" --cmd "$train_cmd" "$data/lang" "$exp/mono" "$exp/mono/graph"
   end_stage
 fi
 
-if begin_stage 4 "search with the GMM" <(echo "$scan"); then
+if begin_stage --leaf 4 "search with the GMM" <(echo "$scan"); then
   search mfcc "$exp/mono"
   end_stage
 fi
@@ -40,13 +43,14 @@ fi
 
 if begin_stage 6 "DNN" "$dnn_config" <(echo "$seeds"); then
   for seed in $seeds; do
+    claim_dir "$exp/dnn_seed$seed" "$dnn_config"
     "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
       "$data/train_fbank" "$data/dev_fbank" "$data/lang" "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/dnn_seed$seed"
   done
   end_stage
 fi
 
-if begin_stage 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
+if begin_stage --leaf 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
   for seed in $seeds; do search fbank "$exp/dnn_seed$seed"; done
   end_stage
 fi
@@ -55,6 +59,6 @@ if [ "$stop_stage" -ge 8 ]; then
   echo "=== stage 8: report [$(stages_elapsed) s]"
   systems=("gmm=$exp/mono")
   for seed in $seeds; do systems+=("dnn=$exp/dnn_seed$seed"); done
-  dkt report --out exp/report "${systems[@]}"
-  echo "=== $0: done in $(stages_elapsed) s"
+  dkt report --out "$report" "${systems[@]}"
+  echo "=== done in $(stages_elapsed) s"
 fi

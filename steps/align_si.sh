@@ -3,6 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 nj=4
 cmd=run.pl
 beam=10
@@ -13,6 +14,7 @@ max_loss=0.05
 help_message="Usage: steps/align_si.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
  e.g.: steps/align_si.sh --nj 4 data/train data/lang exp/mono exp/mono_ali
 options (names and defaults of Kaldi's script):
+  --stage <n>          up to 0: align, 1: only see that the alignments are there; aligning is one program (0)
   --nj <n>             number of processes and of ali.JOB.gz (4)
   --cmd <cmd>          how to run the job (run.pl)
   --beam <x>           beam of the search (10)
@@ -22,20 +24,22 @@ options (names and defaults of Kaldi's script):
   --max-loss <share>   share of utterances that may fail (0.05)"
 . parse_options.sh
 
-if [ $# != 4 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 4 ] || usage
 data=$1
 lang=$2
 srcdir=$3
 dir=$4
+log=$dir/log/align.log
 
-require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
-  "$srcdir/final.mdl" "$srcdir/tree"
-mkdir -p "$dir/log"
-# shellcheck disable=SC2086
-$cmd "$dir/log/align.log" \
-  dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-  --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir"
-echo "$0: alignments of $data in $dir, log in $dir/log/align.log"
+if [ "$stage" -le 0 ]; then
+  require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
+    "$srcdir/final.mdl" "$srcdir/tree"
+  mkdir -p "$dir/log"
+  # shellcheck disable=SC2086
+  $cmd "$log" \
+    dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
+    --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
+  tell_losses "$log"
+fi
+require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
+echo "$script_name: alignments of $data in $dir, log in $log"

@@ -2,11 +2,24 @@
 # What every steps/*.sh needs; sourced first:
 #   . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # Sets and exports DKT_ROOT (the checkout) and DKT_UTILS (Kaldi's utils when KALDI_ROOT is set, else dkt's
-# own), and puts on PATH what the steps call: run.pl, parse_options.sh and the command dkt.
+# own), and puts on PATH what the steps call: run.pl, parse_options.sh and the command dkt. Sets script_name,
+# the short name for messages.
+
+script_name=${0%/*}
+case ${script_name##*/} in
+  steps | local) script_name=${script_name##*/}/${0##*/} ;;
+  *) script_name=${0##*/} ;;
+esac
 
 # die "message": stops the script with the message.
 die() {
-  echo "$0: error: $*" >&2
+  echo "$script_name: error: $*" >&2
+  exit 1
+}
+
+# usage: stops the script with its $help_message, after a wrong call.
+usage() {
+  echo "$help_message" >&2
   exit 1
 }
 
@@ -42,7 +55,8 @@ _origin() {
     feats.scp) echo "make the features first" ;;
     cmvn.scp) echo "compute the CMVN statistics first" ;;
     ali.*.gz) echo "align the data first" ;;
-    final.mdl | tree) echo "train (or align) the model of that directory first" ;;
+    final.mdl | final.pt | tree) echo "train (or align) the model of that directory first" ;;
+    *.conf) echo "is the path of the configuration right?" ;;
     HCLG.fst) echo "build the graph first (mkgraph)" ;;
     phones.txt | words.txt | L.fst | G.fst) echo "prepare the lang directory first" ;;
     *) echo "has the stage that writes it been run?" ;;
@@ -58,6 +72,18 @@ require_files() {
   done
 }
 
+# back_up dir file...: moves what an earlier run left in a directory to its .backup, as Kaldi does: a run that fails
+# must not leave lists of what it has overwritten.
+back_up() {
+  local dir=$1 file
+  for file in "${@:2}"; do
+    [ -e "$dir/$file" ] || continue
+    mkdir -p "$dir/.backup"
+    mv -f "$dir/$file" "$dir/.backup/$file"
+    echo "$script_name: moved $dir/$file of an earlier run to $dir/.backup"
+  done
+}
+
 # _num_speakers data: how many speakers a data directory has.
 _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 
@@ -69,27 +95,17 @@ _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 make_split() {
   local data=$1 nj=$2 suffix=
   local per_utt=()
+  [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
   require_files "$data/utt2spk"
   if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
     suffix=utt
     per_utt=(--per-utt)
-    [ -d "$data/split$nj$suffix" ] || echo "$0: $data has fewer speakers than the $nj jobs: split by utterance" >&2
+    [ -d "$data/split$nj$suffix" ] ||
+      echo "$script_name: $data has fewer speakers than the $nj jobs: split by utterance" >&2
   fi
   "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
     die "cannot split $data into $nj parts (the reason is above)"
   echo "$data/split$nj$suffix"
 }
 
-# log_hint dir: says where the logs of an experiment directory are.
-log_hint() { echo "$0: logs are in $1/log" >&2; }
-
-# run_logged log command...: runs a short command here rather than by $cmd, its messages going to the log.
-run_logged() {
-  local log=$1
-  shift
-  mkdir -p "$(dirname "$log")"
-  "$@" 2>"$log" || {
-    tail -n 5 "$log" >&2
-    die "'$1 ${2:-}' failed, log is in $log"
-  }
-}
+. "$DKT_ROOT/steps/logs.sh"

@@ -3,26 +3,32 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 cmd=run.pl
 help_message="Usage: steps/compute_cmvn_stats.sh [options] <data-dir> [<log-dir> [<cmvn-dir>]]
  e.g.: steps/compute_cmvn_stats.sh data/train
 options:
+  --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
   --cmd <cmd>         how to run the job (run.pl)"
 . parse_options.sh
 
-if [ $# -lt 1 ] || [ $# -gt 3 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
 log=${2:-$data/log}
 dir=${3:-$data/data}
 name=$(basename "$data")
+log_file=$log/cmvn_$name.log
 
 require_files "$data/feats.scp" "$data/utt2spk"
 mkdir -p "$log" "$dir"
 dir=$(cd "$dir" && pwd)
-# shellcheck disable=SC2086
-$cmd "$log/cmvn_$name.log" dkt compute-cmvn-stats "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp"
+if [ "$stage" -le 0 ]; then
+  back_up "$data" cmvn.scp
+  # shellcheck disable=SC2086
+  $cmd "$log_file" dkt compute-cmvn-stats "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
+    job_failed "$log_file"
+  tell_losses "$log_file"
+fi
+require_files "$dir/cmvn_$name.scp"
 cp "$dir/cmvn_$name.scp" "$data/cmvn.scp"
-echo "$0: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log/cmvn_$name.log"
+echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"

@@ -4,6 +4,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 nj=4
 cmd=run.pl
 beam=13.0
@@ -18,6 +19,7 @@ srcdir=
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
  e.g.: steps/decode.sh --nj 4 exp/mono/graph data/dev exp/dnn/decode_dev
 options:
+  --stage <n>                  0: search, 1: only score (0)
   --nj <n>                     number of jobs (4)
   --cmd <cmd>                  how to run them (run.pl)
   --beam <x>                   beam of the search (13)
@@ -26,36 +28,43 @@ options:
   --lmwts <list>               language-model weights; the acoustic scale is 1 / weight
   --word-ins-penalties <list>  costs of a word
   --use-gpu <how>              yes, no or optional (no)
-  --max-loss <share>           share of utterances that may fail (0.05)
+  --max-loss <share>           share of utterances that may fail, all jobs together (0.05)
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --skip-scoring <bool>        do not score (false)"
 . parse_options.sh
 
-if [ $# != 3 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 3 ] || usage
 graph=$1
 data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
+log=$dir/log
 
-require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk" "$srcdir/final.mdl"
-mkdir -p "$dir/log" "$dir/scoring"
-rm -rf "$dir"/scoring/job.*
-sdata=$(make_split "$data" "$nj") || exit 1
-echo "$nj" >"$dir/num_jobs"
-if [ -f "$srcdir/final.pt" ]; then
-  require_files "$srcdir/ali_train_pdf.counts"
-  loglikes="dkt forward --no-softmax=true --class-frame-counts=$srcdir/ali_train_pdf.counts --use-gpu=$use_gpu \
-    --num-threads=1 $srcdir/final.pt $sdata/JOB ark:- |"
-else
-  loglikes="dkt gmm-compute-likes $srcdir/final.mdl $sdata/JOB ark:- |"
+if [ "$stage" -le 0 ]; then
+  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk" "$srcdir/final.mdl"
+  check_share "$max_loss"
+  mkdir -p "$log"
+  # What an earlier search left would pass for the result of this one if this one failed.
+  rm -rf "$dir"/scoring "$dir"/scoring_kaldi "$dir"/wer_* "$log"/decode.[0-9]*.log
+  mkdir "$dir/scoring"
+  sdata=$(make_split "$data" "$nj") || exit 1
+  echo "$nj" >"$dir/num_jobs"
+  # Paths stand in single quotes, as a shell of dkt decode-scan reads this once more. Each job may lose what it must;
+  # the limit is on the sum.
+  if [ -f "$srcdir/final.pt" ]; then
+    require_files "$srcdir/ali_train_pdf.counts"
+    loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
+      --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt")"
+  else
+    loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl")"
+  fi
+  # shellcheck disable=SC2086
+  $cmd JOB=1:"$nj" "$log/decode.JOB.log" \
+    dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
+    --word-ins-penalties="$word_ins_penalties" --max-loss=1 \
+    "$srcdir/final.mdl" "$graph" "$graph/words.txt" ark:"$loglikes $(shell_quote "$sdata/JOB") ark:- |" \
+    "$dir/scoring/job.JOB" || job_failed "$log"/decode.[0-9]*.log
+  check_losses "$max_loss" "$log"/decode.[0-9]*.log
+  echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
 fi
-# shellcheck disable=SC2086
-$cmd JOB=1:"$nj" "$dir/log/decode.JOB.log" \
-  dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
-  --word-ins-penalties="$word_ins_penalties" --max-loss="$max_loss" \
-  "$srcdir/final.mdl" "$graph" "$graph/words.txt" ark:"$loglikes" "$dir/scoring/job.JOB"
-echo "$0: hypotheses of $data in $dir/scoring, logs in $dir/log"
-[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" "$data" "$graph" "$dir"
+[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"

@@ -3,37 +3,52 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 nj=4
 cmd=run.pl
 apply_log=false
 no_softmax=false
 use_gpu=no
+max_loss=0.05
 help_message="Usage: steps/forward.sh [options] <data-dir> <model-dir> <output-dir>
  e.g.: steps/forward.sh --nj 4 data/test exp/dnn exp/dnn/post_test
 options:
+  --stage <n>          0: run the network, 1: only gather what the jobs wrote (0)
   --nj <n>             number of jobs (4)
   --cmd <cmd>          how to run them (run.pl)
   --apply-log <bool>   log-posteriors (false)
   --no-softmax <bool>  logits (false)
-  --use-gpu <how>      yes, no or optional (no)"
+  --use-gpu <how>      yes, no or optional (no)
+  --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)"
 . parse_options.sh
 
-if [ $# != 3 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 3 ] || usage
 data=$1
 model=$2
 dir=$3
+log=$dir/log
 
 require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
-mkdir -p "$dir/log"
+check_share "$max_loss"
+mkdir -p "$log"
 out=$(cd "$dir" && pwd)
 sdata=$(make_split "$data" "$nj") || exit 1
-# shellcheck disable=SC2086
-$cmd JOB=1:"$nj" "$dir/log/forward.JOB.log" \
-  dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
-  "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp"
-for job in $(seq "$nj"); do cat "$dir/output.$job.scp"; done | LC_ALL=C sort >"$dir/.feats.scp.partial"
+
+if [ "$stage" -le 0 ]; then
+  back_up "$dir" feats.scp
+  rm -f "$log"/forward.[0-9]*.log
+  # Each job may lose what it must; the limit is on their sum.
+  # shellcheck disable=SC2086
+  $cmd JOB=1:"$nj" "$log/forward.JOB.log" \
+    dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
+    --max-loss=1 "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" ||
+    job_failed "$log"/forward.[0-9]*.log
+  check_losses "$max_loss" "$log"/forward.[0-9]*.log
+fi
+
+parts=()
+for job in $(seq "$nj"); do parts+=("$dir/output.$job.scp"); done
+require_files "${parts[@]}"
+cat "${parts[@]}" | LC_ALL=C sort >"$dir/.feats.scp.partial"
 mv "$dir/.feats.scp.partial" "$dir/feats.scp"
-echo "$0: outputs of $(wc -l <"$dir/feats.scp") utterances in $dir/feats.scp, logs in $dir/log"
+echo "$script_name: outputs of $(wc -l <"$dir/feats.scp") utterances in $dir/feats.scp, logs in $log"

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # Makes log-mel filterbanks of a data directory, as Kaldi's script of this name; see make_feats.sh for the options.
-exec "$(dirname "${BASH_SOURCE[0]}")/make_feats.sh" --kind fbank "$@"
+exec "$(dirname "${BASH_SOURCE[0]}")/make_feats.sh" fbank "$@"

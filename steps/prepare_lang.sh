@@ -4,6 +4,8 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=1
+cmd=run.pl
 position_dependent_phones=true
 sil_prob=0.5
 order=2
@@ -12,6 +14,8 @@ dev_text=
 help_message="Usage: steps/prepare_lang.sh [options] <dict-dir> <oov-word> <lm-text> <lang-dir>
  e.g.: steps/prepare_lang.sh --order 2 data/local/dict '<UNK>' data/local/lm_train.txt data/lang
 options:
+  --stage <n>                         1: lexicon, 2: language model, 3: G.fst (1)
+  --cmd <cmd>                         how to run the jobs (run.pl)
   --position-dependent-phones <bool>  mark phones by their place in the word (true)
   --sil-prob <p>                      probability of silence between words (0.5)
   --order <n>                         of the n-gram model, 1 to 3 (2)
@@ -19,24 +23,40 @@ options:
   --dev-text <file>                   'text' of a data directory to report the perplexity of"
 . parse_options.sh
 
-if [ $# != 4 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 4 ] || usage
 dict=$1
 oov=$2
 text=$3
 lang=$4
+log=$lang/log
 
 require_files "$dict/lexicon.txt" "$text"
-dev=()
-[ -n "$dev_text" ] && dev=(--dev="$dev_text" --dev-utt-ids=true)
-run_logged "$lang/log/prepare_lang.log" \
-  dkt prepare-lang --position-dependent-phones="$position_dependent_phones" --sil-prob="$sil_prob" \
-  "$dict" "$oov" "$lang"
-run_logged "$lang/log/train_lm.log" \
-  dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" --exclude-words="$oov" \
-  ${dev[@]+"${dev[@]}"} "$text" "$lang/lm.arpa.gz"
-run_logged "$lang/log/format_lm.log" dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
-grep -i perplexity "$lang/log/train_lm.log" | sed "s|^[A-Z]* ([^)]*)|$0:|" || true
-echo "$0: lexicon and grammar in $lang, logs in $lang/log"
+mkdir -p "$log"
+
+# run_job name command...: runs one job, whose log is named so.
+run_job() {
+  # shellcheck disable=SC2086
+  $cmd "$log/$1.log" "${@:2}" || job_failed "$log/$1.log"
+  tell_losses "$log/$1.log"
+}
+
+# The word stands in quotes: a shell reads the job, and <UNK> would be a redirection.
+if [ "$stage" -le 1 ]; then
+  run_job prepare_lang dkt prepare-lang --position-dependent-phones="$position_dependent_phones" \
+    --sil-prob="$sil_prob" "$dict" "$(shell_quote "$oov")" "$lang"
+fi
+if [ "$stage" -le 2 ]; then
+  dev=()
+  [ -z "$dev_text" ] || dev=(--dev="$dev_text" --dev-utt-ids=true)
+  run_job train_lm dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" \
+    --exclude-words="$(shell_quote "$oov")" ${dev[@]+"${dev[@]}"} "$text" "$lang/lm.arpa.gz"
+fi
+if [ "$stage" -le 3 ]; then
+  require_files "$lang/lm.arpa.gz"
+  run_job format_lm dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
+fi
+require_files "$lang/L.fst" "$lang/G.fst"
+perplexity=$(sed -n 's/.*ppl= *\([^ ]*\).*/\1/p' "$log/train_lm.log" 2>/dev/null | head -n 1) || true
+oovs=$(sed -n 's/.* \([0-9]*\) OOVs.*/, \1 words outside the vocabulary/p' "$log/train_lm.log" 2>/dev/null) || true
+[ -z "$perplexity" ] || echo "$script_name: perplexity $perplexity on ${dev_text:-the text of --dev-text}$oovs"
+echo "$script_name: lexicon and grammar in $lang, logs in $log"

@@ -3,6 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 cmd=run.pl
 dnn_config=
 seed=
@@ -12,36 +13,39 @@ max_loss=0.05
 help_message="Usage: steps/train_dnn.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp-dir>
  e.g.: steps/train_dnn.sh --dnn-config conf/dnn.yaml data/train data/dev data/lang exp/mono_ali exp/mono_ali_dev exp/dnn
 options:
+  --stage <n>          up to 0: train, 1: only see that the network is there (0)
   --cmd <cmd>          how to run the job (run.pl)
   --dnn-config <yaml>  features, network, optimizer and schedule
   --seed <n>           overrides training.seed of the configuration
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    processors to use (all)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
-An interrupted training goes on where it stopped; a finished one is left as it is."
+An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
 . parse_options.sh
 
-if [ $# != 6 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 6 ] || usage
 data=$1
 data_dev=$2
 lang=$3
 ali=$4
 ali_dev=$5
 dir=$6
+log=$dir/log/train.log
 
-require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
-  "$ali_dev/final.mdl" "$ali_dev/num_jobs"
-if [ -f "$ali/phones.txt" ] && ! cmp -s "$lang/phones.txt" "$ali/phones.txt"; then
-  die "$lang/phones.txt and $ali/phones.txt differ: give the lang directory that the alignment was made with"
+if [ "$stage" -le 0 ]; then
+  require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
+    "$ali_dev/final.mdl" "$ali_dev/num_jobs"
+  if [ -f "$ali/phones.txt" ] && ! cmp -s "$lang/phones.txt" "$ali/phones.txt"; then
+    die "$lang/phones.txt and $ali/phones.txt differ: give the lang directory that the alignment was made with"
+  fi
+  options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
+  [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
+  [ -z "$seed" ] || options+=(--set=training.seed="$seed")
+  [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
+  mkdir -p "$dir/log"
+  # shellcheck disable=SC2086
+  $cmd "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" "$ali" "$ali_dev" "$dir" || job_failed "$log"
+  tell_losses "$log"
 fi
-options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
-[ -n "$dnn_config" ] && options+=(--config="$dnn_config")
-[ -n "$seed" ] && options+=(--set=training.seed="$seed")
-[ -n "$num_threads" ] && options+=(--num-threads="$num_threads")
-mkdir -p "$dir/log"
-# shellcheck disable=SC2086
-$cmd "$dir/log/train.log" dkt train-dnn "${options[@]}" "$data" "$data_dev" "$ali" "$ali_dev" "$dir"
-echo "$0: network in $dir/final.pt, learning curve in $dir/history.csv, log in $dir/log/train.log"
+require_files "$dir/final.pt" "$dir/final.mdl"
+echo "$script_name: network in $dir/final.pt, learning curve in $dir/history.csv, log in $log"

@@ -3,6 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
+stage=0
 nj=4
 cmd=run.pl
 num_iters=40
@@ -19,6 +20,7 @@ max_loss=0.05
 help_message="Usage: steps/train_mono.sh [options] <data-dir> <lang-dir> <exp-dir>
  e.g.: steps/train_mono.sh --nj 4 data/train data/lang exp/mono
 options (names and defaults of Kaldi's script):
+  --stage <n>             up to 0: train, 1: only see that the system is there; training is one program (0)
   --nj <n>                number of processes and of ali.JOB.gz (4)
   --cmd <cmd>             how to run the job (run.pl)
   --num-iters <n>         iterations (40)
@@ -34,20 +36,23 @@ options (names and defaults of Kaldi's script):
   --max-loss <share>      share of utterances that may fail to align (0.05)"
 . parse_options.sh
 
-if [ $# != 3 ]; then
-  echo "$help_message" >&2
-  exit 1
-fi
+[ $# = 3 ] || usage
 data=$1
 lang=$2
 dir=$3
+log=$dir/log/train.log
 
-require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" "$lang/L.fst"
-mkdir -p "$dir/log"
-# shellcheck disable=SC2086
-$cmd "$dir/log/train.log" \
-  dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
-  --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
-  --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-  --max-loss="$max_loss" "$data" "$lang" "$dir"
-echo "$0: monophone system in $dir/final.mdl, log in $dir/log/train.log"
+if [ "$stage" -le 0 ]; then
+  require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
+    "$lang/L.fst"
+  mkdir -p "$dir/log"
+  # shellcheck disable=SC2086
+  $cmd "$log" \
+    dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
+    --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
+    --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
+    --max-loss="$max_loss" "$data" "$lang" "$dir" || job_failed "$log"
+  tell_losses "$log"
+fi
+require_files "$dir/final.mdl" "$dir/tree" "$dir/num_jobs"
+echo "$script_name: monophone system in $dir/final.mdl, log in $log"

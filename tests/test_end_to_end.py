@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import kaldi_native_io
@@ -16,9 +13,9 @@ import pytest
 
 from dkt.hmm.gmm import load_gmm
 from dkt.tables import read_int_vectors, read_matrices
+from tests.shell import fails, succeed
 from tests.tones import write_corpus
 
-ROOT = Path(__file__).resolve().parents[1]
 DNN = """
 features: {splice: 3}
 network: {hidden_layers: 2, hidden_dim: 32, activation: relu}
@@ -28,27 +25,10 @@ schedule: {learn_rate: 0.003, max_iters: 4}
 MONO = ["--num-iters", "8", "--max-iter-inc", "6", "--totgauss", "40", "--realign-iters", "1 2 3 4 5 6 7"]
 
 
-def run(directory: Path, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Call a script of the checkout in ``directory``, without Kaldi."""
-    environment = {k: v for k, v in os.environ.items() if k not in ("KALDI_ROOT", "DKT_ROOT")}
-    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
-    environment["LC_ALL"] = "C"
-    return subprocess.run(
-        [str(ROOT / script), *arguments], cwd=directory, env=environment, capture_output=True, text=True
-    )
-
-
-def succeed(directory: Path, script: str, *arguments: str) -> str:
-    """Call a script that has to succeed; gives what it printed."""
-    done = run(directory, script, *arguments)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def exp(tmp_path_factory):
-    """A directory in which every stage was run once."""
-    path = tmp_path_factory.mktemp("recipe")
+    """A directory in which every stage was run once; its name has a space."""
+    path = tmp_path_factory.mktemp("a recipe")
     write_corpus(path / "data")
     (path / "conf").mkdir()
     (path / "conf/mfcc.conf").write_text("--sample-frequency=8000\n--use-energy=false\n")
@@ -68,7 +48,7 @@ def exp(tmp_path_factory):
     scan = ["--nj", "2", "--lmwts", "5 10 20", "--word-ins-penalties", "0.0 1.0"]
     for kind, model in [("mfcc", "mono"), ("fbank", "dnn")]:
         places = ["exp/mono/graph", f"data/dev_{kind}", f"data/test_{kind}", f"exp/{model}"]
-        succeed(path, "local/decode_dev_then_test.sh", *scan, *places)
+        succeed(path, "local/decode_dev_then_test.sh", *scan, *(str(path / place) for place in places))
     return path
 
 
@@ -131,8 +111,11 @@ def test_kaldis_own_reader_reads_every_archive(exp):
     for path in alignments:
         plain = exp / "plain.ark"
         plain.write_bytes(gzip.decompress(path.read_bytes()))
-        for utt, ids in kaldi_native_io.SequentialInt32VectorReader(f"ark:{plain}"):
-            np.testing.assert_array_equal(dict(read_int_vectors(f"ark:{plain}"))[utt], ids)
+        ours = dict(read_int_vectors(f"ark:{plain}"))
+        theirs = dict(kaldi_native_io.SequentialInt32VectorReader(f"ark:{plain}"))
+        assert list(ours) == list(theirs) and ours
+        for utt, ids in theirs.items():
+            np.testing.assert_array_equal(ours[utt], ids)
 
 
 def test_the_gmm_has_the_same_bytes_whatever_the_number_of_jobs(exp):
@@ -140,12 +123,6 @@ def test_the_gmm_has_the_same_bytes_whatever_the_number_of_jobs(exp):
     succeed(exp, "steps/train_mono.sh", "--nj", "1", *MONO, *places)
     for name in ("final.mdl", "tree"):
         assert (exp / "exp/mono_again" / name).read_bytes() == (exp / "exp/mono" / name).read_bytes()
-
-
-def fails(exp: Path, script: str, *arguments: str) -> str:
-    done = run(exp, script, *arguments)
-    assert done.returncode != 0, done.stdout
-    return done.stdout + done.stderr
 
 
 @pytest.fixture
@@ -159,12 +136,57 @@ def copy(exp, tmp_path):
     return make
 
 
-def test_a_missing_recording_is_named(exp, copy):
-    data = copy("test")
+def test_a_missing_recording_is_named_and_counted_over_all_jobs(exp, copy):
+    data = copy("test_mfcc")
     lines = (data / "wav.scp").read_text().replace("test0-01.wav", "gone.wav")
     (data / "wav.scp").write_text(lines)
-    output = fails(exp, "steps/make_mfcc.sh", "--nj", "1", str(data))
+    output = fails(exp, "steps/make_mfcc.sh", "--nj", "2", str(data))
     assert re.search(r"gone\.wav: utterance 'test0-01': does not exist - mend wav.scp", output)
+    # What it has overwritten must not look finished.
+    assert not (data / "feats.scp").exists() and not (data / "cmvn.scp").exists()
+    assert (data / ".backup/feats.scp").exists() and (data / ".backup/cmvn.scp").exists()
+    # One of eight is one of four in its job.
+    output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--max-loss", "0.2", str(data))
+    assert "steps/make_mfcc.sh: features: 1 of 8 utterances dropped" in output
+    assert len((data / "feats.scp").read_text().splitlines()) == 7
+    output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--stage", "1", str(data))
+    assert len((data / "feats.scp").read_text().splitlines()) == 7
+
+
+def test_losses_of_a_search_are_counted_over_all_jobs(exp, copy, tmp_path):
+    data = copy("test_mfcc")
+    lines = (data / "feats.scp").read_text().splitlines(keepends=True)
+    (data / "feats.scp").write_text("".join(lines[1:]))
+    search = ["--nj", "2", "--lmwts", "10", "--word-ins-penalties", "0.0", "--srcdir", "exp/mono"]
+    places = ["exp/mono/graph", str(data), str(tmp_path / "decode")]
+    output = fails(exp, "steps/decode.sh", *search, *places)
+    assert "1 of 8 utterances dropped" in output and "test0-00" in output
+    assert "over --max-loss (0.05)" in output
+    output = succeed(exp, "steps/decode.sh", *search, "--max-loss", "0.2", *places)
+    assert "1 of 8 utterances dropped" in output and (tmp_path / "decode/scoring_kaldi/best_wer").exists()
+    (tmp_path / "decode/wer_10_0.0").unlink()
+    succeed(exp, "steps/decode.sh", "--stage", "1", *places)
+    assert (tmp_path / "decode/wer_10_0.0").exists()
+
+
+def test_what_an_alignment_lost_is_told(exp, copy, tmp_path):
+    data = copy("dev_mfcc")
+    lines = (data / "text").read_text().splitlines(keepends=True)
+    (data / "text").write_text("".join(lines[1:]))
+    places = [str(data), "data/lang", "exp/mono", str(tmp_path / "ali")]
+    output = succeed(exp, "steps/align_si.sh", "--nj", "2", "--max-loss", "0.2", *places)
+    assert "steps/align_si.sh: align: 1 of 8 utterances dropped" in output and "dev0-00" in output
+
+
+def test_too_few_alignments_are_an_error_of_one_line(exp, tmp_path):
+    shutil.copytree(exp / "exp/ali_train", tmp_path / "ali")
+    (tmp_path / "ali/num_jobs").write_text("1\n")
+    (tmp_path / "ali/ali.2.gz").unlink()
+    places = ["data/train_fbank", "data/dev_fbank", "data/lang", str(tmp_path / "ali"), "exp/ali_dev"]
+    output = fails(exp, "steps/train_dnn.sh", *places, str(tmp_path / "dnn"))
+    last = output.splitlines()[-1]
+    assert last.startswith("steps/train_dnn.sh: error: ")
+    assert re.search(r"of 42 utterances were dropped, over the limit of 5 %.* no alignment in ", last)
 
 
 @pytest.mark.parametrize(
@@ -192,17 +214,23 @@ def test_an_experiment_of_another_configuration_is_refused(exp):
     assert "'training.seed' was 777 and is 5 now" in output
 
 
-STEPS = (
-    "align_si compute_cmvn_stats decode forward make_fbank make_mfcc mkgraph prepare_lang score "
-    "train_dnn train_mono"
-)
-
-
-@pytest.mark.parametrize("step", STEPS.split())
-def test_a_wrong_call_prints_the_usage(exp, step):
-    assert "Usage: steps/" in fails(exp, f"steps/{step}.sh")
-
-
 def test_a_missing_directory_is_named(exp):
     output = fails(exp, "steps/train_mono.sh", "data/nowhere", "data/lang", "exp/x")
     assert "data/nowhere/feats.scp" in output
+
+
+def test_a_finished_step_is_only_looked_at_from_stage_1_on(exp, tmp_path):
+    output = succeed(exp, "steps/train_mono.sh", "--stage", "1", "data/x", "data/lang", "exp/mono")
+    assert "monophone system in exp/mono/final.mdl" in output
+    output = fails(exp, "steps/train_mono.sh", "--stage", "1", "data/x", "data/lang", str(tmp_path))
+    assert "final.mdl': train (or align) the model" in output
+    post = str(exp / "exp/dnn/post_test")
+    (exp / "exp/dnn/post_test/feats.scp").unlink()
+    succeed(exp, "steps/forward.sh", "--stage", "1", "--nj", "2", "data/test_fbank", "exp/dnn", post)
+    assert len((exp / "exp/dnn/post_test/feats.scp").read_text().splitlines()) == 8
+
+
+def test_the_perplexity_is_told(exp):
+    arguments = ["--stage", "2", "--order", "1", "--dev-text", "data/dev/text", "data/local/dict", "<UNK>"]
+    output = succeed(exp, "steps/prepare_lang.sh", *arguments, "data/local/lm_train.txt", "data/lang")
+    assert re.search(r"prepare_lang.sh: perplexity [3-5]\.\d+ on data/dev/text, 0 words outside", output)

@@ -1,0 +1,50 @@
+"""Holds the results.csv of a recipe against bounds that a broken step would violate.
+
+check_results.py <name of the run> <results.csv>
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+
+#: Of each run: (system, column of results.csv, lowest, highest), in percent.
+BOUNDS = {
+    "espeak": [
+        ("gmm", "dev_wer", 5.0, 25.0),
+        ("gmm", "test_wer", 5.0, 25.0),
+        ("dnn", "dev_wer", 1.0, 12.0),
+        ("dnn", "test_wer", 1.0, 14.0),
+        ("dnn", "train_frame_acc", 72.0, 95.0),
+        ("dnn", "cv_frame_acc", 55.0, 75.0),
+    ],
+    "fsdd_reduced": [
+        ("gmm", "dev_wer", 0.5, 20.0),
+        ("gmm", "test_wer", 0.2, 10.0),
+        ("dnn", "dev_wer", 0.5, 20.0),
+        ("dnn", "test_wer", 0.0, 10.0),
+        ("dnn", "train_frame_acc", 75.0, 99.0),
+        ("dnn", "cv_frame_acc", 45.0, 75.0),
+    ],
+}
+
+
+def main() -> int:
+    """Print each figure with its bounds; the exit status is 1 if one is outside them."""
+    name, path = sys.argv[1:]
+    with Path(path).open(newline="") as stream:
+        rows = {row["system"]: row for row in csv.DictReader(stream)}
+    figures = [(f"{s}, {column}", float(rows[s][column]), low, high) for s, column, low, high in BOUNDS[name]]
+    gmm_wer, dnn_wer = (float(rows[system]["dev_wer"]) for system in ("gmm", "dnn"))
+    figures.append(("dnn less gmm, dev_wer", dnn_wer - gmm_wer, -100.0, 0.0))
+    failed = 0
+    for what, value, low, high in figures:
+        good = low <= value <= high
+        failed += not good
+        print(f"{'ok  ' if good else 'FAIL'} {what}: {value:.2f}, expected {low:.2f} to {high:.2f}")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# What the steps tell of their jobs' logs; sourced by common.sh.
+
+# shell_quote text: the text in single quotes, for a command that stands within a command of $cmd.
+shell_quote() {
+  local quote="'\\''"
+  printf "'%s'" "${1//\'/$quote}"
+}
+
+# check_share value: stops unless --max-loss is a share.
+check_share() {
+  awk -v value="$1" 'BEGIN { exit !(value ~ /^([0-9]+[.]?[0-9]*|[.][0-9]+)$/ && value <= 1) }' ||
+    die "--max-loss is '$1', expected a share from 0 to 1"
+}
+
+# job_failed log...: stops with the first error in the logs of jobs, as in
+#   $cmd "$log" program... || job_failed "$log"
+job_failed() {
+  local error
+  error=$(grep -h -m 1 -E '^ERROR \(|^dkt [a-z-]+: error: |^[A-Za-z]*Error' "$@" 2>/dev/null) || true
+  error=${error%%$'\n'*}
+  die "${error:+${error#ERROR } - }a job failed, log is in $1$([ $# = 1 ] || echo " and others beside it")"
+}
+
+# tell_losses log...: prints what the jobs of these logs warned of and dropped.
+tell_losses() { check_losses 1 "$@"; }
+
+# check_losses max-loss log...: the same, and stops if a pass dropped more than this share of its utterances, all
+# jobs together. It reads the lines "<pass>: 9 utterances done, 1 dropped; 1 (<utterance>): <reason>" of dkt's commands.
+check_losses() {
+  awk -v max_loss="$1" -v step="$script_name" '
+    / dropped utterance / { next }
+    /^WARNING / {
+      log_name = FILENAME
+      sub(/[.][0-9]+[.]log$/, ".*.log", log_name)
+      warnings[log_name]++
+    }
+    /^INFO / && match($0, /: [0-9]+ utterances done, [0-9]+ dropped/) {
+      pass = substr($0, 1, RSTART - 1)
+      sub(/^INFO [(][^)]*[)] /, "", pass)
+      split(substr($0, RSTART + 2), count, " ")
+      if (!(pass in dropped)) passes[++num_passes] = pass
+      total[pass] += count[1] + count[4]
+      dropped[pass] += count[4]
+      if (count[4] == 0) next
+      if (++num_logs[pass] <= 5)
+        details[pass] = details[pass] "\n  " FILENAME ": " substr($0, RSTART + RLENGTH + 2)
+    }
+    END {
+      for (log_name in warnings)
+        print step ": " warnings[log_name] (warnings[log_name] == 1 ? " warning" : " warnings") " in " log_name
+      for (i = 1; i <= num_passes; i++) {
+        pass = passes[i]
+        if (!dropped[pass]) continue
+        print step ": " pass ": " dropped[pass] " of " total[pass] " utterances dropped" details[pass]
+        if (num_logs[pass] > 5) print "  and in " num_logs[pass] - 5 " more logs"
+        if (dropped[pass] > max_loss * total[pass]) failed = 1
+      }
+      exit failed
+    }' "${@:2}" >&2 ||
+    die "the share of dropped utterances is over --max-loss ($1): mend the data, or allow it with --max-loss"
+}

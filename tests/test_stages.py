@@ -1,0 +1,116 @@
+"""The stages of a recipe: which of them run again, and what they may go on with."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STEPS = (
+    "steps/train_mono.sh steps/mkgraph.sh steps/align_si.sh steps/train_dnn.sh "
+    "local/make_feature_sets.sh local/decode_dev_then_test.sh"
+)
+
+#: Stands for every step: says that it was called, and writes into the directory that is its last argument.
+STEP = """#!/bin/bash
+dir=${*: -1}
+step=$(basename "$0" .sh)
+went_on=
+if [ $step = train_dnn ] && [ -e "$dir/final.pt" ]; then went_on=" on what was there"; fi
+echo "$step $(basename "$dir")$went_on"
+mkdir -p "$dir"
+[ "${FAIL:-}" != "$step" ] || exit 1
+touch "$dir/final.pt"
+"""
+
+RECIPE = """#!/bin/bash
+set -euo pipefail
+data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totgauss=1 boost_silence=1
+beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=7 dnn_config=dnn.yaml
+seeds=${SEEDS:-1} stage=${1:-} stage_options=
+. "$ROOT/local/stages.sh"
+. "$ROOT/local/standalone_stages.sh"
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """Returns a function that runs a recipe of stubs and gives the steps it called."""
+    for step in STEPS.split():
+        path = tmp_path / "dkt" / step
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(STEP)
+        path.chmod(0o755)
+    (tmp_path / "conf").mkdir()
+    for name in ("conf/mfcc.conf", "conf/fbank.conf", "dnn.yaml", "run.sh"):
+        (tmp_path / name).write_text(RECIPE if name == "run.sh" else "")
+
+    def call(*arguments: str, **variables: str) -> list[str]:
+        environment = {"PATH": "/usr/bin:/bin", "DKT_ROOT": str(tmp_path / "dkt"), "ROOT": str(ROOT)}
+        done = subprocess.run(
+            ["bash", "run.sh", *arguments],
+            cwd=tmp_path,
+            env=environment | variables,
+            capture_output=True,
+            text=True,
+        )
+        assert (done.returncode != 0) == ("FAIL" in variables), done.stdout + done.stderr
+        return [line for line in done.stdout.splitlines() if not line.startswith("===")]
+
+    return call
+
+
+def test_a_finished_recipe_does_nothing(recipe):
+    first = recipe()
+    assert "train_mono mono" in first and "train_dnn dnn_seed1" in first
+    assert recipe() == []
+
+
+def test_an_interrupted_training_goes_on_by_itself(recipe):
+    recipe(FAIL="train_dnn", SEEDS="1 2")
+    assert recipe(FAIL="train_dnn", SEEDS="1 2") == ["train_dnn dnn_seed1"]
+    assert recipe(FAIL="decode_dev_then_test", SEEDS="1 2")[:2] == [
+        "train_dnn dnn_seed1",
+        "train_dnn dnn_seed2",
+    ]
+    # Stage 7 was interrupted: the networks are there.
+    assert [line for line in recipe(SEEDS="1 2") if "train" in line] == []
+
+
+def test_another_seed_leaves_the_trained_networks(recipe):
+    recipe()
+    assert recipe(SEEDS="1 2")[:2] == ["train_dnn dnn_seed1 on what was there", "train_dnn dnn_seed2"]
+
+
+def test_another_search_trains_nothing(recipe):
+    recipe()
+    assert recipe(LMWTS="2") == ["decode_dev_then_test mono", "decode_dev_then_test dnn_seed1"]
+
+
+@pytest.mark.parametrize("why", ["configuration", "--stage 6", "--stage 5", "features"])
+def test_what_a_network_depends_on_changed(recipe, tmp_path, why):
+    recipe()
+    arguments = []
+    if why == "configuration":
+        (tmp_path / "dnn.yaml").write_text("network: {}\n")
+    elif why == "features":
+        (tmp_path / "conf/fbank.conf").write_text("--num-mel-bins=24\n")
+    else:
+        arguments = why.split()[1:]
+    output = recipe(*arguments)
+    assert "exp/dnn_seed1 is of an earlier run: moved to exp/.backup/dnn_seed1.1" in output
+    assert "train_dnn dnn_seed1" in output
+    assert (tmp_path / "exp/.backup/dnn_seed1.1/final.pt").exists()
+    assert ("train_mono mono" in output) == (why == "features")
+    assert recipe() == []
+
+
+def test_another_set_of_phones_moves_the_gmm_aside(recipe, tmp_path):
+    recipe()
+    (tmp_path / "data/lang").mkdir(parents=True)
+    (tmp_path / "data/lang/phones.txt").write_text("A 1\n")
+    (tmp_path / "exp/mono/phones.txt").write_text("B 1\n")
+    output = recipe("3")
+    assert output[0] == "exp/mono is of an earlier run: moved to exp/.backup/mono.1"
