@@ -1,0 +1,83 @@
+"""``dkt make-soft-targets [options] <model> <data-dir or features-rspecifier> <targets-dir>``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from dkt.bin.devices import add_device_options, choose_device
+from dkt.bin.options import add_max_loss, positive_int
+
+if TYPE_CHECKING:
+    from dkt.nnet.modelfile import ModelInfo
+
+
+def _top_k(text: str) -> int | None:
+    return None if text == "all" else int(text)
+
+
+def _temperatures(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.replace(",", " ").split())
+
+
+def _job(text: str) -> str:
+    if text in ("begin", "end"):
+        return text
+    return str(positive_int(text))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--top-k", type=_top_k, default=20, help="posteriors kept a frame, or all")
+    parser.add_argument(
+        "--temperatures", type=_temperatures, default="1 2 5", help="where the mass of the rest is computed"
+    )
+    parser.add_argument("--num-jobs", type=positive_int, default=1, help="jobs that share the work")
+    parser.add_argument(
+        "--job",
+        type=_job,
+        default=None,
+        help="one part of the work: 'begin' writes the header, 1 to --num-jobs the targets of their data, "
+        "'end' joins them; without it all is done here",
+    )
+    add_max_loss(parser)
+    add_device_options(parser)
+    parser.add_argument("model", help="the teacher's final.pt")
+    parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
+    parser.add_argument("targets_dir")
+
+
+def _teacher(info: ModelInfo) -> dict[str, str | int | None]:
+    return {
+        "kind": info.kind,
+        "feature_dim": info.feature_dim,
+        "left_context": info.left_context,
+        "right_context": info.right_context,
+        "cmvn_opts": info.cmvn_opts,
+        "delta_opts": info.delta_opts,
+    }
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the teacher, or the part of the work that is asked for."""
+    from dkt.feature_reader import FeatureOptions, read_features
+    from dkt.forward import OutputOptions, forward
+    from dkt.nnet.modelfile import fingerprint, load_model
+    from dkt.tally import Tally
+    from dkt.target_store import SoftTargetWriter, begin, finish
+    from dkt.targets import TargetHeader
+
+    if args.job == "end":
+        finish(args.targets_dir)
+        return
+    device = choose_device(args)
+    info, network = load_model(args.model, device)
+    header = TargetHeader(fingerprint(network), info.num_pdfs, args.top_k, args.temperatures, _teacher(info))
+    if args.job == "begin":
+        begin(args.targets_dir, header, args.num_jobs)
+        return
+    job = None if args.job is None else int(args.job)
+    tally = Tally("soft targets", args.max_loss)
+    features = read_features(args.features, FeatureOptions(info.cmvn_opts, info.delta_opts), tally)
+    with SoftTargetWriter(args.targets_dir, header, job) as writer:
+        forward(network, info, features, OutputOptions(apply_log=True), writer, device, args.features, tally)

@@ -1,0 +1,292 @@
+"""Soft targets on disk: a directory that is tied to its teacher and tells whether it is whole.
+
+``header.yaml`` says what the targets are made of. ``soft.JOB.ark`` holds a record for each utterance, keyed
+and flushed as in Kaldi's archives; ``soft.scp`` names the place of each, sorted, relative to the directory.
+The number of utterances goes into the header last, when all is there. Jobs may write at the same time:
+``begin``, a ``SoftTargetWriter`` in each job, ``finish``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, Self
+
+import numpy as np
+import torch
+import yaml
+
+from dkt.config import build, first_difference
+from dkt.errors import DktError
+from dkt.objectio import replace_file
+from dkt.streams import split_offset
+from dkt.tables import MatrixWriter, read_script
+from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
+from dkt.targets import SoftTargets, TargetHeader, top_k_targets
+
+logger = logging.getLogger(__name__)
+
+HEADER = "header.yaml"
+SCRIPT = "soft.scp"
+_FORMAT = "dkt-soft-targets"
+_AGAIN = "make them again with steps/make_soft_targets.sh"
+
+
+@dataclass(frozen=True)
+class _HeaderFile:
+    """The content of ``header.yaml``; ``num_utterances`` is missing until the set is whole."""
+
+    format: str
+    version: int
+    fingerprint: str
+    num_pdfs: int
+    top_k: int | None
+    temperatures: list
+    teacher: dict[str, Any]
+    num_jobs: int
+    num_utterances: int | None = None
+
+    @classmethod
+    def of(cls, header: TargetHeader, num_jobs: int) -> _HeaderFile:
+        values = {**asdict(header), "temperatures": list(header.temperatures)}
+        return cls(format=_FORMAT, num_jobs=num_jobs, **values)
+
+    def header(self) -> TargetHeader:
+        temperatures = tuple(float(temperature) for temperature in self.temperatures)
+        return TargetHeader(
+            self.fingerprint, self.num_pdfs, self.top_k, temperatures, self.teacher, self.version
+        )
+
+    def save(self, directory: Path) -> None:
+        replace_file(directory / HEADER, yaml.safe_dump(asdict(self), sort_keys=False).encode())
+
+
+def _load_header(directory: Path) -> _HeaderFile:
+    path = directory / HEADER
+    if not path.is_file():
+        raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
+    try:
+        values = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        values = None
+    if not isinstance(values, dict) or values.get("format") != _FORMAT:
+        raise DktError("is no header of soft targets", path=path, hint=_AGAIN)
+    newest = TargetHeader.version
+    if isinstance(values.get("version"), int) and values["version"] > newest:
+        raise DktError(f"is of version {values['version']}, this dkt reads up to {newest}", path=path)
+    try:
+        file = build(_HeaderFile, values, "")
+        file.header()
+        return file
+    except (DktError, TypeError, ValueError) as error:
+        raise DktError(f"is damaged ({error})", path=path, hint=_AGAIN) from None
+
+
+def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> None:
+    """Make the directory, or empty it of earlier soft targets, and write the header.
+
+    Args:
+        directory: of the soft targets.
+        header: what they will be made of; their size is logged.
+        num_jobs: how many writers there will be.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    for pattern in (SCRIPT, HEADER, "soft.*.ark", "soft.*.scp"):
+        for old in directory.glob(pattern):
+            old.unlink()
+    logger.info("soft targets in %s: %s", directory, header.describe())
+    _HeaderFile.of(header, num_jobs).save(directory)
+
+
+def finish(directory: str | Path) -> int:
+    """Join what the jobs wrote, and mark the directory as whole.
+
+    Returns:
+        The number of utterances.
+
+    Raises:
+        DktError: a job has not ended, or two have written the same utterance.
+    """
+    directory = Path(directory)
+    file = _load_header(directory)
+    places: dict[str, str] = {}
+    for job in range(1, file.num_jobs + 1):
+        script = directory / f"soft.{job}.scp"
+        if not script.is_file():
+            raise DktError(f"does not exist: job {job} of {file.num_jobs} has not ended", path=script)
+        for utt, place in read_script(str(script)).items():
+            if utt in places:
+                raise DktError("stands in two jobs", path=script, utt=utt)
+            places[utt] = Path(place).name
+    if not places:
+        raise DktError("there are no soft targets in it", path=directory)
+    lines = "".join(f"{utt} {places[utt]}\n" for utt in sorted(places))
+    replace_file(directory / SCRIPT, lines.encode("utf-8"))
+    replace(file, num_utterances=len(places)).save(directory)
+    size = sum(path.stat().st_size for path in directory.glob("soft.*.ark"))
+    logger.info("soft targets of %d utterances in %s, %.1f MB", len(places), directory, size / 1e6)
+    return len(places)
+
+
+class SoftTargetWriter(MatrixWriter):
+    """Writes the soft targets of one job, or all of them; use it as a context manager.
+
+    ``write(utt, value)`` takes SoftTargets, or a matrix of log-posteriors ``(T, P)`` that is reduced to them.
+
+    Args:
+        directory: of the soft targets.
+        header: what they are made of.
+        job: the number of this job among those that ``begin`` was told of; None if this writer is the only
+            one, and begins and finishes the directory itself.
+
+    Raises:
+        DktError: the directory was begun with another header.
+    """
+
+    def __init__(self, directory: str | Path, header: TargetHeader, job: int | None = None) -> None:
+        self.directory = Path(directory)
+        self.header = header
+        self.job = job
+        stem = self.directory / f"soft.{job or 1}"
+        self._script_path = stem.with_name(stem.name + ".scp")
+        self._partial_path = stem.with_name(f".{stem.name}.scp.partial")
+        super().__init__(f"ark:{stem}.ark")
+        self.spec.scp_filename = str(self._partial_path)
+
+    def __enter__(self) -> Self:
+        if self.job is None:
+            begin(self.directory, self.header)
+        else:
+            self._check_header(self.job)
+            self._script_path.unlink(missing_ok=True)
+        return super().__enter__()
+
+    def _check_header(self, job: int) -> None:
+        file = _load_header(self.directory)
+        if not 1 <= job <= file.num_jobs:
+            raise DktError(f"job {job} of {file.num_jobs} jobs", path=self.directory)
+        difference = first_difference(asdict(file.header()), asdict(self.header))
+        if difference:
+            raise DktError(f"was begun with another header: {difference}", path=self.directory, hint=_AGAIN)
+
+    def encode(self, value: np.ndarray | SoftTargets) -> bytes:
+        """The record of one utterance."""
+        if isinstance(value, np.ndarray):
+            log_post = torch.from_numpy(np.ascontiguousarray(value, dtype=np.float32))
+            value = top_k_targets(log_post, self.header.top_k, self.header.temperatures)
+        return encode_record(value, self.header)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        result = super().__exit__(kind, error, trace)
+        if kind is None:
+            # Only the places of a job that ended well get their name.
+            self._partial_path.replace(self._script_path)
+            if self.job is None:
+                finish(self.directory)
+        return result
+
+
+class TargetSource(Protocol):
+    """Where a student's soft targets come from."""
+
+    header: TargetHeader
+
+    def __contains__(self, utt: str) -> bool: ...
+
+    def read(self, utt: str, num_frames: int) -> SoftTargets:
+        """The soft targets of one utterance of ``num_frames`` frames."""
+
+    def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
+        """Raise DktError unless they are of this teacher (None: any) and this number of pdfs."""
+
+
+class SoftTargetStore:
+    """The soft targets of a directory, read utterance by utterance.
+
+    Args:
+        directory: what ``SoftTargetWriter`` or ``steps/make_soft_targets.sh`` wrote.
+
+    Attributes:
+        header: what they are made of.
+
+    Raises:
+        DktError: it is no such directory, or it is half-written.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self.directory = Path(directory)
+        file = _load_header(self.directory)
+        script = self.directory / SCRIPT
+        if file.num_utterances is None or not script.is_file():
+            raise DktError("the soft targets are half-written", path=self.directory, hint=_AGAIN)
+        self._places = read_script(str(script))
+        if len(self._places) != file.num_utterances:
+            raise DktError(
+                f"lists {len(self._places)} utterances, {HEADER} says {file.num_utterances}",
+                path=script,
+                hint=_AGAIN,
+            )
+        self.header = file.header()
+        self._files: dict[str, BinaryIO] = {}
+
+    def __contains__(self, utt: str) -> bool:
+        return utt in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
+        """Raise DktError unless they are of this teacher (None: any) and this number of pdfs."""
+        self.header.check_teacher(fingerprint, num_pdfs, self.directory / HEADER)
+
+    def read(self, utt: str, num_frames: int) -> SoftTargets:
+        """The soft targets of one utterance.
+
+        Raises:
+            DktError: there are none, they are damaged, or they are not of ``num_frames`` frames.
+        """
+        if utt not in self._places:
+            raise DktError("has no soft targets", path=self.directory / SCRIPT, utt=utt, hint=_AGAIN)
+        name, offset = split_offset(self._places[utt])
+        path = self.directory / name
+        try:
+            targets = decode_record(self._read_record(path, offset, utt), self.header)
+        except DktError as error:
+            raise DktError(str(error), path=path, utt=utt, hint=_AGAIN) from None
+        targets.check_length(num_frames, path, utt)
+        return targets
+
+    def _read_record(self, path: Path, offset: int, utt: str) -> bytes:
+        file = self._open(path)
+        # The utterance-id in front of the record is read too: a wrong place would give another's targets.
+        key = utt.encode("utf-8") + b" "
+        head = os.pread(file.fileno(), len(key) + HEAD_SIZE, max(0, offset - len(key)))
+        if not head.startswith(key):
+            raise DktError(f"there is no record of this utterance at {offset}")
+        size = record_size(head[len(key) :], self.header)
+        if offset + size > os.fstat(file.fileno()).st_size:
+            raise DktError("the record is cut short")
+        return os.pread(file.fileno(), size, offset)
+
+    def _open(self, path: Path) -> BinaryIO:
+        if path.name not in self._files:
+            try:
+                self._files[path.name] = path.open("rb")
+            except OSError as error:
+                raise DktError(f"cannot be read: {error.strerror}") from None
+        return self._files[path.name]
+
+    def close(self) -> None:
+        """Close the archives; they open again by themselves."""
+        while self._files:
+            self._files.popitem()[1].close()

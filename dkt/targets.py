@@ -1,0 +1,241 @@
+"""Soft targets: the k largest log-posteriors of a teacher and, for each temperature, the mass of the rest.
+
+T frames, P pdfs, K kept pdfs. The pdfs that are not kept, the tail, count as one lumped class; its share
+depends on the temperature, so it is computed from all P log-posteriors for each temperature declared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dkt.errors import DktError
+
+_INT16_PDFS = 1 << 16
+_FRAMES_PER_HOUR = 360_000
+
+
+def check_temperature(temperature: float) -> None:
+    """Raise DktError unless ``temperature`` is a number above 0."""
+    if not 0.0 < temperature < math.inf:
+        raise DktError(f"the temperature is {temperature:g}, expected a number above 0")
+
+
+def check_choice(num_pdfs: int, top_k: int | None, temperatures: Sequence[float]) -> int:
+    """The number of pdfs that are kept.
+
+    Raises:
+        DktError: ``top_k`` above P, a temperature that is not above 0, or none where there is a tail.
+    """
+    if top_k is not None and not 1 <= top_k <= num_pdfs:
+        raise DktError(f"--top-k is {top_k}, expected a number from 1 to the {num_pdfs} pdfs, or 'all'")
+    for temperature in temperatures:
+        check_temperature(temperature)
+    if len(set(temperatures)) != len(temperatures):
+        raise DktError(f"a temperature stands twice in '{_list(temperatures)}'")
+    kept = num_pdfs if top_k is None else top_k
+    if kept < num_pdfs and not temperatures:
+        raise DktError("no temperature is declared", hint="the tail needs one: --temperatures '1 2 5'")
+    return kept
+
+
+def _list(temperatures: Sequence[float]) -> str:
+    return " ".join(f"{temperature:g}" for temperature in temperatures)
+
+
+@dataclass(frozen=True)
+class TargetHeader:
+    """What a set of soft targets is made of; targets and student must agree on it.
+
+    Attributes:
+        fingerprint: of the teacher's weights; empty where the teacher is unknown.
+        num_pdfs: P.
+        top_k: K, None for all.
+        temperatures: those that the tail is known at.
+        teacher: the teacher's features, for the record: the student's may differ.
+        version: of the format.
+
+    Raises:
+        DktError: K above P, a temperature that is not above 0, or K below P and no temperature.
+    """
+
+    fingerprint: str
+    num_pdfs: int
+    top_k: int | None
+    temperatures: tuple[float, ...]
+    teacher: dict[str, Any]
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        check_choice(self.num_pdfs, self.top_k, self.temperatures)
+
+    @property
+    def num_kept(self) -> int:
+        """K, a number in any case."""
+        return self.num_pdfs if self.top_k is None else self.top_k
+
+    @property
+    def dense(self) -> bool:
+        """Whether all pdfs are kept; then they stand in order and there is no tail."""
+        return self.num_kept == self.num_pdfs
+
+    @property
+    def index_bytes(self) -> int:
+        """Bytes of a pdf-id on disk: 0 where all are kept, else 2 or 4."""
+        return 0 if self.dense else 2 if self.num_pdfs <= _INT16_PDFS else 4
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """Bytes of a frame on disk, beside a few a record."""
+        num_tails = 0 if self.dense else len(self.temperatures)
+        return self.num_kept * (2 + self.index_bytes) + 2 * num_tails
+
+    @property
+    def megabytes_per_hour(self) -> float:
+        """Size on disk of an hour of speech at 100 frames a second, in 10^6 bytes."""
+        return self.bytes_per_frame * _FRAMES_PER_HOUR / 1e6
+
+    def describe(self) -> str:
+        """One line for the log: what is kept and how large it is."""
+        kept = "all" if self.dense else str(self.num_kept)
+        tails = "" if self.dense else f", tails at temperatures {_list(self.temperatures)}"
+        return (
+            f"{kept} of {self.num_pdfs} pdfs{tails}: {self.megabytes_per_hour:.1f} MB per hour of speech "
+            "(100 frames a second)"
+        )
+
+    def check_teacher(self, fingerprint: str | None, num_pdfs: int, path: str | Path) -> None:
+        """Raise DktError unless the targets are of this teacher (None: any) and this number of pdfs."""
+        if num_pdfs != self.num_pdfs:
+            raise DktError(
+                f"the soft targets are of {self.num_pdfs} pdfs, expected {num_pdfs}",
+                path=path,
+                hint="teacher and student must be trained on the same alignments and tree",
+            )
+        if fingerprint is not None and self.fingerprint and fingerprint != self.fingerprint:
+            raise DktError(
+                f"the soft targets are of the teacher {self.fingerprint}, not of {fingerprint}",
+                path=path,
+                hint="make them again with steps/make_soft_targets.sh",
+            )
+
+
+@dataclass
+class SoftTargets:
+    """A teacher's opinion on T frames.
+
+    Attributes:
+        pdfs: kept pdfs, int64 of shape ``(T, K)``. In frames that have fewer than others the first pdf is
+            repeated with a log-posterior of -inf, so that no pdf is taken from the tail.
+        log_post: their log-posteriors at temperature 1; float32, shape ``(T, K)``.
+        tails: log of the sum of ``exp(log_post / temperature)`` over the pdfs that are not kept, for each
+            temperature; -inf where nothing is left. Float32, shape ``(T, num_temperatures)``.
+        temperatures: those of the columns of ``tails``.
+        dense: every row of ``pdfs`` is 0 to P - 1 (and a view that takes no memory).
+    """
+
+    pdfs: torch.Tensor
+    log_post: torch.Tensor
+    tails: torch.Tensor
+    temperatures: tuple[float, ...]
+    dense: bool = False
+
+    def __len__(self) -> int:
+        return len(self.log_post)
+
+    def tail(self, temperature: float) -> torch.Tensor:
+        """The tail at one temperature: float32, shape ``(T,)``.
+
+        Raises:
+            DktError: it is not known at this temperature, which was not declared when the targets were made.
+        """
+        check_temperature(temperature)
+        if temperature in self.temperatures:
+            return self.tails[:, self.temperatures.index(temperature)]
+        if torch.isneginf(self.tails).all():
+            # No mass at one temperature is none at any.
+            return torch.full_like(self.log_post[:, 0], -torch.inf)
+        raise DktError(
+            f"the soft targets have no tail at temperature {temperature:g}, "
+            f"but at {_list(self.temperatures)}",
+            hint="make them again with this temperature in --temperatures, or with --top-k all",
+        )
+
+    def check_length(self, num_frames: int, path: str | Path, utt: str) -> None:
+        """Raise DktError unless there are targets of ``num_frames`` frames."""
+        if len(self) != num_frames:
+            raise DktError(
+                f"soft targets of {len(self)} frames, the features have {num_frames}",
+                path=path,
+                utt=utt,
+                hint="make both from the same audio with the same frame shift",
+            )
+
+    def select(self, frames: torch.Tensor) -> SoftTargets:
+        """The frames of the given indices, int64 of shape ``(B,)``."""
+        pdfs = self.pdfs[:1].expand(len(frames), -1) if self.dense else self.pdfs[frames]
+        return SoftTargets(pdfs, self.log_post[frames], self.tails[frames], self.temperatures, self.dense)
+
+    def to(self, device: torch.device | str) -> SoftTargets:
+        """A copy on a device."""
+        # Moving a view of one row would make all rows real.
+        row = self.pdfs[:1].to(device).expand(len(self), -1) if self.dense else self.pdfs.to(device)
+        return SoftTargets(
+            row, self.log_post.to(device), self.tails.to(device), self.temperatures, self.dense
+        )
+
+
+def stack(pieces: Sequence[SoftTargets]) -> SoftTargets:
+    """Join the targets of several utterances, in order.
+
+    Raises:
+        DktError: they are of different temperatures.
+    """
+    temperatures = pieces[0].temperatures
+    if any(piece.temperatures != temperatures for piece in pieces):
+        raise DktError("soft targets of different temperatures cannot be joined")
+    width = max(piece.log_post.shape[1] for piece in pieces)
+    dense = all(piece.dense for piece in pieces)
+    log_post = torch.cat(
+        [_padded(p.log_post, width, torch.full_like(p.log_post, -torch.inf)) for p in pieces]
+    )
+    if dense:
+        pdfs = torch.arange(width, device=log_post.device).expand(len(log_post), -1)
+    else:
+        pdfs = torch.cat([_padded(piece.pdfs, width, piece.pdfs) for piece in pieces])
+    return SoftTargets(pdfs, log_post, torch.cat([p.tails for p in pieces]), temperatures, dense)
+
+
+def _padded(values: torch.Tensor, width: int, filler: torch.Tensor) -> torch.Tensor:
+    missing = width - values.shape[1]
+    return torch.cat([values, filler[:, :1].expand(-1, missing)], dim=1) if missing else values
+
+
+def top_k_targets(log_post: torch.Tensor, top_k: int | None, temperatures: Sequence[float]) -> SoftTargets:
+    """Keep the largest log-posteriors of each frame, largest first, and sum up the rest.
+
+    Args:
+        log_post: the teacher's log-posteriors at temperature 1, shape ``(T, P)``.
+        top_k: how many to keep; None or P for all, in the order of the pdfs.
+        temperatures: where the tail is computed.
+
+    Raises:
+        DktError: ``top_k`` above P, a temperature that is not above 0, or none where there is a tail.
+    """
+    num_frames, num_pdfs = log_post.shape
+    kept = check_choice(num_pdfs, top_k, temperatures)
+    temperatures = tuple(float(temperature) for temperature in temperatures)
+    if kept == num_pdfs:
+        pdfs = torch.arange(num_pdfs, device=log_post.device).expand(num_frames, -1)
+        tails = log_post.new_full((num_frames, len(temperatures)), -torch.inf)
+        return SoftTargets(pdfs, log_post, tails, temperatures, dense=True)
+    values, pdfs = log_post.topk(kept, dim=1)
+    # The rest is summed by itself: one minus the kept mass would lose a small tail to rounding.
+    rest = log_post.scatter(1, pdfs, -torch.inf)
+    tails = torch.stack([(rest / temperature).logsumexp(dim=1) for temperature in temperatures], dim=1)
+    return SoftTargets(pdfs, values, tails, temperatures)

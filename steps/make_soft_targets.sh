@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Keeps the posteriors of a teacher as soft targets, for students to be trained on.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+stage=0
+nj=4
+cmd=run.pl
+top_k=20
+temperatures="1 2 5"
+use_gpu=no
+max_loss=0.05
+help_message="Usage: steps/make_soft_targets.sh [options] <data-dir> <teacher-dir> <targets-dir>
+ e.g.: steps/make_soft_targets.sh --nj 4 data/train exp/dnn exp/dnn/soft_train
+options:
+  --stage <n>            0: run the teacher, 1: only join what the jobs wrote (0)
+  --nj <n>               number of jobs (4)
+  --cmd <cmd>            how to run them (run.pl)
+  --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature (20)
+  --temperatures <list>  where the mass of those not kept is computed (1 2 5)
+  --use-gpu <how>        yes, no or optional (no)
+  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)"
+. parse_options.sh
+
+[ $# = 3 ] || usage
+data=$1
+teacher=$2
+dir=$3
+log=$dir/log
+
+require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
+check_share "$max_loss"
+mkdir -p "$log"
+sdata=$(make_split "$data" "$nj") || exit 1
+
+if [ "$stage" -le 0 ]; then
+  rm -f "$log"/make_soft_targets.[0-9]*.log
+  # Each job may lose what it must; the limit is on their sum.
+  options=(--num-jobs="$nj" --top-k="$top_k" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
+  # The size is told before anything is written.
+  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
+  # shellcheck disable=SC2086
+  $cmd JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
+    dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" \
+    "$teacher/final.pt" "$sdata/JOB" "$dir" ||
+    job_failed "$log"/make_soft_targets.[0-9]*.log
+  check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log
+fi
+
+dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
+echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"
