@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
+
+
+# 128 and the number of the signal, as a shell would say.
+_BROKEN_PIPE = 141
+_INTERRUPTED = 130
 
 
 def _usage() -> str:
@@ -65,12 +71,7 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
     return module.run(args) or 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
-
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
-    """
-    argv = sys.argv[1:] if argv is None else list(argv)
+def _dispatch(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0 if argv else 2
@@ -81,18 +82,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_usage(), file=sys.stderr)
         print(f"dkt: error: no command '{argv[0]}'", file=sys.stderr)
         return 2
+    return _run_command(argv[0], argv[1:])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
+
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
     try:
-        return _run_command(argv[0], argv[1:])
+        status = _dispatch(argv)
+        sys.stdout.flush()
+        return status
     except DktError as error:
         message = str(error)
     except ModuleNotFoundError as error:
         if not error.name or error.name.split(".")[0] == "dkt":
             raise
         message = f"the package {error.name} is not installed - pip install 'dkt[standalone]'"
+    except BrokenPipeError:
+        # The reader of our output has seen enough ("dkt ... | head"): nothing is left to tell anyone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
     except OSError as error:
         message = str(DktError(error.strerror or str(error), path=error.filename))
     except KeyboardInterrupt:
-        print(f"ERROR (dkt {argv[0]}) interrupted", file=sys.stderr)
-        return 130
+        message = "interrupted"
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
-    return 1
+    return _INTERRUPTED if message == "interrupted" else 1
