@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Stages 2 to 8 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
-# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, beam, max_active,
-# lmwts and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features (fbank
+# or mfcc), beam, max_active, lmwts and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 steps=$DKT_ROOT/steps
 scan="$beam $max_active $lmwts / $word_ins_penalties"
@@ -13,7 +13,7 @@ search() {
     "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
 }
 
-if begin_stage 2 "features: MFCC for the GMM, filterbanks for the network" conf/mfcc.conf conf/fbank.conf; then
+if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf; then
   "$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd" "$data" train dev test
   end_stage
 fi
@@ -41,17 +41,17 @@ if begin_stage 5 "alignments for the network"; then
   end_stage
 fi
 
-if begin_stage 6 "DNN" "$dnn_config" <(echo "$seeds"); then
+if begin_stage 6 "DNN" "$dnn_config" <(echo "$seeds $network_features"); then
   for seed in $seeds; do
     claim_dir "$exp/dnn_seed$seed" "$dnn_config"
     "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
-      "$data/train_fbank" "$data/dev_fbank" "$data/lang" "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/dnn_seed$seed"
+      "$data/train_$network_features" "$data/dev_$network_features" "$data/lang" "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/dnn_seed$seed"
   done
   end_stage
 fi
 
 if begin_stage --leaf 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
-  for seed in $seeds; do search fbank "$exp/dnn_seed$seed"; done
+  for seed in $seeds; do search "$network_features" "$exp/dnn_seed$seed"; done
   end_stage
 fi
 

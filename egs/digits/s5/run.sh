@@ -19,6 +19,7 @@ num_test=
 totgauss=1000
 boost_silence=1.0
 dnn_config=
+network_features=fbank
 beam=13.0
 max_active=7000
 lmwts="10 15 20 25 30 40 50"
@@ -34,6 +35,7 @@ help_message="Usage: ./run.sh [options]
   --seeds <list>        train a network with each of these seeds (777)
   --num-train <n>       utterances; also --num-dev, --num-test (as the corpus has them)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
+  --network-features <kind>   fbank or mfcc (fbank)
   --totgauss, --boost-silence   of the GMM
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"

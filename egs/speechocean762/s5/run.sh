@@ -15,6 +15,7 @@ seeds="777"
 totgauss=2000
 boost_silence=1.25
 dnn_config=
+network_features=mfcc
 beam=11.0
 max_active=2000
 lmwts="6 8 10 12 15 18"
@@ -28,6 +29,7 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --seeds <list>        train a network with each of these seeds (777)
   --totgauss, --boost-silence   of the GMM
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
+  --network-features <kind>   fbank or mfcc (mfcc)
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
