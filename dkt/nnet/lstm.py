@@ -1,0 +1,157 @@
+"""The recurrent network on single frames: the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from dkt.errors import DktError
+from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
+
+#: The state of each layer: cell ``(N, C)`` and output ``(N, R)``.
+State = list[LayerState]
+
+_STD_FLOOR = 1.0e-5
+
+
+@dataclass
+class LstmConfig:
+    """Sizes of the network; the input and output dimensions come from the data and ``final.mdl``.
+
+    Attributes:
+        layers: number of LSTM layers.
+        cells: C, memory cells of each.
+        projection: R, outputs of each layer, which are also what recurs; null for no projection (R = C).
+        peepholes: whether the gates see the cell.
+        cell_clip: cells are kept within ± this; 0 for no clipping.
+        target_delay: frames that the network sees beyond the frame that it labels.
+    """
+
+    layers: int = 2
+    cells: int = 320
+    projection: int | None = 128
+    peepholes: bool = True
+    cell_clip: float = 50.0
+    target_delay: int = 5
+
+    def __post_init__(self) -> None:
+        if self.layers < 1 or self.cells < 1:
+            raise DktError("'network.layers' and 'network.cells' must be above 0")
+        if self.projection is not None and not 0 < self.projection < self.cells:
+            raise DktError(
+                f"'network.projection' is {self.projection}, expected less than network.cells ({self.cells})",
+                hint="write null for no projection",
+            )
+        if self.cell_clip < 0.0:
+            raise DktError(f"'network.cell_clip' is {self.cell_clip}, expected 0 (for none) or more")
+        if self.target_delay < 0:
+            raise DktError(f"'network.target_delay' is {self.target_delay}, expected 0 or more frames")
+
+
+class Lstm(nn.Module):
+    """Global normalisation, LSTM layers, logits.
+
+    The target delay is not inside: batches apply it to the features (``delayed``).
+
+    Args:
+        config: the sizes.
+        input_dim: F.
+        num_pdfs: P, the number of outputs.
+        layer: the form of the layers; both have the same weights and give the same output.
+    """
+
+    def __init__(
+        self, config: LstmConfig, input_dim: int, num_pdfs: int, layer: type[PlainLstmLayer] = LstmLayer
+    ) -> None:
+        super().__init__()
+        self.shift: torch.Tensor
+        self.scale: torch.Tensor
+        self.config = config
+        self.input_dim = input_dim
+        self.num_pdfs = num_pdfs
+        self.register_buffer("shift", torch.zeros(input_dim))
+        self.register_buffer("scale", torch.ones(input_dim))
+        dims = [input_dim] + [config.projection or config.cells] * config.layers
+        sizes = (config.cells, config.projection, config.peepholes, config.cell_clip)
+        self.layers = nn.ModuleList(layer(dim, *sizes) for dim in dims[:-1])
+        self.output = nn.Linear(dims[-1], num_pdfs)
+        # Small output weights: training begins from nearly equal posteriors.
+        nn.init.normal_(self.output.weight, std=0.01)
+        nn.init.zeros_(self.output.bias)
+
+    @torch.no_grad()
+    def fit_normalisation(self, batches: Iterable[torch.Tensor]) -> None:
+        """Set shift and scale so that the input has zero mean and unit variance over ``batches``.
+
+        Args:
+            batches: features, each of shape ``(..., F)``, without padding.
+        """
+        # Rows: number of frames, sum, sum of squares.
+        sums = torch.zeros(3, self.input_dim, dtype=torch.float64, device=self.shift.device)
+        for features in batches:
+            frames = features.flatten(0, -2).double()
+            sums += torch.stack([torch.ones_like(frames), frames, frames**2]).sum(dim=1)
+        mean, mean_square = sums[1:] / sums[0]
+        self.shift.copy_(-mean)
+        self.scale.copy_((mean_square - mean**2).clamp_min(_STD_FLOOR**2).rsqrt())
+
+    def zero_state(self, num_streams: int) -> State:
+        """The state of N streams that begin an utterance."""
+        return [cast(PlainLstmLayer, layer).zero_state(num_streams) for layer in self.layers]
+
+    def forward(self, features: torch.Tensor, state: State | None = None) -> tuple[torch.Tensor, State]:
+        """Logits of features.
+
+        Args:
+            features: shape ``(T, N, F)``, the target delay applied.
+            state: at which the streams go on; None for streams that begin an utterance.
+
+        Returns:
+            Logits of shape ``(T, N, P)`` and the state after the last frame.
+        """
+        begun = self.zero_state(features.shape[1]) if state is None else state
+        ended: State = []
+        outputs = (features + self.shift) * self.scale
+        for layer, layer_state in zip(self.layers, begun, strict=True):
+            outputs, layer_state = layer(outputs, layer_state)
+            ended.append(layer_state)
+        return self.output(outputs), ended
+
+
+def delayed(features: torch.Tensor, target_delay: int) -> torch.Tensor:
+    """The input of one whole utterance: row t is x(min(t + d, T - 1)), as Kaldi's nnet1 ``<Splice> [ d ]``.
+
+    Args:
+        features: shape ``(T, ...)``.
+        target_delay: d, in frames.
+    """
+    rows = torch.arange(len(features), device=features.device) + target_delay
+    return features[rows.clamp_max(len(features) - 1)]
+
+
+def detach_state(state: State) -> State:
+    """The same values, without the graph that made them: back-propagation ends there."""
+    return [(cell.detach(), recurrent.detach()) for cell, recurrent in state]
+
+
+def reset_state(state: State, mask: torch.Tensor) -> State:
+    """The state with zeros for the streams of ``mask``, shape ``(N,)``, that begin an utterance."""
+    begins = mask[:, None]
+    return [(cell.masked_fill(begins, 0.0), recurrent.masked_fill(begins, 0.0)) for cell, recurrent in state]
+
+
+def select_state(state: State, streams: torch.Tensor) -> State:
+    """The state of some streams only, in the order of the indices ``streams``."""
+    return [(cell[streams], recurrent[streams]) for cell, recurrent in state]
+
+
+@torch.no_grad()
+def store_state(state: State, streams: torch.Tensor, new: State) -> None:
+    """Overwrite the state of the streams of the indices ``streams`` with ``new``, detached."""
+    for (cell, recurrent), (new_cell, new_recurrent) in zip(state, new, strict=True):
+        cell[streams] = new_cell
+        recurrent[streams] = new_recurrent

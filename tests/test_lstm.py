@@ -1,0 +1,370 @@
+"""The LSTM: its equations against Kaldi's output, its gradients, its state."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from dkt.config import build
+from dkt.errors import DktError
+from dkt.nnet.lstm import (
+    Lstm,
+    LstmConfig,
+    delayed,
+    detach_state,
+    reset_state,
+    select_state,
+    store_state,
+)
+from dkt.nnet.lstm_layer import LstmLayer, PlainLstmLayer
+from dkt.tables import read_matrices
+
+# Projection, peepholes, cell clip; the clip is low enough to act.
+FORMS = [
+    (3, True, 0.4),
+    (None, True, 0.4),
+    (3, True, 0.0),
+    (3, False, 0.4),
+    (3, False, 0.0),
+    (None, False, 0.0),
+]
+FORM_NAMES = ["all", "no-projection", "no-clip", "no-peepholes", "torch", "torch-no-projection"]
+each_form = pytest.mark.parametrize("form", FORMS, ids=FORM_NAMES)
+each_class = pytest.mark.parametrize("layer_type", [PlainLstmLayer, LstmLayer])
+
+
+def read_nnet1(path: Path) -> list[tuple[str, list[np.ndarray]]]:
+    """The components of a network in Kaldi's text form: name and parameters."""
+    data = path.read_bytes()
+    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
+    components = []
+    for part in text.removeprefix("<Nnet>").split("<!EndOfComponent>")[:-1]:
+        head, *bodies = part.split("[")
+        rows = [[line.split() for line in body.partition("]")[0].strip().splitlines()] for body in bodies]
+        arrays = [np.array(x[0] if len(x) == 1 else x, dtype=np.float32) for x in rows]
+        components.append((head.split()[0].strip("<>"), arrays))
+    return components
+
+
+def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
+    """The network that Kaldi trained, its parameters read from the text file."""
+    *layers, (affine, (weight, bias)), (softmax, _) = read_nnet1(directory / "final.nnet.txt.gz")
+    assert [name for name, _ in layers] == ["LstmProjected"] * 2
+    assert (affine, softmax) == ("AffineTransform", "Softmax")
+    state = {"shift": np.zeros(40), "scale": np.ones(40), "output.weight": weight, "output.bias": bias}
+    for number, (_, (w_gifo_x, w_gifo_r, biases, p_i, p_f, p_o, w_r_m)) in enumerate(layers):
+        own = {
+            "w_gifo_x": w_gifo_x,
+            "w_gifo_r": w_gifo_r,
+            "bias": biases,
+            "peepholes": np.stack([p_i, p_f, p_o]),
+            "w_r_m": w_r_m,
+        }
+        state |= {f"layers.{number}.{name}": value for name, value in own.items()}
+    network = Lstm(LstmConfig(), 40, 624, layer_type)
+    network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
+    return network.eval()
+
+
+@each_class
+def test_output_of_kaldi_is_reproduced(kaldi_fixtures, layer_type):
+    golden = kaldi_fixtures / "golden" / "nnet1_lstm"
+    ((name, (offsets,)),) = read_nnet1(golden / "final.feature_transform.txt")
+    delay = int(offsets.item())
+    assert name == "Splice" and delay == LstmConfig().target_delay
+    network = golden_network(golden, layer_type)
+    logits = dict(read_matrices(f"ark:{golden}/logits.ark"))
+    posteriors = dict(read_matrices(f"ark:{golden}/posteriors.ark"))
+    inputs = dict(read_matrices(f"ark:{golden}/../nnet1/input_cmn.ark"))
+    assert len(inputs) == 2 and inputs.keys() == logits.keys()
+    for utt, features in inputs.items():
+        with torch.inference_mode():
+            ours, _ = network(delayed(torch.from_numpy(features), delay)[:, None])
+        np.testing.assert_allclose(ours[:, 0], logits[utt], atol=1e-4, rtol=0)
+        np.testing.assert_allclose(ours[:, 0].softmax(dim=1), posteriors[utt], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.5])
+@each_class
+def test_one_cell_by_hand(layer_type, clip):
+    layer = layer_type(1, 1, None, True, clip)
+    weights = {
+        "w_gifo_x": torch.tensor([[0.9], [0.3], [-0.2], [0.4]]),
+        "w_gifo_r": torch.tensor([[0.5], [-0.6], [0.7], [0.8]]),
+        "bias": torch.tensor([0.1, 0.2, 0.3, 0.4]),
+        "peepholes": torch.tensor([[1.1], [-1.2], [1.3]]),
+    }
+    layer.load_state_dict(weights)
+
+    def sigmoid(x):
+        return 1 / (1 + math.exp(-x))
+
+    x, c, r = 2.0, 0.3, -0.4
+    g = math.tanh(0.9 * x + 0.5 * r + 0.1)
+    i = sigmoid(0.3 * x - 0.6 * r + 1.1 * c + 0.2)
+    f = sigmoid(-0.2 * x + 0.7 * r - 1.2 * c + 0.3)
+    c_new = i * g + f * c
+    assert c_new > 0.5
+    if clip:
+        c_new = clip  # before the output gate sees it
+    o = sigmoid(0.4 * x + 0.8 * r + 1.3 * c_new + 0.4)
+    outputs, (cell, recurrent) = layer(torch.tensor([[[x]]]), (torch.tensor([[c]]), torch.tensor([[r]])))
+    assert cell.item() == pytest.approx(c_new, rel=1e-6)
+    assert outputs.item() == recurrent.item() == pytest.approx(o * math.tanh(c_new), rel=1e-6)
+
+
+def double_layer(layer_type, form, seed=0):
+    torch.manual_seed(seed)
+    layer = layer_type(4, 5, *form).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    return layer
+
+
+def random_inputs(layer, num_frames=6, num_streams=2):
+    inputs = torch.randn(num_frames, num_streams, 4, dtype=torch.float64, requires_grad=True)
+    cell = 0.3 * torch.randn(num_streams, 5, dtype=torch.float64)
+    recurrent = torch.randn(num_streams, layer.output_dim, dtype=torch.float64)
+    return inputs, cell.requires_grad_(), recurrent.requires_grad_()
+
+
+@each_form
+@each_class
+def test_gradients_of_inputs_state_and_weights(layer_type, form):
+    layer = double_layer(layer_type, form)
+    inputs = random_inputs(layer, num_frames=4)
+    names = [name for name, _ in layer.named_parameters()]
+    weights = [parameter.detach().clone().requires_grad_() for parameter in layer.parameters()]
+
+    def run(features, cell, recurrent, *values):
+        overridden = dict(zip(names, values, strict=True))
+        outputs, state = torch.func.functional_call(layer, overridden, (features, (cell, recurrent)))
+        return outputs, *state
+
+    assert torch.autograd.gradcheck(run, (*inputs, *weights))
+
+
+def gradients(layer, inputs, weigh):
+    outputs, (cell, recurrent) = layer(inputs[0], (inputs[1], inputs[2]))
+    leaves = [*inputs, *layer.parameters()]
+    loss = sum((value * w).sum() for value, w in zip((outputs, cell, recurrent), weigh, strict=True))
+    return (outputs, cell, recurrent), torch.autograd.grad(loss, leaves)
+
+
+@each_form
+def test_the_fast_form_equals_the_plain_one(form):
+    plain, fast = double_layer(PlainLstmLayer, form), double_layer(LstmLayer, form, seed=1)
+    fast.load_state_dict(plain.state_dict())
+    inputs = random_inputs(plain, num_frames=30, num_streams=3)
+    shapes = [(30, 3, plain.output_dim), (3, 5), (3, plain.output_dim)]
+    weigh = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+    (values, grads), (fast_values, fast_grads) = (gradients(x, inputs, weigh) for x in (plain, fast))
+    if form[2]:
+        clipped = values[1].abs() == form[2]
+        assert clipped.any() and not clipped.all()
+    for ours, theirs in zip([*fast_values, *fast_grads], [*values, *grads], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
+
+
+@pytest.mark.parametrize("projection", [3, None])
+@each_class
+def test_without_peepholes_and_clipping_it_is_pytorchs_lstm(layer_type, projection):
+    layer = double_layer(layer_type, (projection, False, 0.0))
+    theirs = torch.nn.LSTM(4, 5, proj_size=projection or 0).double()
+    weights = {"weight_ih_l0": layer.w_gifo_x, "weight_hh_l0": layer.w_gifo_r, "bias_ih_l0": layer.bias}
+    rows = torch.arange(20).view(4, 5)[[1, 2, 0, 3]].flatten()  # g, i, f, o to i, f, g, o
+    state = {name: value.detach()[rows] for name, value in weights.items()}
+    state["bias_hh_l0"] = torch.zeros(20, dtype=torch.float64)
+    if projection:
+        state["weight_hr_l0"] = layer.w_r_m.detach()
+    theirs.load_state_dict(state)
+    inputs, cell, recurrent = random_inputs(layer)
+    outputs, (last_cell, last_recurrent) = layer(inputs, (cell, recurrent))
+    expected, (their_recurrent, their_cell) = theirs(inputs, (recurrent[None], cell[None]))
+    torch.testing.assert_close(outputs, expected)
+    torch.testing.assert_close(last_cell, their_cell[0])
+    torch.testing.assert_close(last_recurrent, their_recurrent[0])
+
+
+def small_network(layer=LstmLayer, **sizes):
+    torch.manual_seed(0)
+    config = LstmConfig(**({"layers": 2, "cells": 12, "projection": 6, "cell_clip": 0.7} | sizes))
+    network = Lstm(config, 4, 5, layer)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.6 * torch.randn_like(parameter))  # the recurrence and the clipping matter
+    network.fit_normalisation([torch.randn(100, 4) * 3 + 1])
+    return network.eval()
+
+
+VARIANTS = [{}, {"projection": None}, {"peepholes": False, "cell_clip": 0.0}]
+
+
+@pytest.mark.parametrize("sizes", VARIANTS)
+@torch.inference_mode()
+def test_an_utterance_gets_the_same_logits_in_any_batch(sizes):
+    network = small_network(**sizes)
+    lengths = (23, 57, 1, 40)
+    utterances = [torch.randn(length, 4) for length in lengths]
+    alone = [network(utterance[:, None])[0][:, 0] for utterance in utterances]
+    padded = torch.nn.utils.rnn.pad_sequence(utterances, padding_value=99.0)
+    together, _ = network(padded)
+    for number, length in enumerate(lengths):
+        torch.testing.assert_close(together[:length, number], alone[number], atol=1e-4, rtol=0)
+    assert not torch.allclose(alone[0], alone[1][:23], atol=0.1)
+
+
+@pytest.mark.parametrize("sizes", VARIANTS)
+@torch.inference_mode()
+def test_chunks_with_carried_state_equal_the_whole(sizes):
+    network = small_network(**sizes)
+    features = torch.randn(53, 3, 4)
+    whole, last = network(features)
+    for length in (1, 7, 20):
+        state, pieces = None, []
+        for chunk in features.split(length):
+            logits, state = network(chunk, state)
+            pieces.append(logits)
+        torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-4, rtol=0)
+        for ours, theirs in zip(state, last, strict=True):
+            torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
+    fresh = torch.cat([network(chunk)[0] for chunk in features.split(20)])
+    assert (fresh - whole)[20:].abs().max() > 0.01  # the state does carry something
+
+
+def test_both_forms_of_the_network_share_weights():
+    fast, plain = small_network(), small_network(PlainLstmLayer)
+    plain.load_state_dict(fast.state_dict())
+    features = torch.randn(30, 3, 4)
+    torch.testing.assert_close(plain(features)[0], fast(features)[0], atol=1e-5, rtol=0)
+
+
+def test_delay_looks_ahead_and_repeats_the_last_frame():
+    features = torch.arange(8.0)[:, None]
+    assert delayed(features, 5)[:, 0].tolist() == [5, 6, 7, 7, 7, 7, 7, 7]
+    assert delayed(features, 0)[:, 0].tolist() == features[:, 0].tolist()
+    assert delayed(features[:2], 5)[:, 0].tolist() == [1, 1]
+
+
+def test_the_state_of_some_streams_is_reset_selected_and_stored():
+    network = small_network()
+    _, state = network(torch.randn(9, 4, 4))
+    fresh = reset_state(state, torch.tensor([False, True, False, True]))
+    for before, after in zip(state, fresh, strict=True):
+        for old, new in zip(before, after, strict=True):
+            assert torch.equal(new[[0, 2]], old[[0, 2]]) and not old[1].eq(0).any()
+            assert new[[1, 3]].eq(0).all()
+    carried = network.zero_state(6)
+    streams = torch.tensor([4, 0, 5, 1])
+    store_state(carried, streams, state)
+    for (cell, recurrent), (stored_cell, stored_recurrent) in zip(state, carried, strict=True):
+        assert torch.equal(stored_cell[streams], cell) and torch.equal(stored_recurrent[streams], recurrent)
+        assert stored_cell[[2, 3]].eq(0).all() and not stored_recurrent.requires_grad
+    for (cell, _), (chosen, _) in zip(carried, select_state(carried, torch.tensor([5, 2])), strict=True):
+        assert torch.equal(chosen, cell[[5, 2]])
+
+
+def test_a_reset_stream_begins_like_a_new_one():
+    network = small_network()
+    _, state = network(torch.randn(9, 2, 4))
+    features = torch.randn(11, 2, 4)
+    expected, _ = network(features)
+    logits, _ = network(features, reset_state(state, torch.tensor([True, False])))
+    torch.testing.assert_close(logits[:, 0], expected[:, 0])
+    assert not torch.allclose(logits[:, 1], expected[:, 1], atol=1e-3)
+
+
+def test_back_propagation_ends_at_a_detached_state():
+    network = small_network()
+    first = torch.randn(5, 2, 4, requires_grad=True)
+    second = torch.randn(5, 2, 4)
+    _, state = network(first)
+    through = torch.autograd.grad(network(second, state)[0].sum(), first)[0]
+    assert through.abs().max() > 0
+    _, state = network(first)
+    logits, _ = network(second, detach_state(state))
+    assert torch.autograd.grad(logits.sum(), first, allow_unused=True)[0] is None
+
+
+def test_normalised_input_has_zero_mean_and_unit_variance():
+    network = Lstm(LstmConfig(1, 4, None), 3, 2)
+    frames = torch.randn(500, 3) * torch.tensor([1.0, 9.0, 0.1]) + 4
+    network.fit_normalisation([frames[:300].view(30, 10, 3), frames[300:]])
+    normalised = (frames + network.shift) * network.scale
+    torch.testing.assert_close(normalised.mean(dim=0), torch.zeros(3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalised.std(dim=0, correction=0), torch.ones(3), atol=1e-4, rtol=0)
+    network.fit_normalisation([torch.ones(4, 3)])
+    assert torch.isfinite(network(torch.full((2, 1, 3), 1.1))[0]).all()
+
+
+def test_normalisation_comes_first():
+    network = small_network()
+    features = torch.randn(6, 2, 4)
+    expected, _ = network(features)
+    normalised = (features + network.shift) * network.scale
+    network.shift.zero_()
+    network.scale.fill_(1.0)
+    torch.testing.assert_close(network(normalised)[0], expected)
+
+
+def test_a_fresh_network_remembers_and_has_no_preferred_pdf():
+    torch.manual_seed(0)
+    network = Lstm(LstmConfig(), 40, 624)
+    logits, _ = network(torch.randn(20, 4, 40))
+    assert functional.cross_entropy(logits.flatten(0, 1), torch.arange(80)).item() == pytest.approx(
+        math.log(624), abs=0.01
+    )
+    for layer in network.layers:
+        forget = torch.sigmoid(layer.bias[640:960])
+        assert 0.7 < forget.mean() < 0.76
+        assert (torch.cat([layer.bias[:640], layer.bias[960:]]).abs() <= 0.1).all()
+
+
+def test_learns_to_answer_with_what_it_heard_frames_ago():
+    torch.manual_seed(0)
+    network = Lstm(LstmConfig(layers=1, cells=32, projection=16), 4, 4)
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.03)
+    for _ in range(100):
+        heard = torch.randint(4, (12, 32))
+        logits, _ = network(functional.one_hot(heard, 4).float())
+        loss = functional.cross_entropy(logits[3:].flatten(0, 1), heard[:-3].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.5  # chance is 1.39
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layers": 0}, "must be above 0"),
+        ({"cells": 0}, "must be above 0"),
+        ({"projection": 0}, "network.projection"),
+        ({"cells": 64, "projection": 64}, r"expected less than network.cells \(64\).*null"),
+        ({"cell_clip": -1.0}, "network.cell_clip"),
+        ({"target_delay": -1}, "network.target_delay"),
+        ({"peephole": True}, "did you mean 'peepholes'"),
+    ],
+)
+def test_impossible_sizes(wrong, message):
+    with pytest.raises(DktError, match=message):
+        build(LstmConfig, wrong, "network")
+
+
+def test_configuration_as_yaml_gives_it():
+    config = build(LstmConfig, {"projection": None, "cell_clip": 0, "peepholes": False}, "network")
+    assert config == LstmConfig(projection=None, cell_clip=0.0, peepholes=False)
+    network = Lstm(config, 4, 5)
+    assert {name.split(".")[-1] for name, _ in network.layers.named_parameters()} == {
+        "w_gifo_x",
+        "w_gifo_r",
+        "bias",
+    }
+    assert network.output.in_features == config.cells
