@@ -86,7 +86,8 @@ class Streams(_Batches):
     Like Kaldi's ``nnet-train-multistream``, with two differences. There, a row whose utterance ends inside
     the chunk is padded, which is a fifth of the computation where utterances are short, and what is left in
     the other streams when the first one runs dry is discarded. Here more streams are open than a batch has
-    rows, a batch joins those that can be cut at the same length, and every frame is seen once an epoch.
+    rows, a batch joins those that can be cut at the same length, and every frame is seen once an epoch. The
+    price: an utterance goes on from a state that is some updates old (``num_states`` over rows), not one.
 
     A trainer carries the state of all ``num_states`` streams from batch to batch::
 

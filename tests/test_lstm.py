@@ -86,8 +86,9 @@ def test_output_of_kaldi_is_reproduced(kaldi_fixtures, layer_type):
     for utt, features in inputs.items():
         with torch.inference_mode():
             ours, _ = network(delayed(torch.from_numpy(features), delay)[:, None])
-        np.testing.assert_allclose(ours[:, 0], logits[utt], atol=1e-4, rtol=0)
-        np.testing.assert_allclose(ours[:, 0].softmax(dim=1), posteriors[utt], atol=1e-4, rtol=0)
+        # After its few updates the network varies by some 2e-3 over the frames: 1e-4 would not see much.
+        np.testing.assert_allclose(ours[:, 0], logits[utt], atol=2e-5, rtol=0)
+        np.testing.assert_allclose(ours[:, 0].softmax(dim=1), posteriors[utt], atol=5e-6, rtol=0)
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
