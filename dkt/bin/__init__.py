@@ -91,6 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Bad input, a missing package and a full disk are one line on stderr, not a traceback.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    failure = 1
     try:
         status = _dispatch(argv)
         sys.stdout.flush()
@@ -108,6 +109,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         message = str(DktError(error.strerror or str(error), path=error.filename))
     except KeyboardInterrupt:
-        message = "interrupted"
+        message, failure = "interrupted", _INTERRUPTED
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
-    return _INTERRUPTED if message == "interrupted" else 1
+    return failure
