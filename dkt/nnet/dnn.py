@@ -11,9 +11,9 @@ import torch
 from torch import nn
 
 from dkt.errors import DktError
+from dkt.nnet.normalisation import shift_and_scale
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
-_STD_FLOOR = 1.0e-5
 
 
 @dataclass
@@ -95,18 +95,9 @@ class Dnn(nn.Module):
         Args:
             batches: spliced features, each of shape ``(B, input_dim)``.
         """
-        count = 0
-        total = torch.zeros_like(self.shift, dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        for spliced in batches:
-            frames = self.lda(spliced).double()
-            count += len(frames)
-            total += frames.sum(dim=0)
-            squares += (frames**2).sum(dim=0)
-        mean = total / count
-        deviation = (squares / count - mean**2).clamp_min(0.0).sqrt().clamp_min(_STD_FLOOR)
-        self.shift.copy_(-mean)
-        self.scale.copy_(1.0 / deviation)
+        shift, scale = shift_and_scale(self.lda(spliced) for spliced in batches)
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
 
     def forward(self, spliced: torch.Tensor) -> torch.Tensor:
         """Logits of shape ``(B, P)`` of spliced features of shape ``(B, input_dim)``."""

@@ -11,11 +11,10 @@ from torch import nn
 
 from dkt.errors import DktError
 from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
+from dkt.nnet.normalisation import shift_and_scale
 
 #: The state of each layer: cell ``(N, C)`` and output ``(N, R)``.
 State = list[LayerState]
-
-_STD_FLOOR = 1.0e-5
 
 
 @dataclass
@@ -90,14 +89,9 @@ class Lstm(nn.Module):
         Args:
             batches: features, each of shape ``(..., F)``, without padding.
         """
-        # Rows: number of frames, sum, sum of squares.
-        sums = torch.zeros(3, self.input_dim, dtype=torch.float64, device=self.shift.device)
-        for features in batches:
-            frames = features.flatten(0, -2).double()
-            sums += torch.stack([torch.ones_like(frames), frames, frames**2]).sum(dim=1)
-        mean, mean_square = sums[1:] / sums[0]
-        self.shift.copy_(-mean)
-        self.scale.copy_((mean_square - mean**2).clamp_min(_STD_FLOOR**2).rsqrt())
+        shift, scale = shift_and_scale(batches)
+        self.shift.copy_(shift)
+        self.scale.copy_(scale)
 
     def zero_state(self, num_streams: int) -> State:
         """The state of N streams that begin an utterance."""
