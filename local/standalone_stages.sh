@@ -4,6 +4,7 @@
 # or mfcc), beam, max_active, lmwts and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 steps=$DKT_ROOT/steps
+network_features=${network_features:-fbank}
 scan="$beam $max_active $lmwts / $word_ins_penalties"
 
 # search <features> <model-dir>: dev is scanned, test searched at the best point.
