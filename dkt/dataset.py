@@ -14,6 +14,8 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.target_store import TargetSource
+from dkt.targets import SoftTargets, stack
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +30,16 @@ class Utterances:
     Attributes:
         names: the N utterances.
         features: float32, shape ``(sum of T, F)``.
-        labels: int64 pdf-ids, shape ``(sum of T,)``.
+        labels: int64 pdf-ids, shape ``(sum of T,)``; without an alignment the teacher's best ones.
         offsets: where each utterance begins, and the end; int64, shape ``(N + 1,)``.
+        targets: the teacher's opinion on every frame; None where there is no teacher.
     """
 
     names: list[str]
     features: torch.Tensor
     labels: torch.Tensor
     offsets: torch.Tensor
+    targets: SoftTargets | None = None
 
     @property
     def num_frames(self) -> int:
@@ -45,20 +49,33 @@ class Utterances:
     def subset(self, chosen: list[int]) -> Utterances:
         """The utterances of the indices ``chosen``, in that order."""
         pieces = [slice(int(self.offsets[i]), int(self.offsets[i + 1])) for i in chosen]
-        return pack(
+        frames = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
+        return Utterances(
             [self.names[i] for i in chosen],
-            [self.features[piece] for piece in pieces],
-            [self.labels[piece] for piece in pieces],
+            self.features[frames],
+            self.labels[frames],
+            _offsets([piece.stop - piece.start for piece in pieces]),
+            None if self.targets is None else self.targets.select(frames),
         )
 
 
-def pack(names: list[str], features: list[torch.Tensor], labels: list[torch.Tensor]) -> Utterances:
-    """Join utterances, features of shape ``(T, F)`` and labels of shape ``(T,)`` each."""
-    lengths = torch.tensor([0] + [len(x) for x in labels])
-    return Utterances(names, torch.cat(features), torch.cat(labels), torch.cumsum(lengths, dim=0))
+def _offsets(lengths: list[int]) -> torch.Tensor:
+    return torch.cumsum(torch.tensor([0, *lengths]), dim=0)
 
 
-def match_lengths(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+def pack(
+    names: list[str],
+    features: list[torch.Tensor],
+    labels: list[torch.Tensor],
+    targets: list[SoftTargets] | None = None,
+) -> Utterances:
+    """Join utterances: features ``(T, F)``, labels ``(T,)`` and, if there is a teacher, targets of each."""
+    taught = stack(targets) if targets else None
+    offsets = _offsets([len(x) for x in labels])
+    return Utterances(names, torch.cat(features), torch.cat(labels), offsets, taught)
+
+
+def match_lengths(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
     """Cut features ``(T, F)`` and labels ``(T,)`` to the shorter; None if they differ by 5 frames or more."""
     if abs(len(features) - len(labels)) >= LENGTH_TOLERANCE:
         return None
@@ -66,38 +83,74 @@ def match_lengths(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray,
     return features[:length], labels[:length]
 
 
+class _Labels:
+    """What a frame should be called: the alignment's pdf, or the teacher's best one."""
+
+    def __init__(self, alignments: AlignmentDir | None, targets: TargetSource | None) -> None:
+        if alignments is None and targets is None:
+            raise DktError("neither alignments nor soft targets: there is nothing to learn")
+        self._where = None if alignments is None else alignments.path
+        self._pdfs = None if alignments is None else alignments.pdfs()
+        self._targets = targets
+
+    def missing(self, utt: str) -> str | None:
+        """Why an utterance cannot be used; None if it can."""
+        if self._pdfs is not None and utt not in self._pdfs:
+            return f"no alignment in {self._where}"
+        if self._targets is not None and utt not in self._targets:
+            return "no soft targets"
+        return None
+
+    def of(self, utt: str, num_frames: int) -> tuple[torch.Tensor, SoftTargets | None]:
+        """Labels ``(T,)`` and soft targets of an utterance that has features of ``num_frames`` frames."""
+        targets = None if self._targets is None else self._targets.read(utt, num_frames)
+        if self._pdfs is not None:
+            return torch.from_numpy(self._pdfs[utt].astype(np.int64)), targets
+        assert targets is not None
+        return targets.best(), targets
+
+
 def load_utterances(
-    reader: FeatureReader, alignments: AlignmentDir, what: str, max_loss: float = DEFAULT_MAX_LOSS
+    reader: FeatureReader,
+    alignments: AlignmentDir | None,
+    what: str,
+    max_loss: float = DEFAULT_MAX_LOSS,
+    targets: TargetSource | None = None,
 ) -> Utterances:
-    """Read the features and labels of a data directory.
+    """Read the features, labels and soft targets of a data directory.
 
     Args:
         reader: the features.
-        alignments: the labels.
+        alignments: the labels; None if the data are not transcribed and only a teacher labels them.
         what: the data, as they should read in the log.
-        max_loss: the share of utterances that may lack features or an alignment, or differ in length.
+        max_loss: the share of utterances that may lack features, labels or targets, or differ in length.
+        targets: a teacher's; None for none.
 
     Raises:
         DktError: more than ``max_loss`` of the utterances cannot be used, or the data are bad.
     """
     tally = Tally(f"{what} of {reader.data.path}", max_loss)
     reader.drop_missing(tally)
-    pdfs = alignments.pdfs()
-    names, features, labels = [], [], []
+    source = _Labels(alignments, targets)
+    names, features, labels, taught = [], [], [], []
     for utt, frames in reader:
-        if utt not in pdfs:
-            tally.drop(utt, f"no alignment in {alignments.path}")
+        missing = source.missing(utt)
+        if missing:
+            tally.drop(utt, missing)
             continue
-        matched = match_lengths(frames, pdfs[utt])
+        pdfs, soft = source.of(utt, len(frames))
+        matched = match_lengths(torch.from_numpy(frames), pdfs)
         if matched is None:
             tally.drop(utt, f"{LENGTH_TOLERANCE} frames or more between features and alignment")
             continue
         names.append(utt)
-        features.append(torch.from_numpy(matched[0]))
-        labels.append(torch.from_numpy(matched[1].astype(np.int64)))
+        features.append(matched[0])
+        labels.append(matched[1])
+        if soft is not None:
+            taught.append(soft.select(torch.arange(len(matched[1]))))
         tally.done()
     tally.finish(str(reader.data.path))
-    return pack(names, features, labels)
+    return pack(names, features, labels, taught)
 
 
 def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:

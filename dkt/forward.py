@@ -11,8 +11,8 @@ import torch
 
 from dkt.errors import DktError
 from dkt.features import splice_indices
-from dkt.nnet.dnn import Dnn
-from dkt.nnet.modelfile import ModelInfo
+from dkt.nnet.lstm import Lstm, delayed
+from dkt.nnet.modelfile import ModelInfo, Network
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally
 
@@ -53,9 +53,12 @@ class OutputOptions:
 
 
 @torch.inference_mode()
-def logits_of(network: Dnn, info: ModelInfo, features: np.ndarray, device: torch.device) -> torch.Tensor:
+def logits_of(network: Network, info: ModelInfo, features: np.ndarray, device: torch.device) -> torch.Tensor:
     """Logits of one utterance: features ``(T, F)`` to ``(T, P)``, one row a frame."""
     frames = torch.from_numpy(np.ascontiguousarray(features)).to(device)
+    if isinstance(network, Lstm):
+        outputs, _ = network(delayed(frames, network.config.target_delay)[:, None])
+        return outputs[:, 0]
     index = torch.from_numpy(splice_indices(len(features), info.left_context, info.right_context)).to(device)
     return network(frames[index].reshape(len(features), -1))
 
@@ -75,7 +78,7 @@ def convert(logits: torch.Tensor, options: OutputOptions) -> np.ndarray:
 
 
 def forward(
-    network: Dnn,
+    network: Network,
     info: ModelInfo,
     features: Iterable[tuple[str, np.ndarray]],
     options: OutputOptions,

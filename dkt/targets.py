@@ -166,6 +166,10 @@ class SoftTargets:
             hint="make them again with this temperature in --temperatures, or with --top-k all",
         )
 
+    def best(self) -> torch.Tensor:
+        """The pdf that the teacher finds most likely, int64 of shape ``(T,)``."""
+        return self.pdfs.gather(1, self.log_post.argmax(dim=1, keepdim=True)).squeeze(1)
+
     def check_length(self, num_frames: int, path: str | Path, utt: str) -> None:
         """Raise DktError unless there are targets of ``num_frames`` frames."""
         if len(self) != num_frames:

@@ -63,6 +63,13 @@ _origin() {
   esac
 }
 
+# check_phones lang ali: stops if an alignment directory was made with other phones.
+check_phones() {
+  if [ -f "$2/phones.txt" ] && ! cmp -s "$1/phones.txt" "$2/phones.txt"; then
+    die "$1/phones.txt and $2/phones.txt differ: give the lang directory that the alignment was made with"
+  fi
+}
+
 # require_files file...: stops unless every file is there and not empty.
 require_files() {
   local file

@@ -47,5 +47,9 @@ if [ "$stage" -le 0 ]; then
   check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log
 fi
 
+# What a student without alignments needs of its teacher.
+for name in final.mdl tree phones.txt ali_train_pdf.counts; do
+  [ ! -e "$teacher/$name" ] || cp "$teacher/$name" "$dir/$name"
+done
 dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
 echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"

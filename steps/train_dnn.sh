@@ -35,9 +35,7 @@ log=$dir/log/train.log
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
     "$ali_dev/final.mdl" "$ali_dev/num_jobs"
-  if [ -f "$ali/phones.txt" ] && ! cmp -s "$lang/phones.txt" "$ali/phones.txt"; then
-    die "$lang/phones.txt and $ali/phones.txt differ: give the lang directory that the alignment was made with"
-  fi
+  check_phones "$lang" "$ali"
   options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")

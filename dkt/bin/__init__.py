@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
     "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
     "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
+    "train-lstm": ("train_lstm", "an LSTM on labels, on the soft targets of a teacher, or on both"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
     "make-soft-targets": ("make_soft_targets", "the posteriors of a teacher, kept for its students"),
     "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),

@@ -6,14 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss, positive_int
+from dkt.bin.options import add_max_loss, positive_int, top_k
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
-
-
-def _top_k(text: str) -> int | None:
-    return None if text == "all" else int(text)
 
 
 def _temperatures(text: str) -> tuple[float, ...]:
@@ -28,7 +24,7 @@ def _job(text: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--top-k", type=_top_k, default=20, help="posteriors kept a frame, or all")
+    parser.add_argument("--top-k", type=top_k, default=20, help="posteriors kept a frame, or all")
     parser.add_argument(
         "--temperatures", type=_temperatures, default="1 2 5", help="where the mass of the rest is computed"
     )

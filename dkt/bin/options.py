@@ -32,6 +32,11 @@ def positive_int(text: str) -> int:
     return value
 
 
+def top_k(text: str) -> int | None:
+    """How many posteriors of a frame are kept; None for ``all``."""
+    return None if text == "all" else int(text)
+
+
 def add_max_loss(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
     parser.add_argument(

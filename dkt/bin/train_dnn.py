@@ -29,10 +29,11 @@ def run(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.config import load_config
     from dkt.datadir import DataDir
-    from dkt.train.train_dnn import DnnInputs, DnnRecipe, train_dnn
+    from dkt.train.inputs import TrainingInputs
+    from dkt.train.train_dnn import DnnRecipe, train_dnn
 
     recipe = load_config(DnnRecipe, args.config, args.set)
-    inputs = DnnInputs(
+    inputs = TrainingInputs(
         DataDir(args.data_train),
         DataDir(args.data_dev),
         AlignmentDir(args.ali_train),

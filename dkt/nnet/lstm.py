@@ -28,6 +28,7 @@ class LstmConfig:
         peepholes: whether the gates see the cell.
         cell_clip: cells are kept within ± this; 0 for no clipping.
         target_delay: frames that the network sees beyond the frame that it labels.
+        dropout: probability of zeroing an output of a layer in training, on its way up, not in time.
     """
 
     layers: int = 2
@@ -36,6 +37,7 @@ class LstmConfig:
     peepholes: bool = True
     cell_clip: float = 50.0
     target_delay: int = 5
+    dropout: float = 0.0
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.cells < 1:
@@ -49,6 +51,8 @@ class LstmConfig:
             raise DktError(f"'network.cell_clip' is {self.cell_clip}, expected 0 (for none) or more")
         if self.target_delay < 0:
             raise DktError(f"'network.target_delay' is {self.target_delay}, expected 0 or more frames")
+        if not 0.0 <= self.dropout < 1.0:
+            raise DktError(f"'network.dropout' is {self.dropout}, expected a probability below 1")
 
 
 class Lstm(nn.Module):
@@ -77,6 +81,7 @@ class Lstm(nn.Module):
         dims = [input_dim] + [config.projection or config.cells] * config.layers
         sizes = (config.cells, config.projection, config.peepholes, config.cell_clip)
         self.layers = nn.ModuleList(layer(dim, *sizes) for dim in dims[:-1])
+        self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(dims[-1], num_pdfs)
         # Small output weights: training begins from nearly equal posteriors.
         nn.init.normal_(self.output.weight, std=0.01)
@@ -112,6 +117,7 @@ class Lstm(nn.Module):
         outputs = (features + self.shift) * self.scale
         for layer, layer_state in zip(self.layers, begun, strict=True):
             outputs, layer_state = layer(outputs, layer_state)
+            outputs = self.dropout(outputs)
             ended.append(layer_state)
         return self.output(outputs), ended
 

@@ -14,9 +14,12 @@ import torch
 from dkt.config import build
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
+from dkt.nnet.lstm import Lstm, LstmConfig
 
 _FORMAT = "dkt-model"
 _VERSION = 1
+
+Network = Dnn | Lstm
 
 
 @dataclass
@@ -24,10 +27,10 @@ class ModelInfo:
     """What a model expects and gives, beside its weights.
 
     Attributes:
-        kind: the network, ``dnn``.
+        kind: the network, ``dnn`` or ``lstm``.
         feature_dim: F of the features that enter the pipeline's splice, after CMVN and deltas.
         num_pdfs: P.
-        left_context, right_context: frames of splice.
+        left_context, right_context: frames of splice, none for an LSTM.
         cmvn_opts, delta_opts: as in Kaldi's option files; None where there is none of it.
         network: the network's configuration.
     """
@@ -47,15 +50,30 @@ class ModelInfo:
         return self.feature_dim * (self.left_context + 1 + self.right_context)
 
 
-def build_network(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
-    """A network with fresh weights.
+def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
+    """A DNN with fresh weights.
 
     Raises:
-        DktError: the kind is unknown or the configuration does not fit it.
+        DktError: the configuration or the transform does not fit it.
     """
-    if info.kind != "dnn":
-        raise DktError(f"unknown kind of network '{info.kind}'", hint="update dkt")
     return Dnn(build(DnnConfig, info.network, "network"), info.spliced_dim, info.num_pdfs, lda)
+
+
+def build_lstm(info: ModelInfo) -> Lstm:
+    """An LSTM with fresh weights.
+
+    Raises:
+        DktError: the configuration does not fit it.
+    """
+    return Lstm(build(LstmConfig, info.network, "network"), info.feature_dim, info.num_pdfs)
+
+
+def _build(info: ModelInfo, state: dict[str, torch.Tensor]) -> Network:
+    if info.kind == "dnn":
+        return build_dnn(info, state.get("lda.weight"))
+    if info.kind == "lstm":
+        return build_lstm(info)
+    raise DktError(f"unknown kind of network '{info.kind}'", hint="update dkt")
 
 
 def fingerprint(network: torch.nn.Module) -> str:
@@ -93,7 +111,7 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     return content
 
 
-def save_model(path: Path, info: ModelInfo, network: Dnn) -> None:
+def save_model(path: Path, info: ModelInfo, network: Network) -> None:
     """Write a model file.
 
     Args:
@@ -107,7 +125,7 @@ def save_model(path: Path, info: ModelInfo, network: Dnn) -> None:
     )
 
 
-def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[ModelInfo, Dnn]:
+def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[ModelInfo, Network]:
     """Read a model file; the network is in evaluation mode.
 
     Raises:
@@ -121,8 +139,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
         raise DktError(f"is of version {content['version']}, this dkt reads up to {_VERSION}", path=path)
     try:
         info = build(ModelInfo, content["info"], "info")
-        lda = content["state"].get("lda.weight")
-        network = build_network(info, lda)
+        network = _build(info, content["state"])
         network.load_state_dict(content["state"])
     except (KeyError, RuntimeError, TypeError) as error:
         raise DktError(f"is damaged ({str(error).splitlines()[0]})", path=path) from None

@@ -9,12 +9,15 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import yaml
 
-from dkt.alignments import AlignmentDir
+from dkt.alignments import count_pdfs, save_counts
 from dkt.config import first_difference, read_yaml
 from dkt.dataset import Utterances
 from dkt.errors import DktError
+from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, save_model
 from dkt.objectio import replace_file
 from dkt.train.loop import CHECKPOINT
 
@@ -27,10 +30,12 @@ _COPIED = ("final.mdl", "tree", "phones.txt")
 
 
 def data_fingerprint(utterances: Utterances) -> str:
-    """A hash of utterances, labels and features: other data make another experiment."""
+    """A hash of utterances, labels, features and soft targets: other data make another experiment."""
     digest = hashlib.sha256("\n".join(utterances.names).encode())
     digest.update(utterances.labels.numpy().tobytes())
     digest.update(utterances.features.contiguous().numpy().tobytes())
+    if utterances.targets is not None:
+        digest.update(utterances.targets.log_post.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -85,14 +90,13 @@ def _compare(path: Path, content: dict[str, Any]) -> None:
         )
 
 
-def copy_kaldi_files(alignments: AlignmentDir, directory: Path) -> None:
-    """Copy what decoding needs: transition model, tree and phones, where the alignment directory has them."""
+def copy_kaldi_files(source: Path, directory: Path) -> None:
+    """Copy what decoding needs: the transition model and, where there are, tree and phones."""
     for name in _COPIED:
-        source = alignments.path / name
-        if source.exists():
-            shutil.copyfile(source, directory / name)
+        if (source / name).exists():
+            shutil.copyfile(source / name, directory / name)
         elif name == "final.mdl":
-            raise DktError("does not exist", path=source)
+            raise DktError("does not exist", path=source / name)
 
 
 def write_option_files(directory: Path, **options: str | None) -> None:
@@ -102,3 +106,17 @@ def write_option_files(directory: Path, **options: str | None) -> None:
             (directory / name).unlink(missing_ok=True)
         else:
             (directory / name).write_text(value + "\n", encoding="utf-8")
+
+
+def write_counts(directory: Path, labels: torch.Tensor, num_pdfs: int) -> None:
+    """Write ``ali_train_pdf.counts``, of which the priors are made, from the training labels."""
+    counts = count_pdfs([labels.numpy()], num_pdfs)
+    save_counts(directory / COUNTS, counts)
+    logger.info("%d pdfs, %d of them never seen in training", num_pdfs, int(np.count_nonzero(counts < 1.0)))
+
+
+def save_result(directory: Path, info: ModelInfo, network: Network) -> None:
+    """Write the model of a training that has ended; its checkpoint goes."""
+    save_model(directory / MODEL, info, network)
+    (directory / CHECKPOINT).unlink(missing_ok=True)
+    logger.info("model %s (fingerprint %s)", directory / MODEL, fingerprint(network))

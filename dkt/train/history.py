@@ -15,7 +15,8 @@ class EpochRecord:
     """One line of the learning curve; losses in nats a frame, accuracies in percent, time in seconds.
 
     ``train_*`` are measured in evaluation mode on a fixed tenth of the training utterances, ``running_loss``
-    on all frames while the weights move.
+    on all frames while the weights move; ``clipped`` is the percentage of updates whose gradient was scaled
+    down.
     """
 
     epoch: int
@@ -25,6 +26,7 @@ class EpochRecord:
     train_frame_acc: float
     cv_loss: float
     cv_frame_acc: float
+    clipped: float
     accepted: bool
     seconds: float
 

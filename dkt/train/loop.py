@@ -59,14 +59,23 @@ class TrainingLoop:
         schedule: the learning-rate schedule.
         config: seed and TensorBoard.
         directory: of the experiment; the learning curve and the checkpoint go there.
+        trained: the initial weights are of a training before: they may be the best there are.
     """
 
-    def __init__(self, task: Trainable, schedule: NewbobConfig, config: LoopConfig, directory: Path) -> None:
+    def __init__(
+        self,
+        task: Trainable,
+        schedule: NewbobConfig,
+        config: LoopConfig,
+        directory: Path,
+        trained: bool = False,
+    ) -> None:
         if config.tensorboard:
             require_tensorboard()
         self.task = task
         self.config = config
         self.directory = directory
+        self.trained = trained
         self.records: list[EpochRecord] = []
         self.newbob = self._resume(schedule) or self._begin(schedule)
 
@@ -107,16 +116,19 @@ class TrainingLoop:
             The learning curve.
 
         Raises:
-            DktError: the loss is not a number, or no epoch made the cross-validation loss smaller.
+            DktError: the loss is not a number, or no epoch made the cross-validation loss of fresh weights
+                smaller.
         """
         while not self.newbob.finished:
             self._epoch()
         if not any(record.accepted for record in self.records):
-            raise DktError(
-                "no epoch improved on the initial weights",
-                path=self.directory / HISTORY,
-                hint="lower schedule.learn_rate, and look at the alignments",
-            )
+            if not self.trained:
+                raise DktError(
+                    "no epoch improved on the initial weights",
+                    path=self.directory / HISTORY,
+                    hint="lower schedule.learn_rate, and look at the alignments",
+                )
+            logger.warning("no epoch improved on the weights that the training began from: they are kept")
         self.task.network.load_state_dict(self._best)
         return self.records
 
@@ -139,6 +151,7 @@ class TrainingLoop:
             train_frame_acc=train.accuracy,
             cv_loss=cv.loss,
             cv_frame_acc=cv.accuracy,
+            clipped=running.clipped,
             accepted=accepted,
             seconds=time.monotonic() - started,
         )
@@ -151,14 +164,15 @@ class TrainingLoop:
 
 def _log(record: EpochRecord, num_frames: int) -> None:
     logger.info(
-        "epoch %d: rate %.3g, train loss %.4f acc %.2f %%, cv loss %.4f acc %.2f %%, %s "
-        "(%.1f s, %.0f frames/s)",
+        "epoch %d: rate %.3g, train loss %.4f acc %.2f %%, cv loss %.4f acc %.2f %%, "
+        "%.1f %% of gradients clipped, %s (%.1f s, %.0f frames/s)",
         record.epoch,
         record.learn_rate,
         record.train_loss,
         record.train_frame_acc,
         record.cv_loss,
         record.cv_frame_acc,
+        record.clipped,
         "accepted" if record.accepted else "rejected",
         record.seconds,
         num_frames / max(record.seconds, 1e-9),

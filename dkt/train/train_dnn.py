@@ -6,43 +6,34 @@ import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from dkt import objectives
-from dkt.alignments import AlignmentDir, count_pdfs, save_counts
-from dkt.datadir import DataDir
-from dkt.dataset import SplicedFrames, Utterances, check_cv_disjoint, load_utterances, split_off
+from dkt.dataset import SplicedFrames, Utterances, split_off
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.modelfile import ModelInfo, build_network, fingerprint, save_model
+from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
-from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.train import experiment
-from dkt.train.frames import FrameTraining, OptimizerConfig
+from dkt.train.frames import FrameOptimizerConfig, FrameTraining
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 
 logger = logging.getLogger(__name__)
 
-_EVALUATED_SHARE = 0.1
 _EVALUATION_BATCH = 2048
 
 
 @dataclass
-class FeatureConfig:
-    """What is done to the features, in Kaldi's words.
+class SplicedFeatureConfig(FeatureConfig):
+    """What is done to the features of a DNN, in Kaldi's words.
 
     Attributes:
-        cmvn_opts: options of apply-cmvn; null for no CMVN.
-        delta_opts: options of add-deltas; null for no deltas.
         splice: frames of context on each side.
         lda: a matrix file that is applied to the spliced features; null for none.
     """
 
-    cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
-    delta_opts: str | None = None
     splice: int = 5
     lda: str | None = None
 
@@ -55,49 +46,14 @@ class FeatureConfig:
 class DnnRecipe:
     """The configuration of ``dkt train-dnn``."""
 
-    features: FeatureConfig = field(default_factory=FeatureConfig)
+    features: SplicedFeatureConfig = field(default_factory=SplicedFeatureConfig)
     network: DnnConfig = field(default_factory=DnnConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: FrameOptimizerConfig = field(default_factory=FrameOptimizerConfig)
     schedule: NewbobConfig = field(default_factory=NewbobConfig)
     training: LoopConfig = field(default_factory=LoopConfig)
 
 
-@dataclass
-class DnnInputs:
-    """The directories that a training reads, and what it may lose of them."""
-
-    data_train: DataDir
-    data_dev: DataDir
-    ali_train: AlignmentDir
-    ali_dev: AlignmentDir
-    max_loss: float = DEFAULT_MAX_LOSS
-
-
-def _load(inputs: DnnInputs, features: FeatureConfig) -> tuple[Utterances, Utterances]:
-    if inputs.ali_train.num_pdfs != inputs.ali_dev.num_pdfs:
-        raise DktError(
-            f"{inputs.ali_dev.num_pdfs} pdfs, {inputs.ali_train.path} has {inputs.ali_train.num_pdfs}",
-            path=inputs.ali_dev.path,
-            hint="align both with one model",
-        )
-    check_cv_disjoint(inputs.data_train, inputs.data_dev)
-    options = FeatureOptions(features.cmvn_opts, features.delta_opts)
-    train = load_utterances(
-        FeatureReader(inputs.data_train, options), inputs.ali_train, "training data", inputs.max_loss
-    )
-    dev = load_utterances(
-        FeatureReader(inputs.data_dev, options), inputs.ali_dev, "cross-validation data", inputs.max_loss
-    )
-    if train.features.shape[1] != dev.features.shape[1]:
-        raise DktError(
-            f"features of dimension {dev.features.shape[1]}, {inputs.data_train.path} has "
-            f"{train.features.shape[1]}",
-            path=inputs.data_dev.path,
-        )
-    return train, dev
-
-
-def train_dnn(recipe: DnnRecipe, inputs: DnnInputs, directory: Path, device: torch.device) -> None:
+def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device: torch.device) -> None:
     """Train a DNN and write ``final.pt`` and the files that Kaldi's scripts leave.
 
     Args:
@@ -109,7 +65,8 @@ def train_dnn(recipe: DnnRecipe, inputs: DnnInputs, directory: Path, device: tor
     Raises:
         DktError: bad input, or the directory holds another experiment.
     """
-    train, dev = _load(inputs, recipe.features)
+    assert inputs.ali_train is not None
+    train, dev = inputs.load(recipe.features)
     info = ModelInfo(
         kind="dnn",
         feature_dim=train.features.shape[1],
@@ -130,17 +87,11 @@ def train_dnn(recipe: DnnRecipe, inputs: DnnInputs, directory: Path, device: tor
     if experiment.record_configuration(directory, recipe, facts):
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
-    experiment.copy_kaldi_files(inputs.ali_train, directory)
+    experiment.copy_kaldi_files(inputs.ali_train.path, directory)
     experiment.write_option_files(directory, cmvn_opts=info.cmvn_opts, delta_opts=info.delta_opts)
-    counts = count_pdfs([train.labels.numpy()], info.num_pdfs)
-    save_counts(directory / experiment.COUNTS, counts)
-    logger.info(
-        "%d pdfs, %d of them never seen in training", info.num_pdfs, int(np.count_nonzero(counts < 1.0))
-    )
+    experiment.write_counts(directory, train.labels, info.num_pdfs)
     network = _train(recipe, info, train, dev, directory, device)
-    save_model(directory / experiment.MODEL, info, network)
-    (directory / "checkpoint.pt").unlink(missing_ok=True)
-    logger.info("model %s (fingerprint %s)", directory / experiment.MODEL, fingerprint(network))
+    experiment.save_result(directory, info, network)
 
 
 def _train(
@@ -153,14 +104,14 @@ def _train(
 ) -> Dnn:
     torch.manual_seed(recipe.training.seed)
     lda = ObjectReader.open(recipe.features.lda).matrix() if recipe.features.lda else None
-    network = build_network(info, None if lda is None else torch.from_numpy(lda).float()).to(device)
+    network = build_dnn(info, None if lda is None else torch.from_numpy(lda).float()).to(device)
 
     def frames(utterances: Utterances, batch_size: int) -> SplicedFrames:
         return SplicedFrames(utterances, info.left_context, info.right_context, batch_size, device)
 
     shuffled = frames(train, recipe.optimizer.minibatch_size)
     held = {
-        "train": frames(split_off(train, _EVALUATED_SHARE, recipe.training.seed), _EVALUATION_BATCH),
+        "train": frames(split_off(train, EVALUATED_SHARE, recipe.training.seed), _EVALUATION_BATCH),
         "cv": frames(dev, _EVALUATION_BATCH),
     }
     network.fit_normalisation(spliced for spliced, _ in shuffled)

@@ -1,0 +1,78 @@
+"""How weights are updated: the optimizer, for gradients summed over frames, and the limit on their norm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from dkt.errors import DktError
+
+
+@dataclass
+class OptimizerConfig:
+    """How weights are updated.
+
+    Attributes:
+        type: sgd, or adam.
+        momentum: of sgd.
+        l2_penalty: a frame, as in nnet1; for adam decoupled weight decay (AdamW).
+        max_grad_norm: a larger gradient, a frame, is scaled down to this norm; 0 for never.
+    """
+
+    type: Literal["sgd", "adam"] = "sgd"
+    momentum: float = 0.0
+    l2_penalty: float = 0.0
+    max_grad_norm: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.momentum < 1.0 or self.l2_penalty < 0.0 or self.max_grad_norm < 0.0:
+            raise DktError("expected optimizer.momentum in [0, 1), l2_penalty and max_grad_norm not negative")
+
+
+def make_optimizer(
+    network: torch.nn.Module, config: OptimizerConfig, frames_per_update: int
+) -> torch.optim.Optimizer:
+    """The optimizer of the trainable weights; its learning rate is set epoch by epoch."""
+    weights = [p for p in network.parameters() if p.requires_grad]
+    if config.type == "adam":
+        return torch.optim.AdamW(weights, lr=0.0, weight_decay=config.l2_penalty)
+    # Gradients are summed over the frames of an update: so is the penalty.
+    decay = config.l2_penalty * frames_per_update
+    return torch.optim.SGD(weights, lr=0.0, momentum=config.momentum, weight_decay=decay)
+
+
+class Updates:
+    """Updates of a network's weights.
+
+    Args:
+        network: what is trained.
+        config: how.
+        frames_per_update: about how many frames a loss is summed over.
+    """
+
+    def __init__(self, network: torch.nn.Module, config: OptimizerConfig, frames_per_update: int) -> None:
+        self.optimizer = make_optimizer(network, config, frames_per_update)
+        self.max_grad_norm = config.max_grad_norm
+        self._weights = [p for p in network.parameters() if p.requires_grad]
+
+    def set_learn_rate(self, learn_rate: float) -> None:
+        """Set the rate, for gradients summed over the frames of an update, as in nnet1."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learn_rate
+
+    def apply(self, loss: torch.Tensor, num_frames: int) -> bool:
+        """One update by the gradient of a loss that is summed over ``num_frames`` frames.
+
+        Returns:
+            Whether the gradient was scaled down.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        clipped = False
+        if self.max_grad_norm:
+            limit = self.max_grad_norm * num_frames
+            clipped = bool(torch.nn.utils.clip_grad_norm_(self._weights, limit) > limit)
+        self.optimizer.step()
+        return clipped

@@ -1,0 +1,164 @@
+"""Training of a recurrent network on sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from dkt.dataset import Utterances
+from dkt.errors import DktError
+from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
+from dkt.sequences import SequenceBatch, Streams, WholeUtterances
+from dkt.targets import SoftTargets
+from dkt.train.criterion import Criterion, Loss
+from dkt.train.metrics import Metrics
+from dkt.train.optimizer import OptimizerConfig, Updates
+from dkt.train.progress import Progress
+
+_EVALUATED_FRAMES = 8192
+
+
+@dataclass
+class BatchConfig:
+    """How sequences become batches.
+
+    Attributes:
+        kind: streams: chunks of utterances side by side, their state carried on (truncated back-propagation
+            through time); utterances: whole utterances of nearly one length.
+        num_streams: of streams: rows of a batch.
+        chunk: of streams: about how many frames of an utterance are in a batch.
+        frames_per_batch: of utterances: the most frames of a batch.
+    """
+
+    kind: Literal["streams", "utterances"] = "streams"
+    num_streams: int = 16
+    chunk: int = 20
+    frames_per_batch: int = 2000
+
+    def __post_init__(self) -> None:
+        if min(self.num_streams, self.chunk, self.frames_per_batch) < 1:
+            raise DktError("'batches.num_streams', 'chunk' and 'frames_per_batch' must be above 0")
+
+    @property
+    def frames_per_update(self) -> int:
+        """About how many frames an update of the weights sees."""
+        return self.num_streams * self.chunk if self.kind == "streams" else self.frames_per_batch
+
+
+class Lessons:
+    """What the network is told about the frames of a batch.
+
+    Args:
+        utterances: with labels and, where there is a teacher, targets.
+        device: where they are looked up.
+    """
+
+    def __init__(self, utterances: Utterances, device: torch.device) -> None:
+        self.labels = utterances.labels.to(device)
+        self.targets = None if utterances.targets is None else utterances.targets.to(device)
+
+    def of(self, batch: SequenceBatch) -> tuple[torch.Tensor, SoftTargets | None]:
+        """Labels ``(B,)`` and targets of the frames of a batch, without its padding."""
+        frames = batch.frames[batch.mask]
+        return self.labels[frames], None if self.targets is None else self.targets.select(frames)
+
+
+class SequenceTraining:
+    """A recurrent network, its data and one way to improve it by an epoch.
+
+    Args:
+        network: what is trained.
+        train: the training utterances.
+        held: named utterances that losses and accuracies are measured on, in evaluation mode.
+        criterion: what is minimised.
+        batches: how training utterances become batches.
+        optimizer: how weights are updated.
+        device: where to train.
+    """
+
+    def __init__(
+        self,
+        network: Lstm,
+        train: Utterances,
+        held: dict[str, Utterances],
+        criterion: Criterion,
+        batches: BatchConfig,
+        optimizer: OptimizerConfig,
+        device: torch.device,
+    ) -> None:
+        self.network = network
+        self.criterion = criterion
+        self.updates = Updates(network, optimizer, batches.frames_per_update)
+        self.optimizer = self.updates.optimizer
+        self.lessons = Lessons(train, device)
+        delay = network.config.target_delay
+        self.batches: Streams | WholeUtterances
+        if batches.kind == "streams":
+            self.batches = Streams(train, delay, batches.num_streams, batches.chunk, device)
+        else:
+            self.batches = WholeUtterances(train, delay, batches.frames_per_batch, device)
+        self.held = {
+            name: (WholeUtterances(utterances, delay, _EVALUATED_FRAMES, device), Lessons(utterances, device))
+            for name, utterances in held.items()
+        }
+
+    def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
+        """One pass over the shuffled training utterances.
+
+        Args:
+            learn_rate: for gradients summed over the frames of a batch, as in nnet1.
+            seed: decides the order of utterances and the dropout.
+
+        Raises:
+            DktError: the loss is not a number.
+        """
+        torch.manual_seed(seed)
+        self.updates.set_learn_rate(learn_rate)
+        self.network.train()
+        carried = self._zero_state()
+        metrics = Metrics()
+        with Progress("training", self.batches.num_frames, "frames") as progress:
+            for batch in self.batches.shuffled(seed):
+                num_frames = self._step(batch, carried, metrics)
+                progress.advance(num_frames)
+        metrics.check()
+        return metrics
+
+    def _zero_state(self) -> State | None:
+        """The state that is carried from batch to batch; whole utterances carry none."""
+        return self.network.zero_state(self.batches.num_states) if isinstance(self.batches, Streams) else None
+
+    def _step(self, batch: SequenceBatch, carried: State | None, metrics: Metrics) -> int:
+        begun = None
+        if carried is not None:
+            begun = reset_state(select_state(carried, batch.streams), batch.reset)
+        outputs, ended = self.network(batch.features, begun)
+        if carried is not None:
+            store_state(carried, batch.streams, ended)
+        loss, logits, labels = self._loss(outputs, batch, self.lessons)
+        clipped = self.updates.apply(loss.objective, len(labels))
+        metrics.add(loss.reported, logits.detach(), labels)
+        metrics.count_update(clipped)
+        return len(labels)
+
+    def _loss(
+        self, outputs: torch.Tensor, batch: SequenceBatch, lessons: Lessons
+    ) -> tuple[Loss, torch.Tensor, torch.Tensor]:
+        """The loss of a batch, and logits ``(B, P)`` and labels ``(B,)`` of its frames without padding."""
+        logits = outputs[batch.mask]
+        labels, targets = lessons.of(batch)
+        return self.criterion(logits, labels, targets), logits, labels
+
+    @torch.inference_mode()
+    def evaluate(self, name: str) -> Metrics:
+        """Loss and frame accuracy on the held utterances ``name``, in evaluation mode."""
+        self.network.eval()
+        metrics = Metrics()
+        batches, lessons = self.held[name]
+        for batch in batches:
+            outputs, _ = self.network(batch.features)
+            loss, logits, labels = self._loss(outputs, batch, lessons)
+            metrics.add(loss.reported, logits, labels)
+        return metrics

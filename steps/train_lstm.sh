@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Trains an LSTM on the alignments of a GMM, on the soft targets of a teacher, or on both.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+stage=0
+cmd=run.pl
+mode=hard
+soft_targets=
+soft_targets_dev=
+teacher=
+temperature=
+lambda=
+smoothing=
+init_model=
+no_ali=false
+hmm_dir=
+lstm_config=
+seed=
+use_gpu=optional
+num_threads=
+max_loss=0.05
+help_message="Usage: steps/train_lstm.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp-dir>
+       steps/train_lstm.sh --no-ali true [options] <data-train> <data-dev> <lang-dir> <exp-dir>
+ e.g.: steps/train_lstm.sh --mode pretrain --soft-targets exp/dnn/soft --temperature 2 \\
+         data/train data/dev data/lang exp/mono_ali exp/mono_ali_dev exp/lstm_pretrain_T2
+options:
+  --mode <mode>              hard, soft, pretrain (soft, then hard), mix, logits, conditional, smooth (hard)
+  --soft-targets <dir>       of steps/make_soft_targets.sh, or an rspecifier of Kaldi's posteriors
+  --soft-targets-dev <dir>   those of <data-dev>, where they are kept apart
+  --teacher <dir>            run it now; beside --soft-targets: make sure that they are its
+  --temperature <T>          of soft, pretrain, mix and conditional (1)
+  --lambda <share>           of mix: the weight of the teacher (0.5)
+  --smoothing <share>        of smooth (0.1)
+  --init-model <final.pt>    begin from its weights, with the schedule fine_tuning
+  --no-ali <bool>            no alignments: the teacher alone labels the data (false)
+  --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
+  --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss   as of steps/train_dnn.sh
+An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
+. parse_options.sh
+
+if "$no_ali"; then
+  [ $# = 4 ] || usage
+  alignments=()
+else
+  [ $# = 6 ] || usage
+  alignments=("$4" "$5")
+fi
+data=$1
+data_dev=$2
+lang=$3
+dir=${!#}
+log=$dir/log/train.log
+
+if [ "$stage" -le 0 ]; then
+  require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
+  options=(--mode="$mode" --use-gpu="$use_gpu" --max-loss="$max_loss")
+  if "$no_ali"; then
+    options+=(--no-ali)
+  else
+    require_files "$4/final.mdl" "$4/num_jobs" "$5/final.mdl" "$5/num_jobs"
+    check_phones "$lang" "$4"
+  fi
+  [ -z "$seed" ] || options+=(--set=training.seed="$seed")
+  for name in soft_targets soft_targets_dev teacher temperature lambda smoothing init_model hmm_dir num_threads; do
+    [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
+  done
+  [ -z "$lstm_config" ] || options+=(--config="$lstm_config")
+  mkdir -p "$dir/log"
+  # shellcheck disable=SC2086
+  $cmd "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"} "$dir" ||
+    job_failed "$log"
+  tell_losses "$log"
+fi
+require_files "$dir/final.pt" "$dir/final.mdl"
+echo "$script_name: network in $dir/final.pt, learning curve in $dir/history.csv, log in $log"
