@@ -11,7 +11,7 @@ import torch
 from dkt import objectives
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.modelfile import ModelInfo, build_network, fingerprint, load_model, save_model
+from dkt.nnet.modelfile import ModelInfo, build_dnn, fingerprint, load_model, save_model
 
 
 def small_info(**network):
@@ -53,7 +53,7 @@ def test_lda_is_applied_before_all_else_and_is_not_trained():
 @pytest.mark.parametrize("network", [{"batch_norm": True, "dropout": 0.5}, {"activation": "relu"}])
 def test_a_frame_gets_the_same_score_in_any_batch(network):
     torch.manual_seed(0)
-    dnn = build_network(small_info(**network))
+    dnn = build_dnn(small_info(**network))
     dnn(torch.randn(64, 9))  # moves the running statistics of batch normalisation
     dnn.eval()
     frames = torch.randn(20, 9)
@@ -68,7 +68,7 @@ def test_a_frame_gets_the_same_score_in_any_batch(network):
 def test_model_file_round_trip(tmp_path, lda):
     torch.manual_seed(0)
     info = small_info(batch_norm=True)
-    network = build_network(info, lda)
+    network = build_dnn(info, lda)
     save_model(tmp_path / "m.pt", info, network)
     back_info, back = load_model(tmp_path / "m.pt")
     assert back_info == info and not back.training

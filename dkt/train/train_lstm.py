@@ -39,7 +39,7 @@ class LstmRecipe:
     network: LstmConfig = field(default_factory=LstmConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
-    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam", max_grad_norm=1.0))
+    optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam", max_grad_norm=5.0))
     schedule: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.001))
     fine_tuning: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)

@@ -1,0 +1,103 @@
+"""The criterion of each mode: which objective, what it reports, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from dkt import objectives
+from dkt.errors import DktError
+from dkt.targets import SoftTargets, top_k_targets
+from dkt.train.criterion import ObjectiveConfig, make_criterion
+
+B, P = 6, 8
+
+
+@pytest.fixture
+def frames():
+    """Logits of a student, labels of which the teacher knows half, log-posteriors of that teacher."""
+    generator = torch.Generator().manual_seed(2)
+    log_post = torch.log_softmax(2.0 * torch.randn(B, P, generator=generator), dim=1)
+    labels = log_post.argmax(dim=1)
+    labels[::2] = (labels[::2] + 1) % P
+    return torch.randn(B, P, generator=generator), labels, log_post
+
+
+def value(frames, targets: SoftTargets | None, **config):
+    logits, labels, _ = frames
+    return make_criterion(ObjectiveConfig(**config))(logits, labels, targets)
+
+
+def test_each_mode_is_its_objective(frames):
+    logits, labels, log_post = frames
+    targets = top_k_targets(log_post, 3, (1.0, 2.0))
+    soft = objectives.soft(logits, targets.pdfs, targets.log_post, targets.tail(2.0), 2.0)
+    hard = objectives.hard(logits, labels)
+    conditional = objectives.conditional(
+        logits, labels, targets.pdfs, targets.log_post, targets.tail(2.0), 2.0
+    )
+    dense = top_k_targets(log_post, None, ())
+    for config, given, expected in [
+        ({"mode": "hard"}, None, hard),
+        ({"mode": "soft", "temperature": 2.0}, targets, soft),
+        ({"mode": "mix", "temperature": 2.0, "soft_weight": 0.3}, targets, 0.3 * 4.0 * soft + 0.7 * hard),
+        ({"mode": "conditional", "temperature": 2.0}, targets, conditional),
+        ({"mode": "logits"}, dense, objectives.logit_matching(logits, log_post)),
+        ({"mode": "smooth", "smoothing": 0.2}, None, objectives.smooth(logits, labels, 0.2)),
+    ]:
+        torch.testing.assert_close(value(frames, given, **config).objective, expected)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+@pytest.mark.parametrize("mode", ["soft", "mix", "conditional", "logits"])
+def test_a_student_that_equals_its_teacher_reports_what_labels_cost_only(frames, mode, temperature):
+    _, labels, log_post = frames
+    targets = top_k_targets(log_post, None if mode == "logits" else 3, (1.0, 2.0))
+    config = {"mode": mode, "temperature": temperature, "soft_weight": 0.25}
+    loss = value((log_post, labels, log_post), targets, **config)
+    hard = -log_post.gather(1, labels[:, None]).squeeze(1)
+    wrong = log_post.argmax(dim=1) != labels
+    expected = {"mix": 0.75 * hard.sum(), "conditional": hard[wrong].sum()}.get(mode, torch.tensor(0.0))
+    assert loss.reported.item() == pytest.approx(expected.item(), abs=1e-4)
+
+
+def test_hard_reports_the_cross_entropy_and_smooth_is_zero_at_its_own_distribution(frames):
+    _, labels, _ = frames
+    loss = value(frames, None, mode="hard")
+    assert loss.reported == loss.objective
+    smoothed = torch.full((B, P), 0.2 / P).scatter(1, labels[:, None], 0.8 + 0.2 / P)
+    best = value((smoothed.log(), labels, None), None, mode="smooth", smoothing=0.2)
+    assert best.reported.item() == pytest.approx(0.0, abs=1e-5)
+    assert value(frames, None, mode="smooth", smoothing=0.0).reported == pytest.approx(
+        float(objectives.hard(frames[0], labels))
+    )
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"temperature": 0.0}, "the temperature is 0, expected a number above 0"),
+        ({"temperature": -2.0}, "the temperature is -2"),
+        ({"temperature": math.nan}, "the temperature is nan"),
+        ({"soft_weight": 1.5}, r"\(lambda\) is 1.5, expected 0 to 1"),
+        ({"soft_weight": -0.1}, r"\(lambda\) is -0.1"),
+        ({"smoothing": 1.0}, "'objective.smoothing' is 1.0"),
+    ],
+)
+def test_values_out_of_range(config, message):
+    with pytest.raises(DktError, match=message):
+        ObjectiveConfig(**config)
+
+
+def test_targets_that_do_not_serve_the_mode(frames):
+    kept = top_k_targets(frames[2], 3, (1.0, 2.0))
+    ObjectiveConfig("soft", 2.0).check_targets(kept)
+    with pytest.raises(DktError, match=r"no tail at temperature 3, but at 1 2 - .*--top-k all"):
+        ObjectiveConfig("mix", 3.0).check_targets(kept)
+    with pytest.raises(DktError, match="logit matching needs the logits of all pdfs"):
+        ObjectiveConfig("logits").check_targets(kept)
+    every = top_k_targets(frames[2], None, ())
+    ObjectiveConfig("logits").check_targets(every)
+    ObjectiveConfig("soft", 3.0).check_targets(every)
