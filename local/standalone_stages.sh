@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
-# Stages 2 to 8 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
+# Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
 # sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features (fbank
-# or mfcc), beam, max_active, lmwts and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# or mfcc), students (as local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts
+# and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 steps=$DKT_ROOT/steps
 network_features=${network_features:-fbank}
+students=${students:-}
+# Those that the students are trained at: lstm-soft-T2 gives 2.
+temperatures=$(tr ' ' '\n' <<<"$students" | sed -n 's/.*-T//p' | sort -u | xargs)
 scan="$beam $max_active $lmwts / $word_ins_penalties"
 
 # search <features> <model-dir>: dev is scanned, test searched at the best point.
@@ -56,10 +60,52 @@ if begin_stage --leaf 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan
   end_stage
 fi
 
-if [ "$stop_stage" -ge 8 ]; then
-  echo "=== stage 8: report [$(stages_elapsed) s]"
+if [ -n "$temperatures" ] && begin_stage 8 "soft targets" <(echo "$seeds $temperatures"); then
+  for seed in $seeds; do
+    for part in train dev; do
+      "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "$temperatures" \
+        "$data/${part}_$network_features" "$exp/dnn_seed$seed" "$exp/dnn_seed$seed/soft_$part"
+    done
+  done
+  end_stage
+fi
+
+# train_students pattern: those whose name matches, nj at a time; a small network gains little from more processors.
+train_students() {
+  local system seed
+  for seed in $seeds; do
+    for system in $students; do
+      # shellcheck disable=SC2254
+      case $system in
+        $1)
+          claim_dir "$exp/${system}_seed$seed" "$lstm_config" >&2
+          echo "$system $seed"
+          ;;
+      esac
+    done
+  done | xargs -r -P "$nj" -L 1 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
+    "$data/train_$network_features" "$data/dev_$network_features" "$data/lang" "$exp"
+}
+
+if [ -n "$students" ] && begin_stage 9 "students: $students" "$lstm_config" <(echo "$seeds $students"); then
+  train_students 'lstm-[!p]*'
+  train_students 'lstm-pretrain-*'
+  end_stage
+fi
+
+if [ -n "$students" ] && begin_stage --leaf 10 "search with the students" <(echo "$seeds $students $scan"); then
+  for seed in $seeds; do
+    for system in $students; do search "$network_features" "$exp/${system}_seed$seed"; done
+  done
+  end_stage
+fi
+
+if [ "$stop_stage" -ge 11 ]; then
+  echo "=== stage 11: report [$(stages_elapsed) s]"
   systems=("gmm=$exp/mono")
-  for seed in $seeds; do systems+=("dnn=$exp/dnn_seed$seed"); done
+  for system in dnn $students; do
+    for seed in $seeds; do systems+=("$system=$exp/${system}_seed$seed"); done
+  done
   dkt report --out "$report" "${systems[@]}"
   echo "=== done in $(stages_elapsed) s"
 fi

@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = (
     "steps/train_mono.sh steps/mkgraph.sh steps/align_si.sh steps/train_dnn.sh "
+    "steps/make_soft_targets.sh local/train_student.sh "
     "local/make_feature_sets.sh local/decode_dev_then_test.sh"
 )
 
@@ -17,8 +18,9 @@ STEPS = (
 STEP = """#!/bin/bash
 dir=${*: -1}
 step=$(basename "$0" .sh)
+if [ $step = train_student ]; then dir=exp/${*: -2:1}_seed${*: -1}; fi
 went_on=
-if [ $step = train_dnn ] && [ -e "$dir/final.pt" ]; then went_on=" on what was there"; fi
+if [[ $step =~ ^train_(dnn|student)$ ]] && [ -e "$dir/final.pt" ]; then went_on=" on what was there"; fi
 echo "$step $(basename "$dir")$went_on"
 mkdir -p "$dir"
 [ "${FAIL:-}" != "$step" ] || exit 1
@@ -28,8 +30,8 @@ touch "$dir/final.pt"
 RECIPE = """#!/bin/bash
 set -euo pipefail
 data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totgauss=1 boost_silence=1
-beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=7 dnn_config=dnn.yaml
-seeds=${SEEDS:-1} stage=${1:-} stage_options=
+beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=10 dnn_config=dnn.yaml
+lstm_config=lstm.yaml students=${STUDENTS:-} seeds=${SEEDS:-1} stage=${1:-} stage_options=
 . "$ROOT/local/stages.sh"
 . "$ROOT/local/standalone_stages.sh"
 """
@@ -44,7 +46,7 @@ def recipe(tmp_path):
         path.write_text(STEP)
         path.chmod(0o755)
     (tmp_path / "conf").mkdir()
-    for name in ("conf/mfcc.conf", "conf/fbank.conf", "dnn.yaml", "run.sh"):
+    for name in ("conf/mfcc.conf", "conf/fbank.conf", "dnn.yaml", "lstm.yaml", "run.sh"):
         (tmp_path / name).write_text(RECIPE if name == "run.sh" else "")
 
     def call(*arguments: str, **variables: str) -> list[str]:
@@ -114,3 +116,44 @@ def test_another_set_of_phones_moves_the_gmm_aside(recipe, tmp_path):
     (tmp_path / "exp/mono/phones.txt").write_text("B 1\n")
     output = recipe("3")
     assert output[0] == "exp/mono is of an earlier run: moved to exp/.backup/mono.1"
+
+
+STUDENTS = "lstm-pretrain-T2 lstm-hard lstm-soft-T2"
+
+
+def test_students_come_after_the_teacher_and_soft_ones_before_those_that_go_on_from_them(recipe):
+    output = recipe(STUDENTS=STUDENTS)
+    trained = [line for line in output if line.startswith(("train_dnn", "make_soft", "train_student"))]
+    assert trained == [
+        "train_dnn dnn_seed1",
+        "make_soft_targets soft_train",
+        "make_soft_targets soft_dev",
+        "train_student lstm-hard_seed1",
+        "train_student lstm-soft-T2_seed1",
+        "train_student lstm-pretrain-T2_seed1",
+    ]
+    assert output[-3:] == [f"decode_dev_then_test {system}_seed1" for system in STUDENTS.split()]
+    assert recipe(STUDENTS=STUDENTS) == []
+
+
+def test_hard_students_need_no_soft_targets(recipe):
+    assert not [line for line in recipe(STUDENTS="lstm-hard") if line.startswith("make_soft")]
+
+
+def test_a_student_that_fails_ends_the_recipe_and_goes_on_by_itself(recipe):
+    output = recipe(STUDENTS=STUDENTS, FAIL="train_student")
+    assert output[-1].startswith("train_student lstm-soft-T2") and "lstm-pretrain" not in " ".join(output)
+    output = recipe(STUDENTS=STUDENTS)
+    assert output[0] == "train_student lstm-hard_seed1" and not [line for line in output if "moved" in line]
+
+
+def test_another_configuration_of_the_students_leaves_the_teacher(recipe, tmp_path):
+    recipe(STUDENTS=STUDENTS)
+    (tmp_path / "lstm.yaml").write_text("network: {}\n")
+    output = recipe(STUDENTS=STUDENTS)
+    assert (tmp_path / "exp/.backup/lstm-soft-T2_seed1.1/final.pt").exists()
+    assert [line for line in output if line.startswith("train_")] == [
+        "train_student lstm-hard_seed1",
+        "train_student lstm-soft-T2_seed1",
+        "train_student lstm-pretrain-T2_seed1",
+    ]

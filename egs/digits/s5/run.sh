@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Connected digits, from audio to word error rates: a monophone GMM aligns the speech, a DNN learns the
-# alignment, both are searched on the same graph. Run it again and it goes on where it stopped.
+# alignment and teaches LSTMs, all are searched on the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/cmd.sh"
@@ -11,7 +11,7 @@ data=
 exp=
 nj=2
 stage=
-stop_stage=8
+stop_stage=11
 seeds="777"
 num_train=
 num_dev=
@@ -19,6 +19,8 @@ num_test=
 totgauss=1000
 boost_silence=1.0
 dnn_config=
+students="lstm-hard lstm-soft-T1 lstm-soft-T2 lstm-pretrain-T1 lstm-pretrain-T2"
+lstm_config=
 network_features=fbank
 beam=13.0
 max_active=7000
@@ -31,17 +33,19 @@ help_message="Usage: ./run.sh [options]
   --exp <dir>           where the experiments and their report go (exp/<corpus>, the report in exp/report)
   --nj <n>              jobs in parallel (2)
   --stage <n>           begin at this stage (the first that is not done yet)
-  --stop-stage <n>      end after this stage (8)
+  --stop-stage <n>      end after this stage (11)
   --seeds <list>        train a network with each of these seeds (777)
   --num-train <n>       utterances; also --num-dev, --num-test (as the corpus has them)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
+  --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
+  --lstm-config <yaml>  the students (conf/lstm.yaml)
   --network-features <kind>   fbank or mfcc (fbank)
   --totgauss, --boost-silence   of the GMM
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
-make_absolute corpus_dir data exp dnn_config
+make_absolute corpus_dir data exp dnn_config lstm_config
 cd "$recipe"
 case $corpus in
   espeak) dkt_extras=standalone,report,synthetic ;;
@@ -54,6 +58,7 @@ report=${exp:-exp}/report
 data=${data:-data/$corpus}
 exp=${exp:-exp/$corpus}
 dnn_config=${dnn_config:-conf/dnn.yaml}
+lstm_config=${lstm_config:-conf/lstm.yaml}
 stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test"
 
 if begin_stage 0 "corpus ($corpus)"; then

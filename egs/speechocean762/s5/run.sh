@@ -10,11 +10,13 @@ data=
 exp=
 nj=2
 stage=
-stop_stage=8
+stop_stage=11
 seeds="777"
 totgauss=2000
 boost_silence=1.25
 dnn_config=
+students=
+lstm_config=
 network_features=mfcc
 beam=11.0
 max_active=2000
@@ -25,16 +27,18 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --data <dir>, --exp <dir>   where data and experiments go (data, exp); the report goes to <exp>/report
   --nj <n>              jobs in parallel (2)
   --stage <n>           begin at this stage (the first that is not done yet)
-  --stop-stage <n>      end after this stage (8)
+  --stop-stage <n>      end after this stage (11)
   --seeds <list>        train a network with each of these seeds (777)
   --totgauss, --boost-silence   of the GMM
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
+  --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
+  --lstm-config <yaml>  the students (conf/lstm.yaml)
   --network-features <kind>   fbank or mfcc (mfcc)
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
-make_absolute corpus_dir data exp dnn_config
+make_absolute corpus_dir data exp dnn_config lstm_config
 cd "$recipe"
 [ -n "$corpus_dir" ] || { echo "run.sh: --corpus-dir is missing" >&2; echo "$help_message" >&2; exit 1; }
 . ./path.sh
@@ -43,6 +47,7 @@ data=${data:-data}
 exp=${exp:-exp}
 report=$exp/report
 dnn_config=${dnn_config:-conf/dnn.yaml}
+lstm_config=${lstm_config:-conf/lstm.yaml}
 stage_options="$corpus_dir $data"
 
 if begin_stage 0 "data and dictionary"; then
