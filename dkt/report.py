@@ -1,18 +1,16 @@
-"""The result of a recipe: a table, ``results.csv`` and the learning curves."""
+"""The result of a recipe: a table, ``results.csv`` and means over seeds."""
 
 from __future__ import annotations
 
 import csv
-import logging
 import re
+import statistics
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dkt.config import read_yaml
 from dkt.errors import DktError
 from dkt.train.history import load_history
-
-logger = logging.getLogger(__name__)
 
 _WER = re.compile(r"%WER (\S+) \[ \d+ / \d+,")
 
@@ -88,12 +86,40 @@ def _text(value: object, missing: str) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
+_HEAD = ["system", "seed", "train frame acc", "cv frame acc", "dev WER", "test WER"]
+
+
 def table(results: list[Result]) -> str:
     """The table as text, Markdown that reads well on a terminal."""
-    head = ["system", "seed", "train frame acc", "cv frame acc", "dev WER", "test WER"]
-    rows = [head, *([_text(v, "-") for v in asdict(r).values()] for r in results)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    rows.insert(1, ["-" * width for width in widths])
+    return _aligned([_HEAD, *([_text(v, "-") for v in asdict(r).values()] for r in results)])
+
+
+def table_of_means(results: list[Result]) -> str:
+    """Mean and standard deviation over seeds of each system; empty if no system has several."""
+    systems: dict[str, list[Result]] = {}
+    for result in results:
+        systems.setdefault(result.system, []).append(result)
+    if max(map(len, systems.values()), default=0) < 2:
+        return ""
+    columns = [f.name for f in fields(Result)][2:]
+    rows = [
+        [system, str(len(of_seeds)), *(_mean_text([getattr(r, name) for r in of_seeds]) for name in columns)]
+        for system, of_seeds in systems.items()
+    ]
+    return _aligned([["system", "seeds", *_HEAD[2:]], *rows])
+
+
+def _mean_text(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "-"
+    spread = f" ±{statistics.stdev(known):.2f}" if len(known) > 1 else ""
+    return f"{statistics.mean(known):.2f}{spread}"
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    rows = [rows[0], ["-" * width for width in widths], *rows[1:]]
     return "\n".join(
         "| "
         + " | ".join(
@@ -102,49 +128,3 @@ def table(results: list[Result]) -> str:
         + " |"
         for r in rows
     )
-
-
-def plot_learning_curves(path: Path, systems: list[tuple[str, Path]]) -> bool:
-    """Draw loss and frame accuracy by epoch of every network, training dashed and cross-validation solid.
-
-    Args:
-        path: the picture to write, PNG or PDF.
-        systems: names and experiment directories; those without a learning curve are left out.
-
-    Returns:
-        Whether there was anything to draw and matplotlib to draw it.
-    """
-    curves = [(name, load_history(d / "history.csv")) for name, d in systems if (d / "history.csv").exists()]
-    if not curves:
-        return False
-    try:
-        import matplotlib
-    except ImportError:
-        logger.warning("no picture of the learning curves: pip install 'dkt[report]'")
-        return False
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
-    for number, (name, rows) in enumerate(curves):
-        epochs = [row["epoch"] for row in rows]
-        for axis, quantity in zip(axes, ("loss", "frame_acc"), strict=True):
-            axis.plot(
-                epochs,
-                [r[f"train_{quantity}"] for r in rows],
-                "--",
-                color=f"C{number}",
-                label=f"{name} train",
-            )
-            axis.plot(
-                epochs, [r[f"cv_{quantity}"] for r in rows], "-", color=f"C{number}", label=f"{name} cv"
-            )
-    for axis, title in zip(axes, ("loss (nats a frame)", "frame accuracy (%)"), strict=True):
-        axis.set_xlabel("epoch")
-        axis.set_title(title)
-        axis.grid(alpha=0.3)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-    axes[1].legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
-    return True

@@ -11,7 +11,7 @@ from dkt.train.history import EpochRecord, save_history
 
 
 def record(epoch, accepted, acc):
-    return EpochRecord(epoch, 0.1, 1.0, 0.9, acc + 10, 1.1, acc, accepted, 2.0)
+    return EpochRecord(epoch, 0.1, 1.0, 0.9, acc + 10, 1.1, acc, 0.5, accepted, 2.0)
 
 
 @pytest.fixture
@@ -46,6 +46,23 @@ def test_results_hold_the_accepted_epoch_and_gaps_where_nothing_is(exp, capsys):
         "| dnn    |    5 |           60.00 |        50.00 |    7.00 |        - |" in capsys.readouterr().out
     )
     assert (exp / "report/learning_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_seeds_of_a_system_are_averaged(exp, capsys):
+    assert main(["report", f"--out={exp}/report", f"gmm={exp}/mono", f"dnn={exp}/dnn"]) == 0
+    assert "| seeds" not in capsys.readouterr().out
+    scoring = exp / "other/decode_dev/scoring_kaldi"
+    scoring.mkdir(parents=True)
+    (scoring / "best_wer").write_text("%WER 9.00 [ 9 / 100, 0 ins, 0 del, 9 sub ] x/wer_9_0.0\n")
+    save_history(exp / "other/history.csv", [record(1, True, 44.0)])
+    assert (
+        main(["report", f"--out={exp}/report", f"gmm={exp}/mono", f"dnn={exp}/dnn", f"dnn={exp}/other"]) == 0
+    )
+    output = capsys.readouterr().out
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in output.splitlines() if "|" in line]
+    assert ["gmm", "1", "-", "-", "12.50", "5.25"] in cells
+    # Accuracies 60 and 54, 50 and 44; error rates 7 and 9.
+    assert ["dnn", "2", "57.00 ±4.24", "47.00 ±4.24", "8.00 ±1.41", "-"] in cells
 
 
 def test_missing_experiment_and_damaged_files(exp, capsys):

@@ -16,7 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Collect the figures, print the table, write results.csv and learning_curves.png."""
-    from dkt.report import collect, plot_learning_curves, save_results, table
+    from dkt.learning_curves import plot_learning_curves
+    from dkt.report import collect, save_results, table, table_of_means
 
     systems = []
     for text in args.systems:
@@ -29,6 +30,9 @@ def run(args: argparse.Namespace) -> None:
     results = [collect(name, directory) for name, directory in systems]
     save_results(out / "results.csv", results)
     print(table(results))
+    means = table_of_means(results)
+    if means:
+        print(f"\n{means}\n")
     print(f"figures: {out}/results.csv")
     if plot_learning_curves(out / "learning_curves.png", systems):
         print(f"learning curves: {out}/learning_curves.png")
