@@ -6,19 +6,19 @@ set -euo pipefail
 cmd=run.pl
 lstm_config=
 num_threads=1
-help_message="Usage: local/train_student.sh [options] <data-train> <data-dev> <lang-dir> <exp> <system> <seed>
- e.g.: local/train_student.sh data/train_fbank data/dev_fbank data/lang exp lstm-soft-T2 777
-The system is lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>. Read are the alignments
-<exp>/mono_ali_{train,dev} and, of the teacher <exp>/dnn_seed<seed>, the soft targets in soft_{train,dev}; made is
-<exp>/<system>_seed<seed>. lstm-pretrain goes on from the lstm-soft of the same seed, which must be there: the two are
-what steps/train_lstm.sh --mode pretrain does at once.
+help_message="Usage: local/train_student.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp> <system> <seed>
+ e.g.: local/train_student.sh data/train data/dev data/lang exp/mono_ali exp/mono_ali_dev exp lstm-soft-T2 777
+The system is lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>. The teacher is
+<exp>/dnn_seed<seed>, with its soft targets in soft_train and soft_dev; made is <exp>/<system>_seed<seed>.
+lstm-pretrain goes on from the lstm-soft of the same seed, which must be there: the two are what
+steps/train_lstm.sh --mode pretrain does at once.
 options: --cmd, --lstm-config, --num-threads, as of steps/train_lstm.sh"
 . parse_options.sh
 
-[ $# = 6 ] || usage
-exp=$4
-system=$5
-seed=$6
+[ $# = 8 ] || usage
+exp=$6
+system=$7
+seed=$8
 teacher=$exp/dnn_seed$seed
 temperature=${system##*-T}
 
@@ -36,5 +36,4 @@ case $system in
   *) die "no system '$system': lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>" ;;
 esac
 "$DKT_ROOT/steps/train_lstm.sh" --cmd "$cmd" ${lstm_config:+--lstm-config "$lstm_config"} --seed "$seed" \
-  --num-threads "$num_threads" "${how[@]}" "$1" "$2" "$3" "$exp/mono_ali_train" "$exp/mono_ali_dev" \
-  "$exp/${system}_seed$seed"
+  --num-threads "$num_threads" "${how[@]}" "${@:1:5}" "$exp/${system}_seed$seed"

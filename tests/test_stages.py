@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def recipe(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(STEP)
         path.chmod(0o755)
+    shutil.copy(ROOT / "local/network_stages.sh", tmp_path / "dkt/local")
     (tmp_path / "conf").mkdir()
     for name in ("conf/mfcc.conf", "conf/fbank.conf", "dnn.yaml", "lstm.yaml", "run.sh"):
         (tmp_path / name).write_text(RECIPE if name == "run.sh" else "")

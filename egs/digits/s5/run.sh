@@ -25,7 +25,7 @@ network_features=fbank
 beam=13.0
 max_active=7000
 lmwts="10 15 20 25 30 40 50"
-word_ins_penalties="0.0 1.0 2.0"
+word_ins_penalties="0.0 1.0"
 help_message="Usage: ./run.sh [options]
   --corpus <name>       espeak: synthetic digits in noise, made here without any download (default)
                         fsdd: real digits, with --corpus-dir the folder of the Free Spoken Digit Dataset
