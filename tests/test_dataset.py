@@ -12,6 +12,8 @@ from dkt.dataset import SplicedFrames, check_cv_disjoint, load_utterances, match
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.features import splice
+from dkt.target_store import SoftTargetStore, SoftTargetWriter
+from dkt.targets import TargetHeader
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
 
@@ -76,6 +78,37 @@ def test_loads_every_utterance_with_its_own_pdfs(corpus):
         piece = slice(data.offsets[i], data.offsets[i + 1])
         np.testing.assert_array_equal(data.features[piece], features[utt])
         np.testing.assert_array_equal(data.labels[piece], two_phone_model().id2pdf[alignments[utt]])
+
+
+def test_loads_the_soft_targets_of_every_frame_and_cuts_them_with_the_alignment(corpus):
+    path, features, alignments = corpus
+    header = TargetHeader("0" * 16, 3, None, (1.0,), {})
+    generator = torch.Generator().manual_seed(6)
+    log_post = {
+        u: torch.randn(len(x), 3, generator=generator).log_softmax(dim=1) for u, x in features.items()
+    }
+    with SoftTargetWriter(path / "soft", header) as writer:
+        for utt, matrix in log_post.items():
+            writer.write(utt, matrix.numpy())
+    short = next(iter(alignments))
+    alignments[short] = alignments[short][:-3]
+    write_ali_dir(path / "ali", two_phone_model(), alignments)
+    reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
+    store = SoftTargetStore(path / "soft")
+    data = load_utterances(reader, AlignmentDir(path / "ali"), "training data", 0.05, store)
+    expected = torch.cat([matrix[: len(alignments[utt])] for utt, matrix in log_post.items()])
+    torch.testing.assert_close(data.targets.log_post, expected, atol=2e-3, rtol=2e-3)
+    assert len(data.targets) == data.num_frames
+    # Without alignments the labels are the teacher's, and nothing is cut.
+    data = load_utterances(reader, None, "training data", 0.05, store)
+    best = torch.cat([x.argmax(dim=1) for x in log_post.values()])
+    # Half precision may decide a near tie otherwise.
+    assert len(data.labels) == len(best) and (data.labels == best).float().mean() > 0.99
+    part = data.subset([3, 0])
+    names = [data.names[3], data.names[0]]
+    torch.testing.assert_close(
+        part.targets.log_post, torch.cat([log_post[utt] for utt in names]), atol=2e-3, rtol=2e-3
+    )
 
 
 def test_missing_alignments_are_counted_and_limited(corpus, caplog):

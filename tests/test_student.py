@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from dkt.alignments import load_counts
+from dkt.alignments import AlignmentDir, load_counts
 from dkt.bin import main
 from dkt.nnet.modelfile import load_model
 from dkt.tables import MatrixWriter, read_matrices
@@ -362,6 +362,11 @@ def test_forward_gives_a_row_a_frame_whatever_the_batch(lab, soft, tmp_path):
     assert {utt: len(m) for utt, m in outputs.items()} == lengths
     for matrix in outputs.values():
         np.testing.assert_allclose(matrix.sum(axis=1), 1.0, atol=1e-5)
+    # What training measured is what is written: the same delay, the same frames.
+    labels = AlignmentDir(lab / "ali_dev").pdfs()
+    right = sum(int((matrix.argmax(axis=1) == labels[utt]).sum()) for utt, matrix in outputs.items())
+    measured = load_history(soft / "history.csv")[-1]["cv_frame_acc"]
+    assert 100.0 * right / sum(lengths.values()) == pytest.approx(measured, abs=0.01)
     # A student may be a teacher itself.
     places = [str(soft / "final.pt"), str(lab / "dev"), str(tmp_path / "again")]
     assert main(["make-soft-targets", *CPU, "--top-k=all", *places]) == 0
