@@ -1,4 +1,4 @@
-"""The command ``train-lstm``: every mode, every kind of teacher, and every way in which they may not fit."""
+"""The command ``train-lstm``: every mode, and every kind of teacher."""
 
 from __future__ import annotations
 
@@ -12,72 +12,14 @@ import yaml
 from dkt.alignments import AlignmentDir, load_counts
 from dkt.bin import main
 from dkt.nnet.modelfile import load_model
-from dkt.tables import MatrixWriter, read_matrices
+from dkt.tables import read_matrices
 from dkt.target_store import SoftTargetStore
 from dkt.train.history import load_history
 from tests.shell import fails, succeed
-from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
-from tests.test_transitions import two_phone_model
+from tests.student_lab import CPU, lab, same_weights, soft, taught, train, weights
+from tests.synthetic import write_data_dir
 
-DNN = {
-    "features": {"splice": 3},
-    "network": {"hidden_layers": 1, "hidden_dim": 32, "activation": "tanh"},
-    "optimizer": {"minibatch_size": 32},
-    "schedule": {"learn_rate": 0.01, "max_iters": 2},
-}
-LSTM = {
-    "network": {"layers": 1, "cells": 24, "projection": 12, "target_delay": 3},
-    "batches": {"num_streams": 4, "chunk": 10},
-    "schedule": {"learn_rate": 0.01, "max_iters": 3},
-    "fine_tuning": {"learn_rate": 0.005, "max_iters": 1},
-}
-CPU = ["--num-threads=1", "--use-gpu=no"]
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    """Data, alignments, a teacher and its soft targets (all 3 pdfs of dev, 2 of train)."""
-    path = tmp_path_factory.mktemp("lab")
-    for name, prefix, seed, num in [("train", "t", 1, 60), ("dev", "d", 2, 20)]:
-        features, alignments = random_corpus(seed, prefix, num)
-        write_data_dir(path / name, features)
-        write_ali_dir(path / f"ali_{name}", two_phone_model(), alignments)
-    (path / "dnn.yaml").write_text(yaml.safe_dump(DNN))
-    (path / "lstm.yaml").write_text(yaml.safe_dump(LSTM))
-    places = [str(path / name) for name in ("train", "dev", "ali_train", "ali_dev", "dnn")]
-    assert main(["train-dnn", f"--config={path}/dnn.yaml", *CPU, *places]) == 0
-    for part in ("train", "dev"):
-        soft_targets(path, part)
-    return path
-
-
-def soft_targets(lab, part, name=None, *options):
-    places = [str(lab / "dnn/final.pt"), str(lab / part), str(lab / (name or f"soft_{part}"))]
-    assert main(["make-soft-targets", *CPU, "--top-k=2", *options, *places]) == 0
-
-
-def taught(lab):
-    return [f"--soft-targets={lab}/soft_train", f"--soft-targets-dev={lab}/soft_dev"]
-
-
-def train(lab, directory, *options, ali=("ali_train", "ali_dev")):
-    places = [str(lab / name) for name in ("train", "dev", *ali)]
-    return main(["train-lstm", f"--config={lab}/lstm.yaml", *CPU, *options, *places, str(directory)])
-
-
-def weights(directory):
-    return load_model(directory / "final.pt")[1].state_dict()
-
-
-def same_weights(first, second):
-    return all(torch.equal(value, weights(second)[name]) for name, value in weights(first).items())
-
-
-@pytest.fixture(scope="module")
-def soft(lab, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("exp") / "soft"
-    assert train(lab, directory, "--mode=soft", "--temperature=2", *taught(lab)) == 0
-    return directory
+__all__ = ["lab", "soft"]
 
 
 @pytest.fixture(scope="module")
@@ -233,119 +175,6 @@ def test_without_alignments_there_is_no_hard_training(lab, tmp_path, capsys):
     assert train(lab, tmp_path / "x", "--no-ali", "--mode=hard", ali=()) == 1
     assert train(lab, tmp_path / "x", "--no-ali", "--mode=soft", *taught(lab)) == 1
     assert "or with --no-ali only <exp-dir>" in capsys.readouterr().err
-
-
-# --- what does not fit ---
-
-
-def refused(lab, tmp_path, capsys, *options):
-    assert train(lab, tmp_path / "x", *options) == 1
-    assert not (tmp_path / "x/final.pt").exists()
-    return capsys.readouterr().err.strip().splitlines()[-1]
-
-
-@pytest.mark.parametrize("mode", ["soft", "pretrain", "mix", "logits", "conditional"])
-def test_a_mode_that_lacks_its_teacher(lab, tmp_path, capsys, mode):
-    error = refused(lab, tmp_path, capsys, f"--mode={mode}")
-    assert f"--mode {mode} needs a teacher - give --soft-targets" in error
-
-
-def test_a_teacher_that_nobody_listens_to(lab, tmp_path, capsys):
-    assert "--mode hard makes no use of a teacher" in refused(lab, tmp_path, capsys, *taught(lab))
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--temperature=0"], "the temperature is 0, expected a number above 0"),
-        (["--temperature=-1"], "the temperature is -1"),
-        (["--temperature=warm"], "'objective.temperature' is 'warm', expected float"),
-        (["--lambda=1.5"], "(lambda) is 1.5, expected 0 to 1"),
-        (["--lambda=-0.5"], "(lambda) is -0.5, expected 0 to 1"),
-        (["--temperature=3"], "no tail at temperature 3, but at 1 2 5"),
-    ],
-)
-def test_values_out_of_range(lab, tmp_path, capsys, options, message):
-    assert message in refused(lab, tmp_path, capsys, "--mode=mix", *taught(lab), *options)
-
-
-def test_logit_matching_needs_all_pdfs(lab, tmp_path, capsys):
-    error = refused(lab, tmp_path, capsys, "--mode=logits", *taught(lab))
-    assert "needs the logits of all pdfs" in error and "--top-k all" in error
-
-
-@pytest.fixture
-def other_teacher(lab, tmp_path):
-    """A teacher of the same shape and other weights."""
-    places = [str(lab / name) for name in ("train", "dev", "ali_train", "ali_dev")]
-    options = [f"--config={lab}/dnn.yaml", "--set=training.seed=1", "--set=schedule.max_iters=1"]
-    assert main(["train-dnn", *options, *CPU, *places, str(tmp_path / "other")]) == 0
-    return tmp_path / "other"
-
-
-def test_soft_targets_of_another_teacher(lab, other_teacher, tmp_path, capsys):
-    error = refused(lab, tmp_path, capsys, "--mode=soft", *taught(lab), f"--teacher={other_teacher}")
-    assert "soft_train/header.yaml: the soft targets are of the teacher" in error
-    assert train(lab, tmp_path / "x", "--mode=soft", *taught(lab), f"--teacher={lab}/dnn") == 0
-    places = [str(other_teacher / "final.pt"), str(lab / "dev"), str(tmp_path / "dev")]
-    assert main(["make-soft-targets", *CPU, "--top-k=2", *places]) == 0
-    mixed = [taught(lab)[0], f"--soft-targets-dev={tmp_path}/dev"]
-    assert "dev/header.yaml: the soft targets are of the teacher" in refused(
-        lab, tmp_path / "mixed", capsys, "--mode=soft", *mixed
-    )
-
-
-def test_soft_targets_of_another_length(lab, tmp_path, capsys):
-    matrices = dict(read_matrices(f"scp:{lab}/train/feats.scp"))
-    matrices["t1-001"] = matrices["t1-001"][:-1]
-    write_data_dir(tmp_path / "train", matrices)
-    places = [str(lab / "dnn/final.pt"), str(tmp_path / "train"), str(tmp_path / "soft")]
-    assert main(["make-soft-targets", *CPU, "--top-k=2", *places]) == 0
-    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets={tmp_path}/soft", taught(lab)[1])
-    assert "utterance 't1-001': soft targets of" in error and "the features have" in error
-
-
-def test_half_written_soft_targets(lab, tmp_path, capsys):
-    shutil.copytree(lab / "soft_train", tmp_path / "soft")
-    (tmp_path / "soft/soft.scp").unlink()
-    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets={tmp_path}/soft", taught(lab)[1])
-    assert "soft: the soft targets are half-written - make them again" in error
-
-
-def test_utterances_without_soft_targets_are_dropped_and_too_many_are_an_error(lab, tmp_path, capsys, caplog):
-    lines = (lab / "train/feats.scp").read_text().splitlines()
-    for name, kept in (("most", 58), ("half", 30)):
-        data = tmp_path / name
-        shutil.copytree(lab / "train", data)
-        (data / "feats.scp").write_text("".join(f"{line}\n" for line in lines[:kept]))
-        utts = [line.split()[0] for line in lines[:kept]]
-        (data / "utt2spk").write_text("".join(f"{utt} {utt.split('-')[0]}\n" for utt in utts))
-        places = [str(lab / "dnn/final.pt"), str(data), str(tmp_path / f"soft_{name}")]
-        assert main(["make-soft-targets", *CPU, "--top-k=2", *places]) == 0
-    missing = lines[58].split()[0]
-    common = ["--mode=soft", taught(lab)[1], "--set=schedule.max_iters=1"]
-    assert train(lab, tmp_path / "exp", *common, f"--soft-targets={tmp_path}/soft_most") == 0
-    assert f"dropped utterance '{missing}': no soft targets" in caplog.text
-    error = refused(lab, tmp_path, capsys, *common, f"--soft-targets={tmp_path}/soft_half")
-    assert "30" in error and "no soft targets" in error
-
-
-def test_archives_of_other_pdfs(lab, tmp_path, capsys):
-    lengths = {utt: len(m) for utt, m in read_matrices(f"scp:{lab}/train/feats.scp")}
-    with MatrixWriter(f"ark:{tmp_path}/post.ark") as writer:
-        for utt, length in lengths.items():
-            writer.write(utt, np.full((length, 4), 0.25, np.float32))
-    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets=ark:{tmp_path}/post.ark")
-    assert "expected 3 pdfs" in error
-
-
-def test_a_model_of_another_shape_to_begin_from(lab, soft, tmp_path, capsys):
-    options = [f"--init-model={soft}/final.pt", "--set=network.cells=25"]
-    error = refused(lab, tmp_path, capsys, "--mode=hard", *options)
-    assert "soft/final.pt: is a model of network" in error and "begin from a model of the same" in error
-    assert "is a model of kind dnn" in refused(
-        lab, tmp_path / "y", capsys, "--mode=hard", f"--init-model={lab}/dnn/final.pt"
-    )
 
 
 # --- forward and the step ---

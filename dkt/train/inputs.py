@@ -84,20 +84,14 @@ class TrainingInputs:
         """
         self._check()
         options = FeatureOptions(features.cmvn_opts, features.delta_opts)
-        train = load_utterances(
-            FeatureReader(self.data_train, options),
-            self.ali_train,
-            "training data",
-            self.max_loss,
-            self.targets_train,
-        )
-        dev = load_utterances(
-            FeatureReader(self.data_dev, options),
-            self.ali_dev,
-            "cross-validation data",
-            self.max_loss,
-            self.targets_dev,
-        )
+
+        def read(
+            data: DataDir, ali: AlignmentDir | None, what: str, targets: TargetSource | None
+        ) -> Utterances:
+            return load_utterances(FeatureReader(data, options), ali, what, self.max_loss, targets)
+
+        train = read(self.data_train, self.ali_train, "training data", self.targets_train)
+        dev = read(self.data_dev, self.ali_dev, "cross-validation data", self.targets_dev)
         if train.features.shape[1] != dev.features.shape[1]:
             raise DktError(
                 f"features of dimension {dev.features.shape[1]}, {self.data_train.path} has "

@@ -1,0 +1,122 @@
+"""What does not fit a student: teachers, soft targets, values and models."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+
+from dkt.bin import main
+from dkt.tables import MatrixWriter, read_matrices
+from tests.student_lab import CPU, lab, soft, soft_targets, taught, train
+from tests.synthetic import write_data_dir
+
+__all__ = ["lab", "soft"]
+
+
+def refused(lab, tmp_path, capsys, *options):
+    assert train(lab, tmp_path / "x", *options) == 1
+    assert not (tmp_path / "x/final.pt").exists()
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize("mode", ["soft", "pretrain", "mix", "logits", "conditional"])
+def test_a_mode_that_lacks_its_teacher(lab, tmp_path, capsys, mode):
+    error = refused(lab, tmp_path, capsys, f"--mode={mode}")
+    assert f"--mode {mode} needs a teacher - give --soft-targets" in error
+
+
+def test_a_teacher_that_nobody_listens_to(lab, tmp_path, capsys):
+    assert "--mode hard makes no use of a teacher" in refused(lab, tmp_path, capsys, *taught(lab))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature=0"], "the temperature is 0, expected a number above 0"),
+        (["--temperature=-1"], "the temperature is -1"),
+        (["--temperature=warm"], "'objective.temperature' is 'warm', expected float"),
+        (["--lambda=1.5"], "(lambda) is 1.5, expected 0 to 1"),
+        (["--lambda=-0.5"], "(lambda) is -0.5, expected 0 to 1"),
+        (["--temperature=3"], "no tail at temperature 3, but at 1 2 5"),
+    ],
+)
+def test_values_out_of_range(lab, tmp_path, capsys, options, message):
+    assert message in refused(lab, tmp_path, capsys, "--mode=mix", *taught(lab), *options)
+
+
+def test_logit_matching_needs_all_pdfs(lab, tmp_path, capsys):
+    error = refused(lab, tmp_path, capsys, "--mode=logits", *taught(lab))
+    assert "needs the logits of all pdfs" in error and "--top-k all" in error
+
+
+@pytest.fixture
+def other_teacher(lab, tmp_path):
+    """A teacher of the same shape and other weights."""
+    places = [str(lab / name) for name in ("train", "dev", "ali_train", "ali_dev")]
+    options = [f"--config={lab}/dnn.yaml", "--set=training.seed=1", "--set=schedule.max_iters=1"]
+    assert main(["train-dnn", *options, *CPU, *places, str(tmp_path / "other")]) == 0
+    return tmp_path / "other"
+
+
+def test_soft_targets_of_another_teacher(lab, other_teacher, tmp_path, capsys):
+    error = refused(lab, tmp_path, capsys, "--mode=soft", *taught(lab), f"--teacher={other_teacher}")
+    assert "soft_train/header.yaml: the soft targets are of the teacher" in error
+    assert train(lab, tmp_path / "x", "--mode=soft", *taught(lab), f"--teacher={lab}/dnn") == 0
+    soft_targets(other_teacher, lab / "dev", tmp_path / "dev")
+    mixed = [taught(lab)[0], f"--soft-targets-dev={tmp_path}/dev"]
+    assert "dev/header.yaml: the soft targets are of the teacher" in refused(
+        lab, tmp_path / "mixed", capsys, "--mode=soft", *mixed
+    )
+
+
+def test_soft_targets_of_another_length(lab, tmp_path, capsys):
+    matrices = dict(read_matrices(f"scp:{lab}/train/feats.scp"))
+    matrices["t1-001"] = matrices["t1-001"][:-1]
+    write_data_dir(tmp_path / "train", matrices)
+    soft_targets(lab / "dnn", tmp_path / "train", tmp_path / "soft")
+    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets={tmp_path}/soft", taught(lab)[1])
+    assert "utterance 't1-001': soft targets of" in error and "the features have" in error
+
+
+def test_half_written_soft_targets(lab, tmp_path, capsys):
+    shutil.copytree(lab / "soft_train", tmp_path / "soft")
+    (tmp_path / "soft/soft.scp").unlink()
+    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets={tmp_path}/soft", taught(lab)[1])
+    assert "soft: the soft targets are half-written - make them again" in error
+
+
+def test_utterances_without_soft_targets_are_dropped_and_too_many_are_an_error(lab, tmp_path, capsys, caplog):
+    lines = (lab / "train/feats.scp").read_text().splitlines()
+    for name, kept in (("most", 58), ("half", 30)):
+        data = tmp_path / name
+        shutil.copytree(lab / "train", data)
+        (data / "feats.scp").write_text("".join(f"{line}\n" for line in lines[:kept]))
+        utts = [line.split()[0] for line in lines[:kept]]
+        (data / "utt2spk").write_text("".join(f"{utt} {utt.split('-')[0]}\n" for utt in utts))
+        soft_targets(lab / "dnn", data, tmp_path / f"soft_{name}")
+    missing = lines[58].split()[0]
+    common = ["--mode=soft", taught(lab)[1], "--set=schedule.max_iters=1"]
+    assert train(lab, tmp_path / "exp", *common, f"--soft-targets={tmp_path}/soft_most") == 0
+    assert f"dropped utterance '{missing}': no soft targets" in caplog.text
+    error = refused(lab, tmp_path, capsys, *common, f"--soft-targets={tmp_path}/soft_half")
+    assert "30" in error and "no soft targets" in error
+
+
+def test_archives_of_other_pdfs(lab, tmp_path, capsys):
+    lengths = {utt: len(m) for utt, m in read_matrices(f"scp:{lab}/train/feats.scp")}
+    with MatrixWriter(f"ark:{tmp_path}/post.ark") as writer:
+        for utt, length in lengths.items():
+            writer.write(utt, np.full((length, 4), 0.25, np.float32))
+    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--soft-targets=ark:{tmp_path}/post.ark")
+    assert "expected 3 pdfs" in error
+
+
+def test_a_model_of_another_shape_to_begin_from(lab, soft, tmp_path, capsys):
+    options = [f"--init-model={soft}/final.pt", "--set=network.cells=25"]
+    error = refused(lab, tmp_path, capsys, "--mode=hard", *options)
+    assert "soft/final.pt: is a model of network" in error and "begin from a model of the same" in error
+    assert "is a model of kind dnn" in refused(
+        lab, tmp_path / "y", capsys, "--mode=hard", f"--init-model={lab}/dnn/final.pt"
+    )
