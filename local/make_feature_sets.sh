@@ -6,7 +6,8 @@ set -euo pipefail
 
 nj=4
 cmd=run.pl
-help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] <data> <part>...
+kinds="mfcc fbank"
+help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] [--kinds \"mfcc fbank\"] <data> <part>...
  e.g.: local/make_feature_sets.sh data train dev test
 The configurations are conf/mfcc.conf and conf/fbank.conf."
 . parse_options.sh
@@ -16,7 +17,7 @@ data=$1
 shift
 for part in "$@"; do
   require_files "$data/$part"/{wav.scp,text,utt2spk,spk2utt}
-  for kind in mfcc fbank; do
+  for kind in $kinds; do
     dir=$data/${part}_$kind
     mkdir -p "$dir"
     cp "$data/$part"/{wav.scp,text,utt2spk,spk2utt} "$dir"

@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
 # Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
-# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features (fbank
-# or mfcc), students (as local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts
-# and word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features
+# (fbank, mfcc or fmllr), speeds (of copies of the training data for the network; none unless set), students (as
+# local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts and
+# word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 network_features=${network_features:-fbank}
+speeds=${speeds:-}
 students=${students:-}
-network_train=$data/train_$network_features
+train_part=train${speeds:+_sp} # that the network is trained on
+network_train=$data/${train_part}_$network_features
 network_dev=$data/dev_$network_features
 lang=$data/lang
-ali_train=$exp/mono_ali_train
-ali_dev=$exp/mono_ali_dev
+ali=mono_ali
+align_options=$network_features
+if [ "$network_features" = fmllr ]; then
+  ali=mono_fmllr_ali
+  align_options+=" $beam $max_active" # of the search that transforms come from
+fi
+ali_train=$exp/${ali}_$train_part
+ali_dev=$exp/${ali}_dev
 . "$DKT_ROOT/local/network_stages.sh"
 scan="$beam $max_active $lmwts / $word_ins_penalties"
 
@@ -21,8 +30,22 @@ search() {
     "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
 }
 
+# adapt [option...] <part>: makes features under fMLLR transforms of the speakers.
+adapt() {
+  local part=${!#}
+  "$steps/make_fmllr_feats.sh" --nj "$nj" --cmd "$train_cmd" --beam "$beam" --max-active "$max_active" \
+    "${@:1:$#-1}" "$data/${part}_mfcc" "$exp/mono/graph" "$exp/mono" "$data/${part}_fmllr"
+}
+
 if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf; then
-  "$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd" "$data" train dev test
+  make_features=("$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd")
+  "${make_features[@]}" "$data" train dev test
+  if [ -n "$speeds" ]; then
+    "$steps/perturb_data_dir_speed.sh" --cmd "$train_cmd" --factors "$speeds" "$data/train" "$data/$train_part"
+    kinds=mfcc # the GMM aligns them
+    [ "$network_features" != fbank ] || kinds="mfcc fbank"
+    "${make_features[@]}" --kinds "$kinds" "$data" "$train_part"
+  fi
   end_stage
 fi
 
@@ -41,11 +64,20 @@ if begin_stage --leaf 4 "search with the GMM" <(echo "$scan"); then
   end_stage
 fi
 
-if begin_stage 5 "alignments for the network"; then
-  for part in train dev; do
+if begin_stage 5 "alignments and features for the network" <(echo "$align_options"); then
+  for part in "$train_part" dev; do
     "$steps/align_si.sh" --nj "$nj" --cmd "$train_cmd" --boost-silence "$boost_silence" \
       "$data/${part}_mfcc" "$lang" "$exp/mono" "$exp/mono_ali_$part"
   done
+  if [ "$network_features" = fmllr ]; then
+    adapt --ali-dir "$exp/mono_ali_$train_part" "$train_part"
+    adapt dev # and test as a recogniser has to: from what a first search finds
+    adapt test
+    for part in "$train_part" dev; do
+      "$steps/align.sh" --nj "$nj" --cmd "$train_cmd" \
+        "$data/${part}_fmllr" "$lang" "$exp/mono" "$exp/mono_fmllr_ali_$part"
+    done
+  fi
   end_stage
 fi
 

@@ -11,6 +11,7 @@ import kaldi_native_io
 import numpy as np
 import pytest
 
+from dkt.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
 from dkt.tables import read_int_vectors, read_matrices
 from tests.shell import fails, succeed
@@ -116,6 +117,31 @@ def test_kaldis_own_reader_reads_every_archive(exp):
         assert list(ours) == list(theirs) and ours
         for utt, ids in theirs.items():
             np.testing.assert_array_equal(ours[utt], ids)
+
+
+def test_a_network_on_adapted_features_of_two_speeds_aligns_its_data(exp, tmp_path):
+    speeds = ["--factors", "0.9", "data/train", str(tmp_path / "train_sp")]
+    assert "utterances in" in succeed(exp, "steps/perturb_data_dir_speed.sh", *speeds)
+    succeed(exp, "local/make_feature_sets.sh", "--nj", "2", "--kinds", "mfcc", str(tmp_path), "train_sp")
+    assert not (tmp_path / "train_sp_fbank").exists()
+    data, ali = str(tmp_path / "train_sp_mfcc"), str(tmp_path / "ali")
+    succeed(exp, "steps/align_si.sh", "--nj", "2", data, "data/lang", "exp/mono", ali)
+    gmm = ["exp/mono/graph", "exp/mono"]
+    train, dev = str(tmp_path / "train_fmllr"), str(tmp_path / "dev_fmllr")
+    succeed(exp, "steps/make_fmllr_feats.sh", "--nj", "2", "--ali-dir", ali, data, *gmm, train)
+    succeed(exp, "steps/make_fmllr_feats.sh", "--nj", "99", "data/dev_mfcc", *gmm, dev)
+    for path in (train, dev):
+        features = dict(read_matrices(f"scp:{path}/feats.scp"))
+        assert list(features) == [x.split()[0] for x in (Path(path) / "utt2spk").read_text().splitlines()]
+        assert {matrix.shape[1] for matrix in features.values()} == {39}
+    (tmp_path / "dnn.yaml").write_text(DNN.replace("{splice", "{cmvn_opts: null, splice"))
+    options = ["--dnn-config", str(tmp_path / "dnn.yaml"), "--num-threads", "1"]
+    dnn = str(tmp_path / "dnn")
+    succeed(exp, "steps/train_dnn.sh", *options, train, dev, "data/lang", ali, "exp/ali_dev", dnn)
+    succeed(exp, "steps/align.sh", "--nj", "2", train, "data/lang", dnn, str(tmp_path / "dnn_ali"))
+    by_gmm, by_dnn = (AlignmentDir(tmp_path / name).pdfs() for name in ("ali", "dnn_ali"))
+    same = [(by_gmm[utt] == by_dnn[utt]).mean() for utt in by_gmm]
+    assert list(by_gmm) == list(by_dnn) and np.mean(same) > 0.8
 
 
 def test_the_gmm_has_the_same_bytes_whatever_the_number_of_jobs(exp):

@@ -279,6 +279,40 @@ def test_align_makes_a_whole_alignment_directory(
         np.testing.assert_array_equal(alignments[utt], expected)
 
 
+def test_align_by_given_loglikes(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    places = [str(path) for path in (corpus[0], lang, system[0])]
+    likes = tmp_path / "likes.ark"
+    assert main(["gmm-compute-likes", str(system[0] / "final.mdl"), places[0], f"ark:{likes}"]) == 0
+    assert main(["align", "--nj=2", *places, str(tmp_path / "gmm")]) == 0
+    assert main(["align", "--nj=2", f"--loglikes=ark:{likes}", *places, str(tmp_path / "given")]) == 0
+    for name in ("ali.1.gz", "ali.2.gz", "final.mdl", "tree"):
+        assert (tmp_path / "given" / name).read_bytes() == (tmp_path / "gmm" / name).read_bytes()
+
+
+def test_utterances_without_loglikes_are_counted(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    num_pdfs = system[1].transitions.num_pdfs
+    likes = {"ann-1": np.zeros((90, num_pdfs)), "bob-1": np.zeros((90, num_pdfs - 1))}
+    for utt, matrix in likes.items():
+        with MatrixWriter(f"ark:{tmp_path}/{utt}.ark") as writer:
+            writer.write(utt, matrix.astype(np.float32))
+
+    def align(utt: str, silence_boost: float = 1.0) -> None:
+        table = f"ark:{tmp_path}/{utt}.ark"
+        target = tmp_path / "ali"
+        align_directory(corpus[0], lang, system[0], target, loglikes=table, silence_boost=silence_boost)
+
+    with pytest.raises(DktError, match=r"23 of 24 utterances were dropped.*it is not in ark:"):
+        align("ann-1")
+    with pytest.raises(DktError, match=f"expected {num_pdfs} columns"):
+        align("bob-1")
+    with pytest.raises(DktError, match="--boost-silence is of the GMM"):
+        align("ann-1", silence_boost=1.5)
+
+
 @pytest.mark.parametrize("command", ["align", "train-mono"])
 def test_an_interrupted_rewrite_is_never_taken_for_a_whole_directory(
     corpus: tuple[Path, Truth],

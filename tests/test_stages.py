@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STEPS = (
     "steps/train_mono.sh steps/mkgraph.sh steps/align_si.sh steps/train_dnn.sh "
     "steps/make_soft_targets.sh local/train_student.sh "
+    "steps/perturb_data_dir_speed.sh steps/make_fmllr_feats.sh steps/align.sh "
     "local/make_feature_sets.sh local/decode_dev_then_test.sh"
 )
 
@@ -32,6 +33,7 @@ RECIPE = """#!/bin/bash
 set -euo pipefail
 data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totgauss=1 boost_silence=1
 beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=10 dnn_config=dnn.yaml
+speeds=${SPEEDS:-} network_features=${FEATURES:-fbank}
 lstm_config=lstm.yaml students=${STUDENTS:-} seeds=${SEEDS:-1} stage=${1:-} stage_options=
 . "$ROOT/local/stages.sh"
 . "$ROOT/local/standalone_stages.sh"
@@ -70,6 +72,27 @@ def test_a_finished_recipe_does_nothing(recipe):
     first = recipe()
     assert "train_mono mono" in first and "train_dnn dnn_seed1" in first
     assert recipe() == []
+
+
+def test_copies_at_other_speeds_adapted_features_and_a_second_alignment(recipe):
+    options = {"SPEEDS": "0.9 1.1", "FEATURES": "fmllr"}
+    output = recipe(**options)
+    assert [line for line in output if "decode" not in line] == [
+        "make_feature_sets test",
+        "perturb_data_dir_speed train_sp",
+        "make_feature_sets train_sp",
+        "train_mono mono",
+        "mkgraph graph",
+        "align_si mono_ali_train_sp",
+        "align_si mono_ali_dev",
+        "make_fmllr_feats train_sp_fmllr",
+        "make_fmllr_feats dev_fmllr",
+        "make_fmllr_feats test_fmllr",
+        "align mono_fmllr_ali_train_sp",
+        "align mono_fmllr_ali_dev",
+        "train_dnn dnn_seed1",
+    ]
+    assert recipe(**options) == []
 
 
 def test_an_interrupted_training_goes_on_by_itself(recipe):

@@ -11,8 +11,8 @@ from tests.shell import ROOT, fails, run, succeed
 from tests.tones import write_corpus
 
 STEPS = (
-    "align_si compute_cmvn_stats decode forward make_fbank make_mfcc mkgraph prepare_lang score "
-    "train_dnn train_mono"
+    "align align_si compute_cmvn_stats decode forward make_fbank make_fmllr_feats make_mfcc mkgraph "
+    "perturb_data_dir_speed prepare_lang score train_dnn train_mono"
 )
 
 

@@ -14,6 +14,7 @@ from dkt.errors import DktError
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
 COMMANDS: dict[str, tuple[str, str]] = {
+    "perturb-speed": ("perturb_speed", "copies of a data directory's utterances at other speeds"),
     "compute-fbank-feats": ("compute_fbank_feats", "log-mel filterbanks of the recordings of a wav.scp"),
     "compute-mfcc-feats": ("compute_mfcc_feats", "MFCC of the recordings of a wav.scp"),
     "compute-cmvn-stats": ("compute_cmvn_stats", "CMVN statistics a speaker or an utterance"),
@@ -24,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "align": ("align", "alignments of a data directory by a GMM"),
     "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
     "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
+    "compute-fmllr-feats": ("compute_fmllr_feats", "features under fMLLR transforms of the speakers"),
     "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
     "train-lstm": ("train_lstm", "an LSTM on labels, on the soft targets of a teacher, or on both"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),

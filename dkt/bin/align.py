@@ -1,4 +1,4 @@
-"""``dkt align [options] <data-dir> <lang-dir> <model-dir> <ali-dir>``: Kaldi's ``steps/align_si.sh``."""
+"""``dkt align [options] <data-dir> <lang-dir> <model-dir> <ali-dir>``: as Kaldi's ``steps/align_si.sh``."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="map",
         help="words outside the lexicon count as that of oov.txt, or are an error",
     )
+    parser.add_argument(
+        "--loglikes",
+        metavar="RSPECIFIER",
+        help="log-likelihoods of the pdfs, of a network for example, to align by instead of the GMM's",
+    )
     add_max_loss(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
@@ -50,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
         args.lang_dir,
         args.model_dir,
         args.ali_dir,
+        loglikes=args.loglikes,
         options=AlignOptions(
             beam=args.beam,
             retry_beam=args.retry_beam,

@@ -1,4 +1,4 @@
-"""Alignment of a data directory by a GMM, in several processes (Kaldi's ``steps/align_si.sh``)."""
+"""Alignment of a data directory, in several processes (Kaldi's ``align_si.sh`` and ``nnet/align.sh``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
 from dkt.hmm.tree import load_tree
@@ -22,9 +23,10 @@ from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.objectio import replace_file
 from dkt.splitting import split_utterances
+from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.text import fields, read_lines
-from dkt.transitions import TransitionModel
+from dkt.transitions import TransitionModel, load_transition_model
 from dkt.values import encode_int_vector
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class TranscribedData:
         options: what is done to the features.
         oov_policy: see ``transcripts_to_ints``.
         tally: counts the utterances that have one without the other.
+        loglikes: a table to read instead of the features.
 
     Attributes:
         names: the utterances, in the order of their bytes.
@@ -50,10 +53,18 @@ class TranscribedData:
     """
 
     def __init__(
-        self, data: DataDir, lang_dir: Path, options: FeatureOptions, oov_policy: str, tally: Tally
+        self,
+        data: DataDir,
+        lang_dir: Path,
+        options: FeatureOptions,
+        oov_policy: str,
+        tally: Tally,
+        loglikes: str | None = None,
     ) -> None:
         data.check_sorted()
-        self._reader = FeatureReader(data, options)
+        self._loglikes = loglikes
+        self._tally = tally
+        self._reader = None if loglikes else FeatureReader(data, options)
         with_features, with_text = set(data.feats_scp), set(data.text)
         for name in sorted(with_text - with_features):
             tally.drop(name, "it has a transcript but no features")
@@ -73,9 +84,13 @@ class TranscribedData:
         )
 
     def __iter__(self) -> Iterator[Utterance]:
-        for name, features in self._reader:
+        missing = dict.fromkeys(self.names)
+        for name, matrix in self._reader or read_matrices(str(self._loglikes)):
             if name in self._words:
-                yield Utterance(name, self._words[name], features)
+                missing.pop(name, None)
+                yield Utterance(name, self._words[name], matrix)
+        for name in missing:
+            self._tally.drop(name, f"it is not in {self._loglikes or 'feats.scp'}")
 
 
 def align_directory(
@@ -84,6 +99,7 @@ def align_directory(
     model_dir: str | Path,
     ali_dir: str | Path,
     *,
+    loglikes: str | None = None,
     options: AlignOptions | None = None,
     num_jobs: int = 1,
     silence_boost: float = 1.0,
@@ -92,11 +108,15 @@ def align_directory(
 ) -> None:
     """Align a data directory and write an alignment directory, as Kaldi's ``steps/align_si.sh`` does.
 
+    With ``loglikes`` any acoustic model can align: a network, as in ``steps/nnet/align.sh``.
+
     Args:
         data_dir: with ``feats.scp``, ``cmvn.scp``, ``text`` and ``utt2spk``.
         lang_dir: the lang directory.
         model_dir: with ``final.mdl``, ``tree`` and the option files of the features.
         ali_dir: the directory to write.
+        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance; None to have
+            the GMM of ``final.mdl`` score the features.
         options: beams and scales.
         num_jobs: the number of processes, and of ``ali.JOB.gz``.
         silence_boost: factor on the likelihoods of the optional silence.
@@ -110,18 +130,30 @@ def align_directory(
     if source.resolve() == target.resolve():
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
     check_phones(lang / "phones.txt", source / "phones.txt")
-    transitions, gmm = load_gmm(source / "final.mdl")
+    transitions, model = _load_model(source, lang, loglikes, silence_boost)
     tree = load_tree(source / "tree")
-    boosted = boost_silence(gmm, transitions, find_optional_silence(transitions, lang), silence_boost)
     tally = Tally("align", max_loss)
     data = DataDir(data_dir)
-    corpus = TranscribedData(data, lang, FeatureOptions.of_gmm_dir(source), oov_policy, tally)
+    corpus = TranscribedData(data, lang, FeatureOptions.of_gmm_dir(source), oov_policy, tally, loglikes)
     jobs = split_into_jobs(data.utt2spk, num_jobs)
-    worker_args = (tree, transitions, lang, boosted, options or AlignOptions())
+    worker_args = (tree, transitions, lang, model, options or AlignOptions())
     with WorkerPool(num_jobs, AlignWorker, *worker_args) as pool:
         alignments = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     write_alignment_dir(target, lambda: _copy_model(source, target, lang), jobs, alignments)
+
+
+def _load_model(
+    source: Path, lang: Path, loglikes: str | None, silence_boost: float
+) -> tuple[TransitionModel, AcousticModel]:
+    if loglikes is None:
+        transitions, gmm = load_gmm(source / "final.mdl")
+        silence = find_optional_silence(transitions, lang)
+        return transitions, boost_silence(gmm, transitions, silence, silence_boost)
+    if silence_boost != 1.0:
+        raise DktError("--boost-silence is of the GMM, it does not go with --loglikes")
+    transitions = load_transition_model(source / "final.mdl")
+    return transitions, GivenLoglikes(transitions.num_pdfs)
 
 
 def _align_corpus(pool: WorkerPool, corpus: TranscribedData, tally: Tally) -> dict[str, np.ndarray]:

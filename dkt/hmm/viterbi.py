@@ -13,8 +13,8 @@ import kaldifst
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.training_graph import transition_costs
 from dkt.transitions import TransitionModel
 
@@ -118,13 +118,13 @@ class ViterbiAligner:
     """Finds the best path through training graphs by beam search (``AlignUtteranceWrapper``).
 
     Args:
-        gmm: the acoustic model.
+        model: the acoustic model.
         transitions: its transition model.
         options: beams and scales.
     """
 
-    def __init__(self, gmm: AmDiagGmm, transitions: TransitionModel, options: AlignOptions) -> None:
-        self.gmm = gmm
+    def __init__(self, model: AcousticModel, transitions: TransitionModel, options: AlignOptions) -> None:
+        self.model = model
         self.transitions = transitions
         self.options = options
         self._transition_costs = transition_costs(
@@ -163,7 +163,7 @@ class ViterbiAligner:
         # The cost of a transition depends on the transition-id alone, and so it can go into the column of its
         # label: the graph need not be weighted anew for every model.
         pdfs, column = np.unique(self.transitions.id2pdf[graph.transition_ids], return_inverse=True)
-        loglikes = self.gmm.loglikes(features, pdfs)
+        loglikes = self.model.loglikes(features, pdfs)
         scores = np.take(loglikes * np.float32(self.options.acoustic_scale), column, axis=1)
         scores -= self._transition_costs[graph.transition_ids]
         if not np.isfinite(scores).all():

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
 from dkt.hmm.training_graph import TrainingGraphCompiler
@@ -163,11 +164,11 @@ class AlignWorker:
         tree: ContextDependency,
         transitions: TransitionModel,
         lang_dir: Path,
-        gmm: AmDiagGmm,
+        model: AcousticModel,
         options: AlignOptions,
     ) -> None:
         self.compiler = TrainingGraphCompiler(tree, transitions, lang_dir)
-        self.aligner = ViterbiAligner(gmm, transitions, options)
+        self.aligner = ViterbiAligner(model, transitions, options)
 
     def align(self, utterances: Sequence[Utterance]) -> list[Alignment | str]:
         """The alignment of every utterance, or why there is none."""

@@ -17,11 +17,12 @@ boost_silence=1.25
 dnn_config=
 students=
 lstm_config=
-network_features=mfcc
+network_features=fmllr
+speeds="0.8 0.9 1.1 1.2"
 beam=11.0
 max_active=2000
-lmwts="6 8 10 12 15 18"
-word_ins_penalties="0.0 1.0"
+lmwts="5 6 7 8 10 12"
+word_ins_penalties="0.0"
 help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --corpus-dir <dir>    speechocean762, with train, dev, test, lexicon.txt and lm_train.txt
   --data <dir>, --exp <dir>   where data and experiments go (data, exp); the report goes to <exp>/report
@@ -33,7 +34,8 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
   --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
   --lstm-config <yaml>  the students (conf/lstm.yaml)
-  --network-features <kind>   fbank or mfcc (mfcc)
+  --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr)
+  --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
@@ -48,7 +50,7 @@ exp=${exp:-exp}
 report=$exp/report
 dnn_config=${dnn_config:-conf/dnn.yaml}
 lstm_config=${lstm_config:-conf/lstm.yaml}
-stage_options="$corpus_dir $data"
+stage_options="$corpus_dir $data $speeds"
 
 if begin_stage 0 "data and dictionary"; then
   python local/prepare_data.py "$corpus_dir" "$data"

@@ -1,0 +1,127 @@
+"""Data directories with copies at other speeds, as Kaldi's ``utils/data/perturb_data_dir_speed_3way.sh``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from dkt.datadir import DataDir
+from dkt.errors import DktError
+from dkt.hmm.audio import Recordings
+from dkt.hmm.speed import change_speed, check_factor
+from dkt.tally import Tally
+from dkt.text import read_keyed_lines, write_lines
+
+logger = logging.getLogger(__name__)
+
+_SAMPLE_RANGE = (-32768, 32767)
+_REPORT_EVERY = 500
+
+
+def parse_factors(text: str) -> list[str]:
+    """The factors of an option such as ``"0.9 1.1"``, as written: they become part of names.
+
+    Raises:
+        DktError: there is none, one is no number or out of range, is 1, or stands twice.
+    """
+    factors = text.split()
+    try:
+        values = [float(factor) for factor in factors]
+    except ValueError:
+        values = []
+    if not values or 1.0 in values or len(set(values)) != len(values):
+        raise DktError(f"factors '{text}': expected different numbers other than 1, with spaces between them")
+    for value in values:
+        check_factor(value)
+    return factors
+
+
+def prefix(factor: str) -> str:
+    """What Kaldi puts before the names of utterances and speakers at another speed."""
+    return f"sp{factor}-"
+
+
+def perturb_speed(
+    source: str | Path, target: str | Path, factors: Sequence[str], max_loss: float = 0.0
+) -> None:
+    """Write a data directory that holds the utterances of another as they are and at other speeds.
+
+    The copies are other speakers: their pitch and formants are. They are written as 16-bit wav files, cut by
+    ``segments`` where there are any, so that every program that reads wav files reads the directory.
+
+    Args:
+        source: with ``wav.scp``, ``text`` and ``utt2spk``, perhaps ``segments`` and ``spk2gender``.
+        target: the directory to write, with its recordings in ``wav``.
+        factors: as ``parse_factors`` gives them.
+        max_loss: the share of utterances that may be unreadable.
+
+    Raises:
+        DktError: a file is missing or malformed, too many recordings are unreadable, or the target is the
+            source.
+    """
+    data, out = DataDir(source), Path(target)
+    if out.resolve() == data.path.resolve():
+        raise DktError("is the directory to perturb", path=out, hint="write into a directory of its own")
+    data.check_sorted()
+    segments = data.path / "segments"
+    recordings = Recordings(data.wav_scp, segments if segments.exists() else None)
+    waves = (out / "wav").resolve()
+    waves.mkdir(parents=True, exist_ok=True)
+    # Without wav.scp it is no data directory: a run that fails leaves none that would pass for whole.
+    (out / "wav.scp").unlink(missing_ok=True)
+    wav_scp = _write_copies(data, recordings, waves, factors, Tally("perturb speed", max_loss))
+    _write_tables(data, out, factors, wav_scp)
+
+
+def _write_copies(
+    data: DataDir, recordings: Recordings, waves: Path, factors: Sequence[str], tally: Tally
+) -> dict[str, str]:
+    wav_scp: dict[str, str] = {}
+    num_clipped = 0
+    for utt in recordings:
+        if utt not in data.utt2spk:
+            tally.drop(utt, "it has no speaker")
+            continue
+        try:
+            samples, rate = recordings.read(utt)
+        except DktError as error:
+            tally.drop(utt, str(error))
+            continue
+        versions = {utt: samples} if recordings.segments is not None else {}
+        versions |= {prefix(factor) + utt: change_speed(samples, float(factor)) for factor in factors}
+        for name, version in versions.items():
+            num_clipped += int((np.abs(version) > _SAMPLE_RANGE[1] + 1).sum())
+            path = waves / f"{name}.wav"
+            soundfile.write(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate)
+            wav_scp[name] = str(path)
+        wav_scp.setdefault(utt, recordings.path_of(utt))
+        tally.done()
+        if tally.num_done % _REPORT_EVERY == 0:
+            logger.info("%d of %d utterances at %d speeds", tally.num_done, len(recordings), 1 + len(factors))
+    tally.finish(str(data.path))
+    logger.info("%d samples clipped", num_clipped)
+    return wav_scp
+
+
+def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dict[str, str]) -> None:
+    prefixes = ["", *map(prefix, factors)]
+    tables: dict[str, dict[str, str]] = {
+        "utt2spk": {p + utt: p + speaker for p in prefixes for utt, speaker in data.utt2spk.items()},
+        "text": {p + utt: words for p in prefixes for utt, words in data.text.items()},
+    }
+    tables = {
+        name: {utt: value for utt, value in table.items() if utt in wav_scp} for name, table in tables.items()
+    }
+    speakers: dict[str, list[str]] = {}
+    for utt, speaker in sorted(tables["utt2spk"].items()):
+        speakers.setdefault(speaker, []).append(utt)
+    tables["spk2utt"] = {speaker: " ".join(utts) for speaker, utts in speakers.items()}
+    if (data.path / "spk2gender").exists():
+        genders = read_keyed_lines(data.path / "spk2gender")
+        tables["spk2gender"] = {p + speaker: gender for p in prefixes for speaker, gender in genders.items()}
+    for name, table in [*tables.items(), ("wav.scp", wav_scp)]:
+        write_lines(out / name, [f"{key} {value}" for key, value in sorted(table.items())])

@@ -1,0 +1,62 @@
+"""Change of the speed of a recording, tempo and pitch together, by resampling (sox's ``speed``)."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+
+from dkt.errors import DktError
+
+#: Factors outside leave no speech to learn from.
+SLOWEST, FASTEST = 0.5, 2.0
+_ZERO_CROSSINGS = 16  # of the sinc, on each side
+_PASSBAND = 0.95  # the window smears the edge of the filter by about the rest
+_MAX_DENOMINATOR = 1000
+
+
+def check_factor(factor: float) -> None:
+    """Raise DktError unless recordings can be played ``factor`` times as fast."""
+    if not SLOWEST <= factor <= FASTEST:
+        raise DktError(f"a speed of {factor:g}, expected a factor from {SLOWEST:g} to {FASTEST:g}")
+
+
+def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
+    """Play a recording ``factor`` times as fast: its length is divided and its frequencies multiplied by it.
+
+    Sample n of the result is the band-limited signal at time ``n * factor``, by a sinc filter in a Hann
+    window (Smith, "Digital Audio Resampling", https://ccrma.stanford.edu/~jos/resample). What would come
+    out above half the sampling rate is filtered out first.
+
+    Args:
+        samples: shape ``(num_samples,)``.
+        factor: above 1 is faster; taken as the nearest fraction with a denominator up to 1000.
+
+    Returns:
+        float32, shape ``(ceil(num_samples / factor),)``.
+
+    Raises:
+        DktError: the factor is out of range.
+    """
+    check_factor(factor)
+    ratio = Fraction(factor).limit_denominator(_MAX_DENOMINATOR)
+    if ratio == 1:
+        return samples.astype(np.float32)
+    step, phases = ratio.numerator, ratio.denominator
+    cutoff = _PASSBAND * min(1.0, phases / step)  # as a share of half the sampling rate
+    reach = int(np.ceil(_ZERO_CROSSINGS / cutoff))
+    length = -(-len(samples) * phases // step)
+    padded = np.pad(samples.astype(np.float64), (reach, reach + step))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
+    result = np.empty(length, dtype=np.float32)
+    for phase in range(min(phases, length)):
+        first, rest = divmod(phase * step, phases)
+        count = len(range(phase, length, phases))
+        taps = _sinc_filter(np.arange(-reach, reach + 1) - rest / phases, cutoff, reach)
+        result[phase::phases] = windows[first::step][:count] @ taps
+    return result
+
+
+def _sinc_filter(times: np.ndarray, cutoff: float, reach: int) -> np.ndarray:
+    window = np.where(np.abs(times) < reach, 0.5 + 0.5 * np.cos(np.pi * times / reach), 0.0)
+    return cutoff * np.sinc(cutoff * times) * window

@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Makes a data directory of features under fMLLR transforms of a GMM, as Kaldi's steps/nnet/make_fmllr_feats.sh:
+# after CMVN and deltas, for networks without either. Transforms come from alignments of transcripts, or, without
+# --ali-dir, from a first search with the GMM.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+stage=0
+nj=4
+cmd=run.pl
+ali_dir=
+beam=13.0
+max_active=7000
+lmwt=10
+fmllr_min_count=500
+max_loss=0.05
+help_message="Usage: steps/make_fmllr_feats.sh [options] <data-dir> <graph-dir> <gmm-dir> <target-data-dir>
+ e.g.: steps/make_fmllr_feats.sh --ali-dir exp/mono_ali data/train exp/mono/graph exp/mono data_fmllr/train
+ or:   steps/make_fmllr_feats.sh data/dev exp/mono/graph exp/mono data_fmllr/dev
+options:
+  --stage <n>            0: search, 1: estimate and transform, 2: only gather what the jobs wrote (0)
+  --nj <n>               number of jobs, at most that of speakers (4)
+  --cmd <cmd>            how to run them (run.pl)
+  --ali-dir <dir>        alignments of the data directory; without it a search finds them
+  --beam, --max-active   of that search (13, 7000)
+  --lmwt <x>             its language-model weight (10)
+  --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
+  --max-loss <share>     share of utterances that the search may lose, all jobs together (0.05)"
+. parse_options.sh
+
+[ $# = 4 ] || usage
+data=$1
+graph=$2
+gmm=$3
+target=$4
+logs=$target/log
+
+require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt" "$gmm/final.mdl" \
+  "$graph/phones/silence.csl"
+check_share "$max_loss"
+speakers=$(_num_speakers "$data")
+[ "$nj" -le "$speakers" ] || nj=$speakers
+sdata=$(make_split "$data" "$nj") || exit 1
+mkdir -p "$logs" "$target/data"
+dir=$(cd "$target/data" && pwd)
+
+if [ -n "$ali_dir" ]; then
+  require_files "$ali_dir/num_jobs" "$ali_dir/ali.1.gz"
+  alignments="ark:gunzip -c $(shell_quote "$ali_dir")/ali.*.gz |"
+else
+  alignments=ark:$dir/first_pass_ali.JOB.ark
+  if [ "$stage" -le 0 ]; then
+    require_files "$graph/HCLG.fst"
+    rm -f "$logs"/first_pass.[0-9]*.log
+    acoustic_scale=$(awk -v lmwt="$lmwt" 'BEGIN { print 1 / lmwt }')
+    # shellcheck disable=SC2086 # $cmd may carry options
+    $cmd JOB=1:"$nj" "$logs/first_pass.JOB.log" \
+      dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-loss=1 \
+      --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" \
+      ark:"dkt gmm-compute-likes --max-loss=1 $(shell_quote "$gmm/final.mdl") $(shell_quote "$sdata/JOB") ark:- |" \
+      ark:/dev/null "$alignments" || job_failed "$logs"/first_pass.[0-9]*.log
+    check_losses "$max_loss" "$logs"/first_pass.[0-9]*.log
+  fi
+fi
+
+if [ "$stage" -le 1 ]; then
+  back_up "$target" feats.scp
+  rm -f "$logs"/fmllr.[0-9]*.log
+  # shellcheck disable=SC2086
+  $cmd JOB=1:"$nj" "$logs/fmllr.JOB.log" \
+    dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \
+    --fmllr-min-count="$fmllr_min_count" "$gmm" "$sdata/JOB" "$alignments" \
+    ark,scp:"$dir/feats.JOB.ark,$dir/feats.JOB.scp" ark:"$dir/trans.JOB" || job_failed "$logs"/fmllr.[0-9]*.log
+  tell_losses "$logs"/fmllr.[0-9]*.log
+fi
+
+parts=()
+for job in $(seq "$nj"); do parts+=("$dir/feats.$job.scp"); done
+require_files "${parts[@]}"
+for file in text utt2spk spk2utt wav.scp segments utt2num_frames; do
+  [ ! -f "$data/$file" ] || cp "$data/$file" "$target"
+done
+cat "${parts[@]}" | LC_ALL=C sort >"$target/.feats.scp.partial"
+mv "$target/.feats.scp.partial" "$target/feats.scp"
+echo "$script_name: adapted features of $(wc -l <"$target/feats.scp") utterances in $target, logs in $logs"

@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Adds copies at other speeds to a data directory, as Kaldi's utils/data/perturb_data_dir_speed_3way.sh, at any
+# number of speeds. The copies are wav files in <target-dir>/wav, with the prefix sp<factor>- in the names of
+# utterances and speakers.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+stage=0
+cmd=run.pl
+factors="0.9 1.1"
+max_loss=0
+help_message="Usage: steps/perturb_data_dir_speed.sh [options] <source-dir> <target-dir>
+ e.g.: steps/perturb_data_dir_speed.sh data/train data/train_sp
+options:
+  --stage <n>         up to 0: perturb, 1: only see that the directory is there (0)
+  --cmd <cmd>         how to run the job (run.pl)
+  --factors <list>    speeds of the copies, above 1 is faster (0.9 1.1)
+  --max-loss <share>  share of unreadable recordings allowed (0)"
+. parse_options.sh
+
+[ $# = 2 ] || usage
+source=$1
+target=$2
+log=$target/log/perturb_speed.log
+
+if [ "$stage" -le 0 ]; then
+  require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
+  mkdir -p "$target/log"
+  # shellcheck disable=SC2086
+  $cmd "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
+  tell_losses "$log"
+fi
+require_files "$target/wav.scp" "$target/utt2spk" "$target/text"
+echo "$script_name: $(wc -l <"$target/utt2spk") utterances in $target, log in $log"
