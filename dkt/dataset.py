@@ -98,7 +98,7 @@ class _Labels:
         if self._pdfs is not None and utt not in self._pdfs:
             return f"no alignment in {self._where}"
         if self._targets is not None and utt not in self._targets:
-            return "no soft targets"
+            return f"no soft targets in {self._targets.where}"
         return None
 
     def of(self, utt: str, num_frames: int) -> tuple[torch.Tensor, SoftTargets | None]:
@@ -147,7 +147,8 @@ def load_utterances(
         features.append(matched[0])
         labels.append(matched[1])
         if soft is not None:
-            taught.append(soft.select(torch.arange(len(matched[1]))))
+            length = len(matched[1])
+            taught.append(soft if len(soft) == length else soft.select(torch.arange(length)))
         tally.done()
     tally.finish(str(reader.data.path))
     return pack(names, features, labels, taught)

@@ -187,6 +187,11 @@ class PosteriorTargets(RandomAccessTable[SoftTargets]):
         self.transitions = transitions
         super().__init__(read_posterior_or_matrix, rspecifier)
 
+    @property
+    def where(self) -> str:
+        """The place of the targets, for messages."""
+        return self.rspecifier
+
     def convert(self, key: str, value: np.ndarray | Posterior) -> SoftTargets:
         """The soft targets of one utterance."""
         if isinstance(value, Posterior) and self.transitions is not None:

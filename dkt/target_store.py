@@ -194,9 +194,12 @@ class SoftTargetWriter(MatrixWriter):
 
 
 class TargetSource(Protocol):
-    """Where a student's soft targets come from."""
+    """Where a student's soft targets come from; ``where`` says it in messages."""
 
     header: TargetHeader
+
+    @property
+    def where(self) -> str: ...
 
     def __contains__(self, utt: str) -> bool: ...
 
@@ -235,6 +238,11 @@ class SoftTargetStore:
             )
         self.header = file.header()
         self._files: dict[str, BinaryIO] = {}
+
+    @property
+    def where(self) -> str:
+        """The place of the targets, for messages."""
+        return str(self.directory)
 
     def __contains__(self, utt: str) -> bool:
         return utt in self._places

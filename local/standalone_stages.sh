@@ -83,7 +83,8 @@ fi
 
 stage_teachers 6
 
-if begin_stage --leaf 7 "search with the DNN" "$dnn_config" <(echo "$seeds $scan"); then
+mapfile -t networks < <(network_files dnn)
+if begin_stage --leaf 7 "search with the DNN" <(echo "$seeds $scan") "${networks[@]}"; then
   for seed in $seeds; do search "$network_features" "$exp/dnn_seed$seed"; done
   end_stage
 fi
@@ -92,7 +93,10 @@ stage_soft_targets 8
 
 stage_students 9
 
-if [ -n "$students" ] && begin_stage --leaf 10 "search with the students" <(echo "$seeds $students $scan"); then
+# shellcheck disable=SC2086 # a list
+mapfile -t networks < <(network_files $students)
+if [ -n "$students" ] &&
+  begin_stage --leaf 10 "search with the students" <(echo "$seeds $students $scan") "${networks[@]}"; then
   for seed in $seeds; do
     for system in $students; do search "$network_features" "$exp/${system}_seed$seed"; done
   done

@@ -5,10 +5,15 @@ set -euo pipefail
 
 stage=0
 cmd=run.pl
-mode=hard
+mode=
 soft_targets=
 soft_targets_dev=
+targets_form=
+transition_ids=false
 teacher=
+teacher_data_train=
+teacher_data_dev=
+top_k=
 temperature=
 lambda=
 smoothing=
@@ -22,13 +27,19 @@ num_threads=
 max_loss=0.05
 help_message="Usage: steps/train_lstm.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp-dir>
        steps/train_lstm.sh --no-ali true [options] <data-train> <data-dev> <lang-dir> <exp-dir>
- e.g.: steps/train_lstm.sh --mode pretrain --soft-targets exp/dnn/soft --temperature 2 \\
+ e.g.: steps/train_lstm.sh --mode pretrain --temperature 2 \\
+         --soft-targets exp/dnn/soft_train --soft-targets-dev exp/dnn/soft_dev \\
          data/train data/dev data/lang exp/mono_ali exp/mono_ali_dev exp/lstm_pretrain_T2
 options:
-  --mode <mode>              hard, soft, pretrain (soft, then hard), mix, logits, conditional, smooth (hard)
+  --mode <mode>              hard, soft, pretrain (soft, then hard), mix, logits, conditional, smooth
+                             (objective.mode of the configuration: hard)
   --soft-targets <dir>       of steps/make_soft_targets.sh, or an rspecifier of Kaldi's posteriors
-  --soft-targets-dev <dir>   those of <data-dev>, where they are kept apart
+  --soft-targets-dev <dir>   those of <data-dev>; needed unless they are in the same directory
+  --targets-form <form>      of Kaldi's matrices: posteriors, log-posteriors or logits (posteriors)
+  --transition-ids <bool>    Kaldi's Posteriors are of transition-ids, not pdf-ids (false)
   --teacher <dir>            run it now; beside --soft-targets: make sure that they are its
+  --teacher-data-train, --teacher-data-dev <data>   its features, if they are not the student's
+  --top-k <n>                posteriors kept of a frame of archives and of a teacher that is run, or all (20)
   --temperature <T>          of soft, pretrain, mix and conditional (1)
   --lambda <share>           of mix: the weight of the teacher (0.5)
   --smoothing <share>        of smooth (0.1)
@@ -55,15 +66,18 @@ log=$dir/log/train.log
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
-  options=(--mode="$mode" --use-gpu="$use_gpu" --max-loss="$max_loss")
+  options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
+  ! "$transition_ids" || options+=(--transition-ids)
   if "$no_ali"; then
     options+=(--no-ali)
+    check_phones "$lang" "${hmm_dir:-${teacher:-$soft_targets}}"
   else
     require_files "$4/final.mdl" "$4/num_jobs" "$5/final.mdl" "$5/num_jobs"
     check_phones "$lang" "$4"
   fi
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
-  for name in soft_targets soft_targets_dev teacher temperature lambda smoothing init_model hmm_dir num_threads; do
+  for name in mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k \
+    temperature lambda smoothing init_model hmm_dir num_threads; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")

@@ -56,7 +56,9 @@ def taught(lab: Path) -> list[str]:
     return [f"--soft-targets={lab}/soft_train", f"--soft-targets-dev={lab}/soft_dev"]
 
 
-def train(lab: Path, directory: Path, *options: str, ali: tuple[str, ...] = ("ali_train", "ali_dev")) -> int:
+def train(
+    lab: Path, directory: Path, *options: str, ali: tuple[str | Path, ...] = ("ali_train", "ali_dev")
+) -> int:
     """Train a student; the exit status."""
     places = [str(lab / name) for name in ("train", "dev", *ali)]
     return main(["train-lstm", f"--config={lab}/lstm.yaml", *CPU, *options, *places, str(directory)])

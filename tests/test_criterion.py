@@ -9,7 +9,7 @@ import torch
 
 from dkt import objectives
 from dkt.errors import DktError
-from dkt.targets import SoftTargets, top_k_targets
+from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.criterion import ObjectiveConfig, make_criterion
 
 B, P = 6, 8
@@ -91,13 +91,13 @@ def test_values_out_of_range(config, message):
         ObjectiveConfig(**config)
 
 
-def test_targets_that_do_not_serve_the_mode(frames):
-    kept = top_k_targets(frames[2], 3, (1.0, 2.0))
-    ObjectiveConfig("soft", 2.0).check_targets(kept)
+def test_targets_that_do_not_serve_the_mode():
+    kept = TargetHeader("0" * 16, 8, 3, (1.0, 2.0), {})
+    ObjectiveConfig("soft", 2.0).check_header(kept, "soft")
     with pytest.raises(DktError, match=r"no tail at temperature 3, but at 1 2 - .*--top-k all"):
-        ObjectiveConfig("mix", 3.0).check_targets(kept)
+        ObjectiveConfig("mix", 3.0).check_header(kept, "soft")
     with pytest.raises(DktError, match="logit matching needs the logits of all pdfs"):
-        ObjectiveConfig("logits").check_targets(kept)
-    every = top_k_targets(frames[2], None, ())
-    ObjectiveConfig("logits").check_targets(every)
-    ObjectiveConfig("soft", 3.0).check_targets(every)
+        ObjectiveConfig("logits").check_header(kept, "soft")
+    every = TargetHeader("0" * 16, 8, None, (), {})
+    ObjectiveConfig("logits").check_header(every, "soft")
+    ObjectiveConfig("soft", 3.0).check_header(every, "soft")

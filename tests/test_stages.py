@@ -26,7 +26,7 @@ if [[ $step =~ ^train_(dnn|student)$ ]] && [ -e "$dir/final.pt" ]; then went_on=
 echo "$step $(basename "$dir")$went_on"
 mkdir -p "$dir"
 [ "${FAIL:-}" != "$step" ] || exit 1
-touch "$dir/final.pt"
+[ -e "$dir/final.pt" ] || echo "$RANDOM$RANDOM" >"$dir/final.pt"
 """
 
 RECIPE = """#!/bin/bash
@@ -35,6 +35,7 @@ data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totg
 beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=10 dnn_config=dnn.yaml
 speeds=${SPEEDS:-} network_features=${FEATURES:-fbank}
 lstm_config=lstm.yaml students=${STUDENTS:-} seeds=${SEEDS:-1} stage=${1:-} stage_options=
+die() { echo "error: $*"; exit 1; }
 . "$ROOT/local/stages.sh"
 . "$ROOT/local/standalone_stages.sh"
 """
@@ -182,3 +183,37 @@ def test_another_configuration_of_the_students_leaves_the_teacher(recipe, tmp_pa
         "train_student lstm-soft-T2_seed1",
         "train_student lstm-pretrain-T2_seed1",
     ]
+
+
+def test_another_seed_or_temperature_leaves_the_students_that_are_there(recipe):
+    recipe(STUDENTS=STUDENTS)
+    output = recipe(STUDENTS=f"{STUDENTS} lstm-soft-T5", SEEDS="1 2")
+    assert not [line for line in output if "moved" in line]
+    kept = "on what was there"
+    trained = [line for line in output if line.startswith("train_")]
+    assert trained[:3] == [
+        f"train_dnn dnn_seed1 {kept}",
+        "train_dnn dnn_seed2",
+        f"train_student lstm-hard_seed1 {kept}",
+    ]
+    assert f"train_student lstm-pretrain-T2_seed1 {kept}" in trained
+    assert "train_student lstm-soft-T5_seed1" in trained and "train_student lstm-soft-T2_seed2" in trained
+
+
+def test_another_teacher_makes_other_soft_students_but_not_another_hard_one(recipe, tmp_path):
+    recipe(STUDENTS=STUDENTS)
+    (tmp_path / "dnn.yaml").write_text("network: {}\n")
+    output = recipe(STUDENTS=STUDENTS)
+    assert [line for line in output if line.startswith("train_")] == [
+        "train_dnn dnn_seed1",
+        "train_student lstm-hard_seed1 on what was there",
+        "train_student lstm-soft-T2_seed1",
+        "train_student lstm-pretrain-T2_seed1",
+    ]
+    assert f"decode_dev_then_test {STUDENTS.split()[0]}_seed1" in output
+
+
+@pytest.mark.parametrize("students", ["lstm-pretain-T2", "blstm-soft-T1", "lstm-soft", "lstm-pretrain-T2"])
+def test_students_that_cannot_be_are_named_before_anything_runs(recipe, students):
+    (error,) = recipe(STUDENTS=students, FAIL="nothing")
+    assert error.startswith("error: ") and students.split("-")[0] in error and "student" in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,9 +12,13 @@ import yaml
 
 from dkt.alignments import AlignmentDir, load_counts
 from dkt.bin import main
-from dkt.nnet.modelfile import load_model
+from dkt.bin.train_lstm import _MODES
+from dkt.errors import DktError
+from dkt.nnet.modelfile import load_model, save_model
 from dkt.tables import read_matrices
 from dkt.target_store import SoftTargetStore
+from dkt.train import loop
+from dkt.train.criterion import Mode
 from dkt.train.history import load_history
 from tests.shell import fails, succeed
 from tests.student_lab import CPU, lab, same_weights, soft, taught, train, weights
@@ -69,8 +74,11 @@ def test_pretraining_is_a_soft_and_then_a_hard_training_and_keeps_both(lab, soft
     by_hand = tmp_path / "by_hand"
     assert train(lab, by_hand, "--mode=hard", f"--init-model={soft}/final.pt") == 0
     assert same_weights(by_hand, pretrained)
-    # The fine-tuning has the schedule of its own.
-    assert [row["learn_rate"] for row in load_history(pretrained / "history.csv")] == [0.005]
+    # The fine-tuning has the schedule of its own, and its curve begins where the soft training ended.
+    before, epoch = load_history(pretrained / "history.csv")
+    assert (before["epoch"], epoch["learn_rate"]) == (0.0, 0.005)
+    ended = load_history(soft / "history.csv")[-1]
+    assert before["cv_frame_acc"] == ended["cv_frame_acc"]
     assert (pretrained / "soft/config.yaml").read_text() == (soft / "config.yaml").read_text()
 
 
@@ -98,6 +106,37 @@ def test_fine_tuning_that_does_not_help_keeps_the_weights(lab, soft, tmp_path, c
     assert train(lab, tmp_path / "x", "--mode=hard", *options) == 0
     assert same_weights(tmp_path / "x", soft)
     assert "no epoch improved on the weights that the training began from" in caplog.text
+    # The table shows what is known of the weights that were kept.
+    rows = load_history(tmp_path / "x/history.csv")
+    assert [row["accepted"] for row in rows] == [1.0, 0.0]
+
+
+def test_an_interrupted_student_goes_on_to_the_same_weights(lab, soft, tmp_path, monkeypatch):
+    epoch = loop.TrainingLoop._epoch
+
+    def stop_after_two(self):
+        if self.newbob.epoch == 2:
+            raise DktError("interrupted")
+        epoch(self)
+
+    options = ["--mode=soft", "--temperature=2", *taught(lab)]
+    monkeypatch.setattr(loop.TrainingLoop, "_epoch", stop_after_two)
+    assert train(lab, tmp_path / "x", *options) == 1
+    assert not (tmp_path / "x/final.pt").exists()
+    monkeypatch.setattr(loop.TrainingLoop, "_epoch", epoch)
+    assert train(lab, tmp_path / "x", *options) == 0
+    assert (tmp_path / "x/final.pt").read_bytes() == (soft / "final.pt").read_bytes()
+
+
+def test_the_same_initial_weights_in_another_file_are_the_same_experiment(lab, soft, tmp_path):
+    info, network = load_model(soft / "final.pt")
+    save_model(tmp_path / "copy.pt", info, network)
+    for init in (soft / "final.pt", tmp_path / "copy.pt", soft):
+        assert train(lab, tmp_path / "x", "--mode=hard", f"--init-model={init}") == 0
+    # What only training reads may be another.
+    options = ["--mode=hard", f"--init-model={soft}", "--set=network.dropout=0.1"]
+    assert train(lab, tmp_path / "y", *options, "--set=features.cmvn_opts=--norm-means=true") == 0
+    assert load_model(tmp_path / "y/final.pt")[1].config.dropout == 0.1
 
 
 # --- the teacher's other forms ---
@@ -231,6 +270,37 @@ def test_the_step_equals_the_command(lab, pretrained, tmp_path):
     options += ["--soft-targets", "soft", "--soft-targets-dev", f"{lab}/soft_dev", "--num-threads", "1"]
     succeed(tmp_path, STEP, *options, *places[:3], "untranscribed")
     assert (tmp_path / "untranscribed/ali_train_pdf.counts").exists()
+
+
+def test_the_configuration_decides_the_mode_unless_an_option_does(lab, tmp_path):
+    assert get_args(Mode) == _MODES
+    config = yaml.safe_load((lab / "lstm.yaml").read_text())
+    config |= {"objective": {"mode": "smooth", "smoothing": 0.3}, "schedule": {"max_iters": 1}}
+    (tmp_path / "lstm.yaml").write_text(yaml.safe_dump(config))
+    (tmp_path / "lang").mkdir()
+    shutil.copy(lab / "ali_train/phones.txt", tmp_path / "lang")
+    places = [str(lab / "train"), str(lab / "dev"), "lang", str(lab / "ali_train"), str(lab / "ali_dev")]
+    options = ["--lstm-config", "lstm.yaml", "--use-gpu", "no", "--num-threads", "1"]
+    for given, expected in (([], "smooth"), (["--mode", "hard"], "hard")):
+        succeed(tmp_path, STEP, *options, *given, *places, expected)
+        assert (
+            yaml.safe_load((tmp_path / expected / "config.yaml").read_text())["objective"]["mode"] == expected
+        )
+
+
+def test_the_step_takes_a_teacher_of_other_features(lab, tmp_path):
+    (tmp_path / "lang").mkdir()
+    shutil.copy(lab / "ali_train/phones.txt", tmp_path / "lang")
+    for part in ("train", "dev"):
+        narrow = {u: m[:, :3] for u, m in read_matrices(f"scp:{lab}/{part}/feats.scp")}
+        write_data_dir(tmp_path / part, narrow)
+    options = ["--mode", "soft", "--teacher", str(lab / "dnn"), "--top-k", "2", "--use-gpu", "no"]
+    options += ["--teacher-data-train", str(lab / "train"), "--teacher-data-dev", str(lab / "dev")]
+    options += ["--lstm-config", f"{lab}/lstm.yaml", "--num-threads", "1"]
+    succeed(
+        tmp_path, STEP, *options, "train", "dev", "lang", str(lab / "ali_train"), str(lab / "ali_dev"), "exp"
+    )
+    assert load_model(tmp_path / "exp/final.pt")[0].feature_dim == 3
 
 
 def test_wrong_calls_of_the_step(lab, tmp_path):

@@ -6,8 +6,11 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
+from dkt.alignments import AlignmentDir
 from dkt.bin import main
+from dkt.nnet.modelfile import load_model, save_model
 from dkt.tables import MatrixWriter, read_matrices
 from tests.student_lab import CPU, lab, soft, soft_targets, taught, train
 from tests.synthetic import write_data_dir
@@ -100,6 +103,7 @@ def test_utterances_without_soft_targets_are_dropped_and_too_many_are_an_error(l
     common = ["--mode=soft", taught(lab)[1], "--set=schedule.max_iters=1"]
     assert train(lab, tmp_path / "exp", *common, f"--soft-targets={tmp_path}/soft_most") == 0
     assert f"dropped utterance '{missing}': no soft targets" in caplog.text
+    # Nothing was learnt in the directory of this call: what is mended may go on in it.
     error = refused(lab, tmp_path, capsys, *common, f"--soft-targets={tmp_path}/soft_half")
     assert "30" in error and "no soft targets" in error
 
@@ -116,7 +120,79 @@ def test_archives_of_other_pdfs(lab, tmp_path, capsys):
 def test_a_model_of_another_shape_to_begin_from(lab, soft, tmp_path, capsys):
     options = [f"--init-model={soft}/final.pt", "--set=network.cells=25"]
     error = refused(lab, tmp_path, capsys, "--mode=hard", *options)
-    assert "soft/final.pt: is a model of network" in error and "begin from a model of the same" in error
-    assert "is a model of kind dnn" in refused(
+    assert (
+        "soft/final.pt: the training cannot begin from this model: 'network.cells' was 24 and is 25" in error
+    )
+    assert "'kind' was 'dnn' and is 'lstm' now" in refused(
         lab, tmp_path / "y", capsys, "--mode=hard", f"--init-model={lab}/dnn/final.pt"
     )
+
+
+def one_hot(lab, path, shift):
+    """An archive of one-hot posteriors: the labels, each moved on by ``shift`` pdfs."""
+    for part in ("train", "dev"):
+        with MatrixWriter(f"ark:{path}/{part}.ark") as writer:
+            for utt, pdfs in AlignmentDir(lab / f"ali_{part}").pdfs().items():
+                writer.write(utt, np.eye(3, dtype=np.float32)[(pdfs + shift) % 3])
+    return [f"--soft-targets=ark:{path}/train.ark", f"--soft-targets-dev=ark:{path}/dev.ark"]
+
+
+def test_targets_that_differ_in_their_pdfs_only_are_another_experiment(lab, tmp_path, capsys):
+    common = ["--mode=soft", "--top-k=1", "--set=schedule.max_iters=1"]
+    assert train(lab, tmp_path / "x", *common, *one_hot(lab, tmp_path, 0)) == 0
+    assert train(lab, tmp_path / "x", *common, *one_hot(lab, tmp_path, 0)) == 0
+    assert train(lab, tmp_path / "x", *common, *one_hot(lab, tmp_path, 1)) == 1
+    assert "'derived.train_targets'" in capsys.readouterr().err
+
+
+def test_a_teacher_of_another_tree(lab, tmp_path, capsys):
+    for name in ("soft", "ali"):
+        shutil.copytree(lab / {"soft": "soft_train", "ali": "ali_train"}[name], tmp_path / name)
+        (tmp_path / name / "tree").write_text(f"tree of {name}")
+    options = ["--mode=soft", f"--soft-targets={tmp_path}/soft", taught(lab)[1]]
+    assert train(lab, tmp_path / "x", *options, ali=(tmp_path / "ali", "ali_dev")) == 1
+    assert "ali/tree: differs from" in capsys.readouterr().err
+
+
+def test_counts_of_another_model_without_alignments(lab, tmp_path, capsys):
+    shutil.copytree(lab / "dnn", tmp_path / "dnn")
+    (tmp_path / "dnn/ali_train_pdf.counts").write_text(" [ 1 2 3 4 5 ]\n")
+    options = ["--no-ali", "--mode=soft", f"--teacher={lab}/dnn", f"--hmm-dir={tmp_path}/dnn"]
+    assert train(lab, tmp_path / "x", *options, ali=()) == 1
+    assert "ali_train_pdf.counts: counts of 5 pdfs, final.mdl beside it has 3" in capsys.readouterr().err
+    options = ["--no-ali", "--mode=soft", "--soft-targets=scp:post.scp"]
+    assert train(lab, tmp_path / "x", *options, ali=()) == 1
+    assert "give the teacher's by --hmm-dir" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--temperature=2"], "--temperature is of mode soft, pretrain, mix, conditional, not of hard"),
+        (["--lambda=0.2"], "--lambda is of mode mix, not of hard"),
+        (["--smoothing=0.2"], "--smoothing is of mode smooth, not of hard"),
+        (["--soft-targets-dev=x"], "--soft-targets-dev without --soft-targets"),
+        (["--teacher-data-train=x"], "are of a teacher that is run"),
+        (["--hmm-dir=x"], "--hmm-dir is of --no-ali"),
+        (["--init-model=nowhere"], "nowhere: does not exist"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(lab, tmp_path, capsys, options, message):
+    assert message in refused(lab, tmp_path, capsys, *options)
+
+
+def test_what_went_wrong_may_be_mended_in_the_same_directory(lab, tmp_path, capsys):
+    options = ["--mode=hard", "--set=schedule.max_iters=1"]
+    broken = ["--set=optimizer.type=sgd", "--set=optimizer.max_grad_norm=0", "--set=schedule.learn_rate=1e30"]
+    assert refused(lab, tmp_path, capsys, *options, *broken).startswith("ERROR")
+    assert train(lab, tmp_path / "x", *options) == 0
+
+
+def test_a_teacher_whose_output_is_not_a_number(lab, tmp_path, capsys):
+    info, network = load_model(lab / "dnn/final.pt")
+    with torch.no_grad():
+        network.output.bias[0] = torch.nan
+    save_model(tmp_path / "final.pt", info, network)
+    error = refused(lab, tmp_path, capsys, "--mode=soft", f"--teacher={tmp_path}/final.pt")
+    assert "train: utterance 't0-000': the output of the teacher is not a number" in error
+    assert "there is no such teacher" in refused(lab, tmp_path, capsys, "--mode=soft", "--teacher=nowhere")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from typing import TYPE_CHECKING
 
 from dkt.bin.options import positive_int
@@ -10,6 +11,9 @@ from dkt.errors import DktError
 
 if TYPE_CHECKING:
     import torch
+
+
+logger = logging.getLogger(__name__)
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +30,17 @@ def choose_device(args: argparse.Namespace) -> torch.device:
     Raises:
         DktError: a GPU is asked for and there is none.
     """
+    import torch
+
+    device = _choose(args)
+    if device.type == "cuda":
+        logger.info("computing on %s", torch.cuda.get_device_name(device))
+    else:
+        logger.info("computing on the CPU with %d threads", torch.get_num_threads())
+    return device
+
+
+def _choose(args: argparse.Namespace) -> torch.device:
     import torch
 
     if args.num_threads is not None:

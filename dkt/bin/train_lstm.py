@@ -12,6 +12,7 @@ from dkt.errors import DktError
 
 if TYPE_CHECKING:
     from dkt.train.teaching import TeachingOptions
+    from dkt.train.train_lstm import LstmRecipe
 
 _MODES = ("hard", "soft", "pretrain", "mix", "logits", "conditional", "smooth")
 _FORMS = ("posteriors", "log-posteriors", "logits")
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--temperature", help="T: overrides objective.temperature")
     parser.add_argument("--lambda", dest="soft_weight", help="of mix: overrides objective.soft_weight")
     parser.add_argument("--smoothing", help="of smooth: overrides objective.smoothing")
-    parser.add_argument("--init-model", help="begin from the weights of this model file")
+    parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
     add_max_loss(parser)
     add_device_options(parser)
@@ -63,6 +64,14 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
     )
 
 
+#: Options of the objective, and the modes that read them.
+_OBJECTIVE = {
+    "temperature": ("soft", "pretrain", "mix", "conditional"),
+    "soft_weight": ("mix",),
+    "smoothing": ("smooth",),
+}
+
+
 def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
     from dkt.train.teaching import TeachingOptions
 
@@ -78,39 +87,51 @@ def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
     )
 
 
-def _overrides(args: argparse.Namespace) -> list[str]:
-    names = ("mode", "temperature", "soft_weight", "smoothing")
-    given = [(name, getattr(args, name)) for name in names]
-    return [*args.set, *(f"objective.{name}={value}" for name, value in given if value is not None)]
+def _recipe(args: argparse.Namespace) -> LstmRecipe:
+    from dkt.config import load_config
+    from dkt.train.train_lstm import LstmRecipe
+
+    given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
+    given = {name: value for name, value in given.items() if value is not None}
+    overrides = [f"objective.{name}={value}" for name, value in given.items()]
+    recipe = load_config(LstmRecipe, args.config, [*args.set, *overrides])
+    for name, modes in _OBJECTIVE.items():
+        if name in given and recipe.objective.mode not in modes:
+            option = name.replace("soft_weight", "lambda")
+            raise DktError(f"--{option} is of mode {', '.join(modes)}, not of {recipe.objective.mode}")
+    return recipe
+
+
+def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: TeachingOptions) -> Path:
+    if alignments:
+        if args.hmm_dir:
+            raise DktError("--hmm-dir is of --no-ali: here it is the alignment directory")
+        return Path(alignments[0])
+    found = Path(args.hmm_dir) if args.hmm_dir else teaching.directory
+    if found is None:
+        raise DktError(
+            "without alignments a directory with final.mdl and ali_train_pdf.counts is needed",
+            hint="give the teacher's by --hmm-dir",
+        )
+    return found
 
 
 def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     from dkt.alignments import AlignmentDir
-    from dkt.config import load_config
     from dkt.datadir import DataDir
     from dkt.train.inputs import TrainingInputs
-    from dkt.train.teaching import open_teaching
-    from dkt.train.train_lstm import LstmRecipe, StudentInputs, train_lstm
-    from dkt.transitions import load_transition_model
+    from dkt.train.train_lstm import StudentInputs, train_lstm
 
-    recipe = load_config(LstmRecipe, args.config, _overrides(args))
-    device = choose_device(args)
+    recipe = _recipe(args)
     *alignments, exp_dir = args.rest
     if len(alignments) != (0 if args.no_ali else 2):
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
+    teaching = _teaching(args, recipe.objective.mode)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
-    inputs = TrainingInputs(
+    training = TrainingInputs(
         DataDir(args.data_train), DataDir(args.data_dev), ali_train, ali_dev, args.max_loss
     )
-    options = _teaching(args, recipe.objective.mode)
-    hmm_dir = Path(args.hmm_dir) if args.hmm_dir else options.hmm_dir
-    if alignments:
-        hmm_dir = Path(alignments[0])
-    if options.given:
-        data = {"train": inputs.data_train, "dev": inputs.data_dev}
-        transitions = load_transition_model(hmm_dir / "final.mdl")
-        sources = open_teaching(options, data, recipe.objective.temperature, transitions, device)
-        inputs.targets_train, inputs.targets_dev = sources["train"], sources["dev"]
     init_model = Path(args.init_model) if args.init_model else None
-    train_lstm(recipe, StudentInputs(inputs, hmm_dir, init_model), Path(exp_dir), device)
+    inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
+    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from dkt.config import build
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
+from dkt.objectio import replace_file
 
 _FORMAT = "dkt-model"
 _VERSION = 1
@@ -87,9 +88,10 @@ def fingerprint(network: torch.nn.Module) -> str:
 
 def save_torch(path: Path, content: dict[str, Any]) -> None:
     """Save tensors and plain values, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    # Written to a file it would bear the file's name inside: the same content shall be the same bytes.
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    replace_file(path, buffer.getvalue())
 
 
 def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -123,6 +125,12 @@ def save_model(path: Path, info: ModelInfo, network: Network) -> None:
     save_torch(
         path, {"format": _FORMAT, "version": _VERSION, "info": dataclasses.asdict(info), "state": state}
     )
+
+
+def model_file(path: str | Path) -> Path:
+    """The model file of an experiment directory, or the file itself."""
+    path = Path(path)
+    return path / "final.pt" if path.is_dir() else path
 
 
 def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[ModelInfo, Network]:

@@ -11,7 +11,7 @@ import torch
 
 from dkt import objectives
 from dkt.errors import DktError
-from dkt.targets import SoftTargets, check_temperature
+from dkt.targets import SoftTargets, TargetHeader, check_temperature
 
 #: ``pretrain`` is a soft training followed by a hard one; each of the others is one objective.
 Mode = Literal["hard", "soft", "pretrain", "mix", "logits", "conditional", "smooth"]
@@ -55,15 +55,21 @@ class ObjectiveConfig:
         """Whether there must be alignments."""
         return self.mode in _LABELLED
 
-    def check_targets(self, targets: SoftTargets) -> None:
-        """Raise DktError unless the targets serve the mode: all pdfs for logits, a tail at T for others."""
-        if self.mode == "logits" and not targets.dense:
+    def check_header(self, header: TargetHeader, path: str) -> None:
+        """Raise DktError unless targets serve the mode: all pdfs for logits, a tail at T for the others."""
+        if self.mode == "logits" and not header.dense:
             raise DktError(
                 "logit matching needs the logits of all pdfs, the soft targets keep only the largest",
+                path=path,
                 hint="make them with --top-k all, or give the teacher by --teacher",
             )
-        if self.mode != "logits":
-            targets.tail(self.temperature)
+        if self.mode != "logits" and not header.dense and self.temperature not in header.temperatures:
+            known = " ".join(f"{temperature:g}" for temperature in header.temperatures)
+            raise DktError(
+                f"the soft targets have no tail at temperature {self.temperature:g}, but at {known}",
+                path=path,
+                hint="make them again with this temperature in --temperatures, or with --top-k all",
+            )
 
 
 class Loss(NamedTuple):
@@ -139,12 +145,12 @@ def _conditional(
 
 def _smooth(config: ObjectiveConfig, logits: torch.Tensor, labels: torch.Tensor, targets: None) -> Loss:
     objective = objectives.smooth(logits, labels, config.smoothing)
-    return Loss(objective, len(labels) * _smoothed_entropy(logits, config.smoothing))
+    entropy = len(labels) * _smoothed_entropy(logits.shape[1], config.smoothing)
+    return Loss(objective, logits.new_tensor(entropy))
 
 
-def _smoothed_entropy(logits: torch.Tensor, smoothing: float) -> torch.Tensor:
+def _smoothed_entropy(num_pdfs: int, smoothing: float) -> float:
     """Of one frame's smoothed label over P pdfs."""
-    num_pdfs = logits.shape[1]
-    spread = smoothing / num_pdfs
-    masses = [1.0 - smoothing + spread] + [spread] * (num_pdfs - 1)
-    return logits.new_tensor(-sum(mass * math.log(mass) for mass in masses if mass > 0.0))
+    others = smoothing / num_pdfs
+    label = 1.0 - smoothing + others
+    return -label * math.log(label) - (num_pdfs - 1) * (others * math.log(others) if others else 0.0)

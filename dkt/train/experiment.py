@@ -19,23 +19,36 @@ from dkt.dataset import Utterances
 from dkt.errors import DktError
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, save_model
 from dkt.objectio import replace_file
+from dkt.targets import SoftTargets
 from dkt.train.loop import CHECKPOINT
 
 logger = logging.getLogger(__name__)
 
 MODEL = "final.pt"
 CONFIG = "config.yaml"
+#: Where a soft training that a hard one follows has its own directory.
+SOFT = "soft"
 COUNTS = "ali_train_pdf.counts"
 _COPIED = ("final.mdl", "tree", "phones.txt")
 
 
 def data_fingerprint(utterances: Utterances) -> str:
-    """A hash of utterances, labels, features and soft targets: other data make another experiment."""
-    digest = hashlib.sha256("\n".join(utterances.names).encode())
-    digest.update(utterances.labels.numpy().tobytes())
-    digest.update(utterances.features.contiguous().numpy().tobytes())
-    if utterances.targets is not None:
-        digest.update(utterances.targets.log_post.contiguous().numpy().tobytes())
+    """A hash of utterances, labels and features: other data make another experiment."""
+    names = "\n".join(utterances.names).encode()
+    return _digest(names, utterances.labels, utterances.features)
+
+
+def targets_fingerprint(targets: SoftTargets, temperature: float) -> str:
+    """A hash of soft targets as they are used at a temperature: others make another experiment."""
+    sparse = [] if targets.dense else [targets.pdfs, targets.tail(temperature)]
+    return _digest(b"", targets.log_post, *sparse)
+
+
+def _digest(text: bytes, *tensors: torch.Tensor) -> str:
+    digest = hashlib.sha256(text)
+    for tensor in tensors:
+        # Without a copy: these are the largest arrays there are.
+        digest.update(tensor.contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -68,9 +81,11 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     # What is shown of a training does not change it: events may be asked for, or not, when it goes on.
     content.get("training", {}).pop("tensorboard", None)
     path = directory / CONFIG
-    if path.exists():
+    # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
+    begun = any((directory / part / name).exists() for part in ("", SOFT) for name in (MODEL, CHECKPOINT))
+    if begun and path.exists():
         _compare(path, content)
-    elif (directory / MODEL).exists() or (directory / CHECKPOINT).exists():
+    elif begun:
         raise DktError(
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
         )

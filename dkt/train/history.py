@@ -14,6 +14,7 @@ from dkt.errors import DktError
 class EpochRecord:
     """One line of the learning curve; losses in nats a frame, accuracies in percent, time in seconds.
 
+    Epoch 0 is that of weights which another training has made; fresh ones have none.
     ``train_*`` are measured in evaluation mode on a fixed tenth of the training utterances, ``running_loss``
     on all frames while the weights move; ``clipped`` is the percentage of updates whose gradient was scaled
     down.

@@ -56,17 +56,14 @@ class TrainingInputs:
         assert self.targets_train is not None
         return self.targets_train.header.num_pdfs
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise DktError unless alignments and data directories belong together."""
         ali, ali_dev = self.ali_train, self.ali_dev
         if ali is not None and ali_dev is not None and ali.num_pdfs != ali_dev.num_pdfs:
             raise DktError(
                 f"{ali_dev.num_pdfs} pdfs, {ali.path} has {ali.num_pdfs}",
                 path=ali_dev.path,
                 hint="align both with one model",
-            )
-        if self.targets_train is not None and self.targets_dev is not None:
-            self.targets_dev.check_teacher(
-                self.targets_train.header.fingerprint or None, self.targets_train.header.num_pdfs
             )
         check_cv_disjoint(self.data_train, self.data_dev)
 
@@ -80,9 +77,8 @@ class TrainingInputs:
             The utterances for training and for cross-validation.
 
         Raises:
-            DktError: bad data, or data that do not belong together.
+            DktError: bad data.
         """
-        self._check()
         options = FeatureOptions(features.cmvn_opts, features.delta_opts)
 
         def read(

@@ -83,6 +83,9 @@ class TrainingLoop:
         self._best = copy.deepcopy(self.task.network.state_dict())
         cv = self.task.evaluate("cv")
         logger.info("before training: cv loss %.4f, frame accuracy %.2f %%", cv.loss, cv.accuracy)
+        if self.trained:
+            # Where the curve begins, and what holds if no epoch improves on it.
+            self.records.append(_record_before(self.task.evaluate("train"), cv))
         return Newbob(schedule, cv.loss)
 
     def _resume(self, schedule: NewbobConfig) -> Newbob | None:
@@ -94,7 +97,7 @@ class TrainingLoop:
         self.task.network.load_state_dict(self._best)
         self.task.optimizer.load_state_dict(checkpoint["optimizer"])
         self.records = [EpochRecord(**record) for record in checkpoint["records"]]
-        logger.info("going on after epoch %d, from %s", len(self.records), path)
+        logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
         return Newbob(schedule, **checkpoint["newbob"])
 
     def _save(self) -> None:
@@ -121,7 +124,7 @@ class TrainingLoop:
         """
         while not self.newbob.finished:
             self._epoch()
-        if not any(record.accepted for record in self.records):
+        if not any(record.accepted for record in self.records if record.epoch):
             if not self.trained:
                 raise DktError(
                     "no epoch improved on the initial weights",
@@ -160,6 +163,21 @@ class TrainingLoop:
         if self.config.tensorboard:
             write_tensorboard(self.directory / "tensorboard", record)
         _log(record, running.num_frames)
+
+
+def _record_before(train: Metrics, cv: Metrics) -> EpochRecord:
+    return EpochRecord(
+        epoch=0,
+        learn_rate=0.0,
+        running_loss=train.loss,
+        train_loss=train.loss,
+        train_frame_acc=train.accuracy,
+        cv_loss=cv.loss,
+        cv_frame_acc=cv.accuracy,
+        clipped=0.0,
+        accepted=True,
+        seconds=0.0,
+    )
 
 
 def _log(record: EpochRecord, num_frames: int) -> None:

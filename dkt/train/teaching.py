@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureOptions, FeatureReader
 from dkt.forward import logits_of
-from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model
+from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
 from dkt.target_store import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.progress import Progress
-from dkt.transitions import TransitionModel
+from dkt.transitions import TransitionModel, load_transition_model
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +48,34 @@ class TeachingOptions:
     form: Form = "posteriors"
     transition_ids: bool = False
 
+    def __post_init__(self) -> None:
+        if self.soft_targets is None and self.soft_targets_dev is not None:
+            raise DktError("--soft-targets-dev without --soft-targets: give both")
+        runs = self.teacher is not None and self.soft_targets is None
+        if not runs and (self.teacher_data_train or self.teacher_data_dev):
+            raise DktError(
+                "--teacher-data-train and --teacher-data-dev are of a teacher that is run: --teacher"
+            )
+
     @property
     def given(self) -> bool:
         """Whether there is a teacher at all."""
         return self.soft_targets is not None or self.teacher is not None
 
     @property
-    def hmm_dir(self) -> Path:
-        """Where the teacher's transition model lies, for students without alignments."""
-        return Path(self.soft_targets or "") if self.teacher is None else self.model_file.parent
+    def directory(self) -> Path | None:
+        """The teacher's directory, or that of its soft targets; None for an archive of Kaldi's.
 
-    @property
-    def model_file(self) -> Path:
-        """The teacher's model file."""
-        path = Path(self.teacher or "")
-        return path / "final.pt" if path.is_dir() else path
+        Raises:
+            DktError: the teacher does not exist.
+        """
+        if self.teacher is not None:
+            path = Path(self.teacher)
+            if not path.exists():
+                raise DktError("there is no such teacher", path=path, hint="give its directory or final.pt")
+            return model_file(path).parent
+        path = Path(self.soft_targets or "")
+        return path if path.is_dir() else None
 
 
 class RunningTeacher:
@@ -89,8 +104,9 @@ class RunningTeacher:
         self.header = TargetHeader(
             fingerprint(network), info.num_pdfs, _at_most(top_k, info.num_pdfs), temperatures, {}
         )
-        self.path = data.path
+        self.where = f"what the teacher made of {data.path}"
         self._targets: dict[str, SoftTargets] = {}
+        seen = hashlib.sha256(str((self.header.top_k, temperatures)).encode())
         reader = FeatureReader(data, FeatureOptions(info.cmvn_opts, info.delta_opts))
         logger.info("teacher on %s: %s in memory", data.path, self.header.describe())
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
@@ -103,22 +119,27 @@ class RunningTeacher:
                         utt=utt,
                         hint="give the teacher's features by --teacher-data-train and --teacher-data-dev",
                     )
+                seen.update(utt.encode() + np.ascontiguousarray(frames).tobytes())
                 log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
+                if not log_post.isfinite().all():
+                    raise DktError("the output of the teacher is not a number", path=data.path, utt=utt)
                 self._targets[utt] = top_k_targets(log_post, self.header.top_k, temperatures)
                 progress.advance(1)
+        #: Of the features it was run on: its outputs differ in their last bits from processor to processor.
+        self.fingerprint = seen.hexdigest()[:16]
 
     def __contains__(self, utt: str) -> bool:
         return utt in self._targets
 
     def read(self, utt: str, num_frames: int) -> SoftTargets:
-        """The soft targets of one utterance of ``num_frames`` frames."""
-        targets = self._targets[utt]
-        targets.check_length(num_frames, self.path, utt)
+        """The soft targets of one utterance of ``num_frames`` frames, once: they are not kept."""
+        targets = self._targets.pop(utt)
+        targets.check_length(num_frames, self.where, utt)
         return targets
 
     def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
         """Raise DktError unless the teacher is this one (None: any) and has this number of pdfs."""
-        self.header.check_teacher(fingerprint, num_pdfs, self.path)
+        self.header.check_teacher(fingerprint, num_pdfs, self.where)
 
 
 def _at_most(top_k: int | None, num_pdfs: int) -> int | None:
@@ -129,7 +150,7 @@ def open_teaching(
     options: TeachingOptions,
     data: dict[str, DataDir],
     temperature: float,
-    transitions: TransitionModel,
+    hmm_dir: Path,
     device: torch.device,
 ) -> dict[str, TargetSource]:
     """The soft targets of training and cross-validation data.
@@ -138,28 +159,51 @@ def open_teaching(
         options: where they come from.
         data: the student's data directories.
         temperature: T.
-        transitions: the student's transition model.
+        hmm_dir: with the student's ``final.mdl`` and, where there are, tree and phones.
         device: where a teacher runs.
 
     Raises:
         DktError: they are not there, are another teacher's, or are of other pdfs.
     """
+    transitions = load_transition_model(hmm_dir / "final.mdl")
+    if options.directory is not None:
+        _check_same(hmm_dir, options.directory)
     if options.soft_targets is None:
         sources = _run_teacher(options, data, temperature, device)
     else:
         sources = _read_targets(options, temperature, transitions)
     name = None
     if options.teacher is not None:
-        name = fingerprint(load_model(options.model_file, device)[1])
+        name = fingerprint(load_model(model_file(options.teacher or ""), device)[1])
     for source in sources.values():
         source.check_teacher(name, transitions.num_pdfs)
+    # Those of cross-validation must be the same teacher's as those of training.
+    train = sources["train"].header
+    sources["dev"].check_teacher(train.fingerprint or None, train.num_pdfs)
     return sources
+
+
+def _check_same(hmm_dir: Path, teacher_dir: Path) -> None:
+    """Refuse a teacher of another tree or of other phones: its pdfs are others even if they are as many."""
+    for name in ("tree", "phones.txt"):
+        ours, theirs = hmm_dir / name, teacher_dir / name
+        if ours.is_file() and theirs.is_file() and _content(ours) != _content(theirs):
+            raise DktError(
+                f"differs from {theirs}: the teacher has other pdfs",
+                path=ours,
+                hint="teacher and student must be trained on alignments of the same tree",
+            )
+
+
+def _content(path: Path) -> list[bytes]:
+    # Disambiguation symbols depend on the lexicon, not on the pdfs.
+    return [line for line in path.read_bytes().split(b"\n") if not line.startswith(b"#")]
 
 
 def _run_teacher(
     options: TeachingOptions, data: dict[str, DataDir], temperature: float, device: torch.device
 ) -> dict[str, TargetSource]:
-    info, network = load_model(options.model_file, device)
+    info, network = load_model(model_file(options.teacher or ""), device)
     given = {"train": options.teacher_data_train, "dev": options.teacher_data_dev}
     sources: dict[str, TargetSource] = {}
     for part, own in data.items():

@@ -66,6 +66,7 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         DktError: bad input, or the directory holds another experiment.
     """
     assert inputs.ali_train is not None
+    inputs.check()
     train, dev = inputs.load(recipe.features)
     info = ModelInfo(
         kind="dnn",

@@ -11,10 +11,13 @@ from typing import Any
 
 import torch
 
+from dkt.alignments import load_counts
+from dkt.config import first_difference
 from dkt.dataset import Utterances, split_off
 from dkt.errors import DktError
 from dkt.nnet.lstm import Lstm, LstmConfig
-from dkt.nnet.modelfile import ModelInfo, build_lstm, load_model
+from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
+from dkt.target_store import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, make_criterion
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
@@ -22,11 +25,10 @@ from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
 from dkt.train.sequence import BatchConfig, SequenceTraining
+from dkt.train.teaching import RunningTeacher, TeachingOptions, open_teaching
+from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)
-
-#: Where ``pretrain`` keeps its soft training, a whole experiment directory.
-SOFT = "soft"
 
 
 @dataclass
@@ -50,13 +52,16 @@ class StudentInputs:
     """What a student is made from.
 
     Attributes:
-        training: data, alignments and soft targets.
+        training: data and alignments; soft targets are filled in from ``teaching``.
+        teaching: where soft targets come from.
         hmm_dir: the alignment directory; without alignments a directory with the teacher's ``final.mdl`` and
             ``ali_train_pdf.counts``.
-        init_model: a model file whose weights the training begins from; None for fresh ones.
+        init_model: a model file, or its directory, whose weights the training begins from; None for fresh
+            ones.
     """
 
     training: TrainingInputs
+    teaching: TeachingOptions
     hmm_dir: Path
     init_model: Path | None = None
 
@@ -69,7 +74,7 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
 
     Args:
         recipe: the configuration.
-        inputs: data, alignments, soft targets and initial weights.
+        inputs: data, alignments, the teacher and initial weights.
         directory: of the experiment; an interrupted training in it goes on, a finished one is left as it is.
         device: where to train.
 
@@ -77,10 +82,9 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
         DktError: bad input, a mode that lacks its teacher or its labels, or another experiment's directory.
     """
     _check(recipe.objective, inputs)
+    if inputs.teaching.given:
+        _open_targets(recipe.objective, inputs, device)
     train, dev = inputs.training.load(recipe.features)
-    for utterances in (train, dev):
-        if utterances.targets is not None:
-            recipe.objective.check_targets(utterances.targets)
     info = ModelInfo(
         kind="lstm",
         feature_dim=train.features.shape[1],
@@ -91,7 +95,7 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
         delta_opts=recipe.features.delta_opts,
         network=asdict(recipe.network),
     )
-    facts = _facts(info, train, dev, inputs)
+    facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
     if experiment.record_configuration(directory, recipe, facts):
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
@@ -107,47 +111,89 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
     _run_phases(recipe.objective.mode, directory, inputs.init_model, phase)
 
 
+def _open_targets(objective: ObjectiveConfig, inputs: StudentInputs, device: torch.device) -> None:
+    training = inputs.training
+    data = {"train": training.data_train, "dev": training.data_dev}
+    sources = open_teaching(inputs.teaching, data, objective.temperature, inputs.hmm_dir, device)
+    for source in sources.values():
+        objective.check_header(source.header, source.where)
+    training.targets_train, training.targets_dev = sources["train"], sources["dev"]
+
+
 def _run_phases(
     mode: Mode, directory: Path, init_model: Path | None, phase: Callable[[Mode, Path, Path | None], None]
 ) -> None:
     if mode != "pretrain":
         phase(mode, directory, init_model)
         return
-    logger.info("soft training, in %s", directory / SOFT)
-    phase("soft", directory / SOFT, init_model)
+    soft = directory / experiment.SOFT
+    logger.info("soft training, in %s", soft)
+    phase("soft", soft, init_model)
     logger.info("hard training from there, in %s", directory)
-    phase("hard", directory, directory / SOFT / experiment.MODEL)
+    phase("hard", directory, soft)
 
 
 def _check(objective: ObjectiveConfig, inputs: StudentInputs) -> None:
-    taught = inputs.training.targets_train is not None
+    """What can be wrong before anything large is read."""
+    taught, mode = inputs.teaching.given, objective.mode
     if objective.needs_teacher and not taught:
         raise DktError(
-            f"--mode {objective.mode} needs a teacher",
+            f"--mode {mode} needs a teacher",
             hint="give --soft-targets (steps/make_soft_targets.sh makes them), or --teacher",
         )
     if taught and not objective.needs_teacher:
         raise DktError(
-            f"--mode {objective.mode} makes no use of a teacher",
+            f"--mode {mode} makes no use of a teacher",
             hint="leave out --soft-targets and --teacher, or choose another mode",
         )
-    if objective.needs_labels and inputs.training.ali_train is None:
-        raise DktError(
-            f"--mode {objective.mode} needs alignments", hint="without them choose --mode soft or logits"
-        )
+    if inputs.training.ali_train is None:
+        if objective.needs_labels:
+            raise DktError(
+                f"--mode {mode} needs alignments", hint="without them choose --mode soft or logits"
+            )
+        _teachers_counts(inputs.hmm_dir)
+    inputs.training.check()
+    if inputs.init_model is not None:
+        load_model(model_file(inputs.init_model))
 
 
-def _facts(info: ModelInfo, train: Utterances, dev: Utterances, inputs: StudentInputs) -> dict[str, Any]:
-    init = None if inputs.init_model is None else str(inputs.init_model)
-    targets = inputs.training.targets_train
+def _teachers_counts(hmm_dir: Path) -> Path:
+    """The file of the teacher's priors: nobody has counted labels of data without alignments."""
+    path = hmm_dir / experiment.COUNTS
+    if not path.is_file():
+        raise DktError("does not exist", path=path, hint="give the teacher's directory by --hmm-dir")
+    counts, expected = load_counts(path), load_transition_model(hmm_dir / "final.mdl").num_pdfs
+    if len(counts) != expected:
+        raise DktError(f"counts of {len(counts)} pdfs, final.mdl beside it has {expected}", path=path)
+    return path
+
+
+def _facts(
+    info: ModelInfo, data: tuple[Utterances, Utterances], inputs: StudentInputs, temperature: float
+) -> dict[str, Any]:
+    training, (train, dev) = inputs.training, data
+    unlabelled = training.ali_train is None
+    init = None if inputs.init_model is None else load_model(model_file(inputs.init_model))[1]
     return {
         "feature_dim": info.feature_dim,
         "num_pdfs": info.num_pdfs,
         "train_data": experiment.data_fingerprint(train),
         "dev_data": experiment.data_fingerprint(dev),
-        "teacher": None if targets is None else targets.header.fingerprint,
-        "init_model": experiment.file_fingerprint(init),
+        "teacher": None if training.targets_train is None else training.targets_train.header.fingerprint,
+        "train_targets": _targets_fingerprint(training.targets_train, train, temperature),
+        "dev_targets": _targets_fingerprint(training.targets_dev, dev, temperature),
+        "counts": experiment.file_fingerprint(str(_teachers_counts(inputs.hmm_dir))) if unlabelled else None,
+        "init_model": None if init is None else fingerprint(init),
     }
+
+
+def _targets_fingerprint(
+    source: TargetSource | None, utterances: Utterances, temperature: float
+) -> str | None:
+    if isinstance(source, RunningTeacher):
+        return source.fingerprint
+    targets = utterances.targets
+    return None if targets is None else experiment.targets_fingerprint(targets, temperature)
 
 
 def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, directory: Path) -> None:
@@ -156,13 +202,7 @@ def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, dire
     if inputs.training.ali_train is not None:
         experiment.write_counts(directory, train.labels, info.num_pdfs)
         return
-    # Nobody has counted labels of these data: the teacher's priors are the best there are.
-    counts = inputs.hmm_dir / experiment.COUNTS
-    if not counts.is_file():
-        raise DktError(
-            "does not exist", path=counts, hint="the priors are the teacher's, there are no labels to count"
-        )
-    shutil.copyfile(counts, directory / experiment.COUNTS)
+    shutil.copyfile(_teachers_counts(inputs.hmm_dir), directory / experiment.COUNTS)
 
 
 def _train(
@@ -202,14 +242,28 @@ def _train(
 
 
 def _initial(path: Path, info: ModelInfo, device: torch.device) -> Lstm:
-    """The network of a model file, which must be of the same shape and features."""
-    found, network = load_model(path, device)
-    for name, expected in asdict(info).items():
-        if getattr(found, name) != expected:
-            raise DktError(
-                f"is a model of {name} {getattr(found, name)}, this training is of {expected}",
-                path=path,
-                hint="begin from a model of the same features, pdfs and network",
-            )
-    assert isinstance(network, Lstm)
+    """A network with the weights of a model, which must be of the same shape and features."""
+    file = model_file(path)
+    found, trained = load_model(file, device)
+    # What is only of training may differ.
+    ours, theirs = (
+        {**asdict(of), "network": {**of.network, "dropout": None}, **_pipeline(of)} for of in (info, found)
+    )
+    difference = first_difference(theirs, ours)
+    if difference:
+        raise DktError(
+            f"the training cannot begin from this model: {difference}",
+            path=file,
+            hint="it takes one of the same features, pdfs and network",
+        )
+    network = build_lstm(info).to(device)
+    network.load_state_dict(trained.state_dict())
     return network
+
+
+def _pipeline(info: ModelInfo) -> dict[str, Any]:
+    """CMVN as it is done, however it is written: an option may be left out."""
+    if info.cmvn_opts is None:
+        return {}
+    options = {"--norm-means=true", *info.cmvn_opts.split()} - {"--norm-vars=false"}
+    return {"cmvn_opts": " ".join(sorted(options))}
