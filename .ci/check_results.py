@@ -18,6 +18,13 @@ BOUNDS = {
         ("dnn", "test_wer", 1.0, 14.0),
         ("dnn", "train_frame_acc", 72.0, 95.0),
         ("dnn", "cv_frame_acc", 55.0, 75.0),
+        ("lstm-hard", "cv_frame_acc", 50.0, 80.0),
+        ("lstm-soft-T1", "cv_frame_acc", 50.0, 75.0),
+        ("lstm-soft-T2", "cv_frame_acc", 50.0, 75.0),
+        ("lstm-pretrain-T1", "cv_frame_acc", 55.0, 80.0),
+        ("lstm-pretrain-T2", "cv_frame_acc", 55.0, 80.0),
+        ("lstm-soft-T2", "dev_wer", 1.0, 20.0),
+        ("lstm-pretrain-T2", "dev_wer", 1.0, 20.0),
     ],
     "fsdd_reduced": [
         ("gmm", "dev_wer", 0.5, 20.0),
@@ -26,14 +33,26 @@ BOUNDS = {
         ("dnn", "test_wer", 0.0, 10.0),
         ("dnn", "train_frame_acc", 75.0, 99.0),
         ("dnn", "cv_frame_acc", 45.0, 75.0),
+        ("lstm-soft-T2", "cv_frame_acc", 40.0, 75.0),
+        ("lstm-pretrain-T2", "cv_frame_acc", 40.0, 75.0),
+        ("lstm-soft-T2", "dev_wer", 0.5, 25.0),
+        ("lstm-pretrain-T2", "test_wer", 0.0, 15.0),
     ],
-    "kaldi_reduced": [],
+    "kaldi_reduced": [
+        ("dnn", "cv_frame_acc", 32.0, 45.0),
+        ("lstm-hard", "cv_frame_acc", 15.0, 45.0),
+        ("lstm-soft-T2", "cv_frame_acc", 23.0, 45.0),
+        ("lstm-pretrain-T2", "cv_frame_acc", 31.0, 50.0),
+    ],
 }
 #: Of each run: (system, column, system that has more of it, at least this much more).
 ORDER = {
     "espeak": [("dnn", "dev_wer", "gmm", 0.0)],
     "fsdd_reduced": [("dnn", "dev_wer", "gmm", 0.0)],
-    "kaldi_reduced": [],
+    "kaldi_reduced": [
+        ("lstm-hard", "cv_frame_acc", "lstm-pretrain-T2", 3.0),
+        ("lstm-soft-T2", "cv_frame_acc", "lstm-pretrain-T2", 2.0),
+    ],
 }
 
 

@@ -7,5 +7,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 ./egs/digits/s5/run.sh --corpus fsdd --corpus-dir "$DKT_CORPORA/fsdd" --num-train 600 --num-dev 150 --num-test 150 \
+  --students "lstm-soft-T2 lstm-pretrain-T2" \
   --data "$work/data" --exp "$work/exp"
 python .ci/check_results.py fsdd_reduced "$work/exp/report/results.csv"
