@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tensors are small here: a second thread gains nothing, and on a busy machine each of its many short waits
+# costs a time slice.
+torch.set_num_threads(1)
 
 
 def _shared(variable: str, what: str) -> Path:

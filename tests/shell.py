@@ -15,6 +15,7 @@ def run(directory: Path, script: str, *arguments: str, **variables: str) -> subp
     """Call a script of the checkout in ``directory``, without Kaldi unless ``variables`` name one."""
     environment = {k: v for k, v in os.environ.items() if k not in ("KALDI_ROOT", "DKT_ROOT")}
     environment |= {"PATH": f"{BIN}:{environment['PATH']}", "VIRTUAL_ENV": str(BIN.parent), "LC_ALL": "C"}
+    environment.setdefault("OMP_NUM_THREADS", "1")  # as in conftest.py
     return subprocess.run(
         [str(ROOT / script), *arguments],
         cwd=directory,
