@@ -208,7 +208,14 @@ def test_stopping_it_stops_the_jobs_and_what_they_started(tmp_path: Path, signum
     # The sleeps are grandchildren, in pipes; the third job has not begun and must not.
     command = ["echo", "$$", ">", "JOB.pid", ";", "sleep", "60", "|", "cat"]
     arguments = ["--max-jobs-run", "2", "JOB=1:3", "x.JOB.log", *command]
-    runner = subprocess.Popen([str(RUN_PL), *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    runner = subprocess.Popen(
+        [str(RUN_PL), *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Under nohup or in the background the signal may be ignored here, and would be there.
+        preexec_fn=lambda: signal.signal(signum, signal.SIG_DFL),
+    )
     pids = [tmp_path / "1.pid", tmp_path / "2.pid"]
     wait_until(lambda: all(pid.exists() and pid.read_text().strip() for pid in pids))
     groups = {pid.read_text().strip() for pid in pids}
