@@ -21,10 +21,10 @@ make_absolute() {
   done
 }
 
-# _remove_marks n: forgets what was done or begun in stage n and those after it.
+# _remove_marks n [kind]: forgets what was done or begun (or .done or .begun only) in stage n and those after it.
 _remove_marks() {
   local mark number
-  for mark in "$exp"/.done.* "$exp"/.begun.*; do
+  for mark in "$exp/${2:-.done}".* "$exp/${2:-.begun}".*; do
     [ -e "$mark" ] || continue
     number=${mark##*/}
     number=${number#.*.} # .done.6, .begun.6.dnn_seed777
@@ -84,6 +84,10 @@ claim_dir() {
   shift
   mark=$exp/.begun.$stage_number.$(basename "$dir")
   key=$(_stage_key "$@")
-  if [ -e "$dir" ] && [ "$(cat "$mark" 2>/dev/null)" != "$key" ]; then set_aside "$dir"; fi
+  if [ -e "$dir" ] && [ "$(cat "$mark" 2>/dev/null)" != "$key" ]; then
+    set_aside "$dir"
+    # What later stages had written into it has gone with it.
+    _remove_marks $((stage_number + 1)) .done
+  fi
   echo "$key" >"$mark"
 }

@@ -37,14 +37,14 @@ adapt() {
     "${@:1:$#-1}" "$data/${part}_mfcc" "$exp/mono/graph" "$exp/mono" "$data/${part}_fmllr"
 }
 
-if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf; then
+train_kinds=mfcc # of the copies at other speeds, for the GMM to align
+[ "$network_features" != fbank ] || train_kinds="mfcc fbank"
+if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf <(echo "${speeds:+$train_kinds}"); then
   make_features=("$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd")
   "${make_features[@]}" "$data" train dev test
   if [ -n "$speeds" ]; then
     "$steps/perturb_data_dir_speed.sh" --cmd "$train_cmd" --factors "$speeds" "$data/train" "$data/$train_part"
-    kinds=mfcc # the GMM aligns them
-    [ "$network_features" != fbank ] || kinds="mfcc fbank"
-    "${make_features[@]}" --kinds "$kinds" "$data" "$train_part"
+    "${make_features[@]}" --kinds "$train_kinds" "$data" "$train_part"
   fi
   end_stage
 fi

@@ -25,7 +25,7 @@ options:
   --beam, --max-active   of that search (13, 7000)
   --lmwt <x>             its language-model weight (10)
   --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
-  --max-loss <share>     share of utterances that the search may lose, all jobs together (0.05)"
+  --max-loss <share>     share of utterances that may have no alignment, all jobs together (0.05)"
 . parse_options.sh
 
 [ $# = 4 ] || usage
@@ -38,6 +38,8 @@ logs=$target/log
 require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt" "$gmm/final.mdl" \
   "$graph/phones/silence.csl"
 check_share "$max_loss"
+[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
+[ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
 speakers=$(_num_speakers "$data")
 [ "$nj" -le "$speakers" ] || nj=$speakers
 sdata=$(make_split "$data" "$nj") || exit 1
@@ -45,7 +47,8 @@ mkdir -p "$logs" "$target/data"
 dir=$(cd "$target/data" && pwd)
 
 if [ -n "$ali_dir" ]; then
-  require_files "$ali_dir/num_jobs" "$ali_dir/ali.1.gz"
+  require_files "$ali_dir/num_jobs" "$ali_dir/ali.1.gz" "$ali_dir/final.mdl"
+  cmp -s "$ali_dir/final.mdl" "$gmm/final.mdl" || die "$ali_dir was not aligned by the model of $gmm: align again"
   alignments="ark:gunzip -c $(shell_quote "$ali_dir")/ali.*.gz |"
 else
   alignments=ark:$dir/first_pass_ali.JOB.ark
@@ -71,7 +74,7 @@ if [ "$stage" -le 1 ]; then
     dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \
     --fmllr-min-count="$fmllr_min_count" "$gmm" "$sdata/JOB" "$alignments" \
     ark,scp:"$dir/feats.JOB.ark,$dir/feats.JOB.scp" ark:"$dir/trans.JOB" || job_failed "$logs"/fmllr.[0-9]*.log
-  tell_losses "$logs"/fmllr.[0-9]*.log
+  check_losses "$max_loss" "$logs"/fmllr.[0-9]*.log
 fi
 
 parts=()

@@ -140,3 +140,13 @@ def test_alignments_of_another_model_are_refused(
     model = FmllrModel(gmm, transitions, frozenset([SILENCE]))
     with pytest.raises(DktError, match="a1"):
         estimate_transforms(model, reader, [("a1", np.full(10, 99, dtype=np.int32))], "ali")
+
+
+@pytest.mark.parametrize("num_frames", [2, 3, 600])
+def test_frames_that_do_not_determine_a_transform_leave_the_features(gmm: AmDiagGmm, num_frames: int) -> None:
+    frames, pdfs = draw(gmm, num_frames)
+    if num_frames > DIM + 1:
+        frames[:, 1] = 0.25
+    stats = FmllrStats.zeros(DIM)
+    stats.accumulate(gmm, frames, pdfs)
+    np.testing.assert_array_equal(estimate(stats, min_count=1.0), np.eye(DIM, DIM + 1))

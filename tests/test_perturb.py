@@ -109,3 +109,14 @@ def test_the_source_is_not_overwritten(tmp_path: Path) -> None:
     source = data_dir(tmp_path / "train")
     with pytest.raises(DktError, match="is the directory to perturb"):
         perturb_speed(source, source, ["0.9"])
+
+
+def test_an_utterance_without_recording_is_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = data_dir(tmp_path / "train")
+    (source / "wav.scp").write_text((source / "wav.scp").read_text().splitlines()[0] + "\n")
+    places = [str(source), str(tmp_path / "sp")]
+    assert main(["perturb-speed", "--factors=0.9", *places]) == 1
+    assert "it has no recording" in capsys.readouterr().err
+    assert main(["perturb-speed", "--factors=0.9", "--max-loss=0.5", *places]) == 0

@@ -26,7 +26,7 @@ if [[ $step =~ ^train_(dnn|student)$ ]] && [ -e "$dir/final.pt" ]; then went_on=
 echo "$step $(basename "$dir")$went_on"
 mkdir -p "$dir"
 [ "${FAIL:-}" != "$step" ] || exit 1
-[ -e "$dir/final.pt" ] || echo "$RANDOM$RANDOM" >"$dir/final.pt"
+[ -e "$dir/final.pt" ] || echo "${WEIGHTS:-$RANDOM$RANDOM}" >"$dir/final.pt"
 """
 
 RECIPE = """#!/bin/bash
@@ -217,3 +217,20 @@ def test_another_teacher_makes_other_soft_students_but_not_another_hard_one(reci
 def test_students_that_cannot_be_are_named_before_anything_runs(recipe, students):
     (error,) = recipe(STUDENTS=students, FAIL="nothing")
     assert error.startswith("error: ") and students.split("-")[0] in error and "student" in error
+
+
+def test_what_was_searched_with_a_network_that_was_set_aside_is_searched_again(recipe, tmp_path):
+    """Even if the new one has the same weights, as after a change of a comment."""
+    recipe(STUDENTS=STUDENTS, WEIGHTS="the same")
+    (tmp_path / "dnn.yaml").write_text("# a comment\n")
+    output = recipe(STUDENTS=STUDENTS, WEIGHTS="the same")
+    assert "decode_dev_then_test dnn_seed1" in output and "make_soft_targets soft_train" in output
+    (tmp_path / "lstm.yaml").write_text("# a comment\n")
+    output = recipe(STUDENTS=STUDENTS, WEIGHTS="the same")
+    assert "decode_dev_then_test lstm-hard_seed1" in output and "train_dnn dnn_seed1" not in output
+
+
+def test_copies_at_other_speeds_get_the_features_that_the_network_reads(recipe):
+    recipe(SPEEDS="0.9", FEATURES="mfcc")
+    output = recipe(SPEEDS="0.9", FEATURES="fbank")
+    assert any(line.startswith("make_feature_sets") for line in output)

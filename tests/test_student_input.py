@@ -171,6 +171,9 @@ def test_counts_of_another_model_without_alignments(lab, tmp_path, capsys):
         (["--temperature=2"], "--temperature is of mode soft, pretrain, mix, conditional, not of hard"),
         (["--lambda=0.2"], "--lambda is of mode mix, not of hard"),
         (["--smoothing=0.2"], "--smoothing is of mode smooth, not of hard"),
+        (["--transition-ids"], "are of archives of posteriors"),
+        (["--targets-form=logits"], "are of archives of posteriors"),
+        (["--soft-targets=ark:x", "--teacher=y"], "whose posteriors an archive holds is not known"),
         (["--soft-targets-dev=x"], "--soft-targets-dev without --soft-targets"),
         (["--teacher-data-train=x"], "are of a teacher that is run"),
         (["--hmm-dir=x"], "--hmm-dir is of --no-ali"),
@@ -196,3 +199,13 @@ def test_a_teacher_whose_output_is_not_a_number(lab, tmp_path, capsys):
     error = refused(lab, tmp_path, capsys, "--mode=soft", f"--teacher={tmp_path}/final.pt")
     assert "train: utterance 't0-000': the output of the teacher is not a number" in error
     assert "there is no such teacher" in refused(lab, tmp_path, capsys, "--mode=soft", "--teacher=nowhere")
+
+
+def test_logits_cannot_be_matched_with_posteriors_that_list_some_pdfs(lab, tmp_path, capsys):
+    for part in ("train", "dev"):
+        with (tmp_path / f"{part}.ark").open("w") as archive:
+            for utt, pdfs in AlignmentDir(lab / f"ali_{part}").pdfs().items():
+                archive.write(f"{utt} " + " ".join(f"[ {pdf} 1 ]" for pdf in pdfs) + "\n")
+    places = [f"--soft-targets=ark:{tmp_path}/train.ark", f"--soft-targets-dev=ark:{tmp_path}/dev.ark"]
+    assert "these posteriors list some" in refused(lab, tmp_path, capsys, "--mode=logits", *places)
+    assert train(lab, tmp_path / "soft", "--mode=soft", "--set=schedule.max_iters=1", *places) == 0

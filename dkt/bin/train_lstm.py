@@ -52,7 +52,7 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
         default=20,
         help="posteriors kept of a frame, or all, where archives are read or the teacher is run",
     )
-    group.add_argument("--targets-form", choices=_FORMS, default="posteriors", help="of Kaldi's matrices")
+    group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices: posteriors if not given")
     group.add_argument(
         "--transition-ids", action="store_true", help="Kaldi's Posteriors are of transition-ids, not pdf-ids"
     )

@@ -79,20 +79,36 @@ def estimate(stats: FmllrStats, min_count: float = MIN_COUNT) -> np.ndarray:
 
     Args:
         stats: of a speaker.
-        min_count: with fewer frames the result is the identity.
+        min_count: with fewer frames the result is the identity, as it is where they do not determine one.
 
     Returns:
         Shape ``(F, E)``, float32; the last column is the offset.
     """
     dim = len(stats.linear)
-    transform = np.eye(dim, dim + 1)
-    if stats.count < min_count:
-        return transform.astype(np.float32)
-    inverses = np.linalg.inv(stats.quadratic)
-    for _ in range(_NUM_ITERS):
-        for row in range(dim):
-            transform[row] = _best_row(transform, row, inverses[row], stats)
-    return transform.astype(np.float32)
+    identity = np.eye(dim, dim + 1)
+    # Fewer frames than unknowns of a row do not determine it.
+    if stats.count < max(min_count, dim + 1):
+        return identity.astype(np.float32)
+    transform = identity.copy()
+    try:
+        inverses = np.linalg.inv(stats.quadratic)
+        for _ in range(_NUM_ITERS):
+            for row in range(dim):
+                transform[row] = _best_row(transform, row, inverses[row], stats)
+        better = _log_likelihood(transform, stats) >= _log_likelihood(identity, stats)
+    except np.linalg.LinAlgError:
+        better = False
+    if not better:
+        # Features that hardly vary: Kaldi, too, keeps what it had when the likelihood did not rise.
+        logger.warning("%g frames do not determine a transform: the features stay as they are", stats.count)
+    return (transform if better else identity).astype(np.float32)
+
+
+def _log_likelihood(transform: np.ndarray, stats: FmllrStats) -> float:
+    """Of the frames under a transform, up to a constant; not a number where the transform is none."""
+    log_det = np.linalg.slogdet(transform[:, :-1])[1]
+    quadratic = np.einsum("fe,fed,fd->", transform, stats.quadratic, transform)
+    return float(stats.count * log_det + (transform * stats.linear).sum() - 0.5 * quadratic)
 
 
 def _best_row(transform: np.ndarray, row: int, inverse: np.ndarray, stats: FmllrStats) -> np.ndarray:

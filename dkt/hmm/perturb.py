@@ -82,6 +82,8 @@ def _write_copies(
 ) -> dict[str, str]:
     wav_scp: dict[str, str] = {}
     num_clipped = 0
+    for utt in sorted(set(data.utt2spk) - set(recordings)):
+        tally.drop(utt, "it has no recording")
     for utt in recordings:
         if utt not in data.utt2spk:
             tally.drop(utt, "it has no speaker")

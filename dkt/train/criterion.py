@@ -72,6 +72,16 @@ class ObjectiveConfig:
             )
 
 
+def check_dense(config: ObjectiveConfig, targets: SoftTargets | None, path: str) -> None:
+    """Raise DktError if logits are to be matched and some are not known: Posteriors do not list all pdfs."""
+    if config.mode == "logits" and targets is not None and not targets.dense:
+        raise DktError(
+            "logit matching needs all pdfs of every frame, these posteriors list some",
+            path=path,
+            hint="give matrices of nnet-forward, or the teacher by --teacher",
+        )
+
+
 class Loss(NamedTuple):
     """Sums over frames: what is minimised, and the part of it that no student can remove."""
 

@@ -35,7 +35,7 @@ class TeachingOptions:
         teacher_data_train, teacher_data_dev: data directories with the features of a teacher that is run;
             None for those of the student.
         top_k: posteriors kept of each frame, of archives and of a teacher that is run; None for all.
-        form: what matrices of posteriors hold.
+        form: what matrices of an archive hold; None for posteriors.
         transition_ids: whether Kaldi's Posteriors are of transition-ids rather than pdf-ids.
     """
 
@@ -45,12 +45,19 @@ class TeachingOptions:
     teacher_data_train: str | None = None
     teacher_data_dev: str | None = None
     top_k: int | None = None
-    form: Form = "posteriors"
+    form: Form | None = None
     transition_ids: bool = False
 
     def __post_init__(self) -> None:
         if self.soft_targets is None and self.soft_targets_dev is not None:
             raise DktError("--soft-targets-dev without --soft-targets: give both")
+        archive = self.soft_targets is not None and not Path(self.soft_targets).is_dir()
+        if not archive and (self.form is not None or self.transition_ids):
+            raise DktError(
+                "--targets-form and --transition-ids are of archives of posteriors: --soft-targets"
+            )
+        if archive and self.teacher is not None:
+            raise DktError("whose posteriors an archive holds is not known: give it without --teacher")
         runs = self.teacher is not None and self.soft_targets is None
         if not runs and (self.teacher_data_train or self.teacher_data_dev):
             raise DktError(
@@ -216,11 +223,12 @@ def _run_teacher(
 def _read_targets(
     options: TeachingOptions, temperature: float, transitions: TransitionModel
 ) -> dict[str, TargetSource]:
+    form = options.form or "posteriors"
     mapped = transitions if options.transition_ids else None
 
     def read(source: str) -> TargetSource:
         top_k, num_pdfs = options.top_k, transitions.num_pdfs
-        return open_targets(source, num_pdfs, _at_most(top_k, num_pdfs), (temperature,), options.form, mapped)
+        return open_targets(source, num_pdfs, _at_most(top_k, num_pdfs), (temperature,), form, mapped)
 
     train = read(options.soft_targets or "")
     return {"train": train, "dev": read(options.soft_targets_dev) if options.soft_targets_dev else train}

@@ -19,7 +19,7 @@ from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
 from dkt.target_store import TargetSource
 from dkt.train import experiment
-from dkt.train.criterion import Mode, ObjectiveConfig, make_criterion
+from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
@@ -85,6 +85,8 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
     if inputs.teaching.given:
         _open_targets(recipe.objective, inputs, device)
     train, dev = inputs.training.load(recipe.features)
+    for utterances in (train, dev):
+        check_dense(recipe.objective, utterances.targets, inputs.teaching.soft_targets or "")
     info = ModelInfo(
         kind="lstm",
         feature_dim=train.features.shape[1],

@@ -30,11 +30,12 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --stage <n>           begin at this stage (the first that is not done yet)
   --stop-stage <n>      end after this stage (11)
   --seeds <list>        train a network with each of these seeds (777)
-  --totgauss, --boost-silence   of the GMM
+  --totgauss, --boost-silence   of the GMM (alignments on adapted features are not boosted)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
   --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
   --lstm-config <yaml>  the students (conf/lstm.yaml)
-  --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr)
+  --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
+                        the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
 . "$recipe/../../../steps/utils/parse_options.sh"
@@ -48,6 +49,10 @@ cd "$recipe"
 data=${data:-data}
 exp=${exp:-exp}
 report=$exp/report
+if [ "$network_features" != fmllr ] && [ -z "$dnn_config" ]; then
+  echo "run.sh: conf/dnn.yaml is for adapted features: give --dnn-config with CMVN for $network_features" >&2
+  exit 1
+fi
 dnn_config=${dnn_config:-conf/dnn.yaml}
 lstm_config=${lstm_config:-conf/lstm.yaml}
 stage_options="$corpus_dir $data $speeds"

@@ -59,7 +59,7 @@ stage_students 2
 
 # shellcheck disable=SC2086 # a list
 mapfile -t networks < <(network_files dnn $students)
-if [ -n "$graph" ] && begin_stage --leaf 3 "search" <(echo "$graph $beam $max_active $lmwts") "${networks[@]}"; then
+if [ -n "$graph" ] && begin_stage --leaf 3 "search" <(echo "$graph $data_test $beam $max_active $lmwts") "${networks[@]}"; then
   for network in "${networks[@]}"; do
     "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --beam "$beam" --max-active "$max_active" \
       --lmwts "$lmwts" --word-ins-penalties "0.0" "$graph" "$data_dev" "$data_test" "$(dirname "$network")"
