@@ -24,7 +24,7 @@ lstm_config=
 network_features=fbank
 beam=13.0
 max_active=7000
-lmwts="10 15 20 25 30 40 50"
+lmwts=
 word_ins_penalties="0.0 1.0"
 help_message="Usage: ./run.sh [options]
   --corpus <name>       espeak: synthetic digits in noise, made here without any download (default)
@@ -38,7 +38,7 @@ help_message="Usage: ./run.sh [options]
   --num-train <n>       utterances; also --num-dev, --num-test (as the corpus has them)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
   --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
-  --lstm-config <yaml>  the students (conf/lstm.yaml)
+  --lstm-config <yaml>  the students (conf/lstm.yaml, for espeak conf/lstm_espeak.yaml)
   --network-features <kind>   fbank or mfcc (fbank)
   --totgauss, --boost-silence   of the GMM
   --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
@@ -58,7 +58,12 @@ report=${exp:-exp}/report
 data=${data:-data/$corpus}
 exp=${exp:-exp/$corpus}
 dnn_config=${dnn_config:-conf/dnn.yaml}
+if [ "$corpus" = espeak ]; then
+  lstm_config=${lstm_config:-conf/lstm_espeak.yaml}
+  lmwts=${lmwts:-5 7 10 15 20 25 30}
+fi
 lstm_config=${lstm_config:-conf/lstm.yaml}
+lmwts=${lmwts:-10 15 20 25 30 40 50}
 stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test"
 
 if begin_stage 0 "corpus ($corpus)"; then
