@@ -140,6 +140,11 @@ def logit_matching(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.
     return 0.5 * (difference - difference.mean(dim=1, keepdim=True)).square().sum()
 
 
+def best_class(pdfs: torch.Tensor, log_post: torch.Tensor) -> torch.Tensor:
+    """The class that the teacher finds most likely, int64 of shape ``(B,)``; both arguments ``(B, K)``."""
+    return pdfs.gather(1, log_post.argmax(dim=1, keepdim=True)).squeeze(1)
+
+
 def conditional(
     logits: torch.Tensor,
     labels: torch.Tensor,
@@ -160,8 +165,7 @@ def conditional(
     Returns:
         A scalar.
     """
-    best = pdfs.gather(1, log_post.argmax(dim=1, keepdim=True)).squeeze(1)
-    right = best == labels
+    right = best_class(pdfs, log_post) == labels
     taught = soft(logits[right], pdfs[right], log_post[right], tail[right], temperature)
     return temperature**2 * taught + hard(logits[~right], labels[~right])
 

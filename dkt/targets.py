@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from dkt.errors import DktError
+from dkt.objectives import best_class
 
 _INT16_PDFS = 1 << 16
 _FRAMES_PER_HOUR = 360_000
@@ -168,7 +169,7 @@ class SoftTargets:
 
     def best(self) -> torch.Tensor:
         """The pdf that the teacher finds most likely, int64 of shape ``(T,)``."""
-        return self.pdfs.gather(1, self.log_post.argmax(dim=1, keepdim=True)).squeeze(1)
+        return best_class(self.pdfs, self.log_post)
 
     def check_length(self, num_frames: int, path: str | Path, utt: str) -> None:
         """Raise DktError unless there are targets of ``num_frames`` frames."""

@@ -175,13 +175,13 @@ def open_teaching(
     transitions = load_transition_model(hmm_dir / "final.mdl")
     if options.directory is not None:
         _check_same(hmm_dir, options.directory)
+    name = None
     if options.soft_targets is None:
         sources = _run_teacher(options, data, temperature, device)
     else:
         sources = _read_targets(options, temperature, transitions)
-    name = None
-    if options.teacher is not None:
-        name = fingerprint(load_model(model_file(options.teacher or ""), device)[1])
+        if options.teacher is not None:
+            name = fingerprint(load_model(model_file(options.teacher))[1])
     for source in sources.values():
         source.check_teacher(name, transitions.num_pdfs)
     # Those of cross-validation must be the same teacher's as those of training.
