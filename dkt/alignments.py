@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.objectio import ObjectReader, ObjectWriter
+from dkt.objectio import ObjectReader, replace_file
+from dkt.phone_segments import PathChecker
+from dkt.streams import is_output_pipe, open_output
 from dkt.tables import read_int_vectors
-from dkt.text import read_lines
+from dkt.text import natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.values import encode_vector
 
 logger = logging.getLogger(__name__)
 
+#: What Kaldi adds to every count, so that no pdf has a prior of zero.
+HALF_FRAME = 0.5
 DEFAULT_PRIOR_FLOOR = 1.0e-10
 # Kaldi disables a pdf by a huge log-prior rather than infinity, which would make NaN of differences.
 DISABLED_LOG_PRIOR = float(np.sqrt(np.finfo(np.float32).max))
@@ -40,25 +46,35 @@ class AlignmentDir:
         for file in self.files:
             if not file.is_file():
                 raise DktError(f"does not exist, num_jobs is {self.num_jobs}", path=file, hint="align again")
-        self._refuse_subsampling()
         self.transitions: TransitionModel = load_transition_model(self.path / "final.mdl")
+        self._refuse_subsampling()
 
     def _read_num_jobs(self) -> int:
         path = self.path / "num_jobs"
         if not path.is_file():
             raise DktError("does not exist", path=path, hint="is this an alignment directory?")
         words = " ".join(read_lines(str(path))).split()
-        if len(words) != 1 or not words[0].isdigit() or int(words[0]) < 1:
+        if len(words) != 1 or not natural(words[0]):
             raise DktError(f"expected one number above 0, found '{' '.join(words)}'", path=path)
         return int(words[0])
 
     def _refuse_subsampling(self) -> None:
         path = self.path / "frame_subsampling_factor"
-        if path.is_file() and " ".join(read_lines(str(path))).strip() != "1":
+        declared = " ".join(read_lines(str(path))).strip() if path.is_file() else None
+        if declared not in (None, "1"):
             raise DktError(
                 "the alignment is of a chain model, with fewer labels than frames",
                 path=path,
                 hint="align with the GMM system (align_fmllr.sh or align_si.sh) and give that directory",
+            )
+        if declared is None and not self.transitions.topology.is_hmm():
+            # Kaldi's chain/build_tree.sh subsamples its alignments and leaves no word of it.
+            raise DktError(
+                "the model has the topology of a chain model, whose alignments mostly have fewer labels "
+                "than frames",
+                path=self.path / "final.mdl",
+                hint="align with the GMM system (align_fmllr.sh or align_si.sh) and give that directory; "
+                f"if every frame has its label, say so: echo 1 > {path}",
             )
 
     @property
@@ -67,11 +83,13 @@ class AlignmentDir:
         return self.transitions.num_pdfs
 
     def transition_ids(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Utterance and its transition-ids, shape ``(T,)``, job by job."""
+        """Utterance and its transition-ids, shape ``(T,)``, job by job.
+
+        Raises:
+            DktError: an archive is damaged, or a transition-id is not of ``final.mdl``.
+        """
         for file in self.files:
-            for utt, ids in read_int_vectors(f"ark:gunzip -c '{file}' |"):
-                self.transitions.check_ids(ids, file, utt)
-                yield utt, ids
+            yield from read_alignments(f"ark:gunzip -c {shlex.quote(str(file))} |", self.transitions, file)
 
     def pdfs(self) -> dict[str, np.ndarray]:
         """Utterance to its pdf-ids, int32 of shape ``(T,)``.
@@ -87,29 +105,84 @@ class AlignmentDir:
         return result
 
 
+def read_alignments(
+    rspecifier: str, model: TransitionModel, path: str | Path | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Utterances and their transition-ids, shape ``(T,)``.
+
+    A warning tells of alignments that are no paths through the HMMs. They are given all the same: labels that
+    came from elsewhere, turned into any transition-ids of their pdfs, can be trained on.
+
+    Args:
+        rspecifier: of the alignments.
+        model: the model that made them.
+        path: the file to name in errors, ``rspecifier`` if missing.
+
+    Raises:
+        DktError: the table is damaged, or a transition-id is beyond those of ``model``.
+    """
+    paths = PathChecker(model)
+    broken: list[str] = []
+    num_done = 0
+    for utt, ids in read_int_vectors(rspecifier):
+        model.check_ids(ids, path or rspecifier, utt)
+        frame = paths.first_break(ids)
+        if frame is not None:
+            broken.append(f"utterance '{utt}', frame {frame}")
+        num_done += 1
+        yield utt, ids
+    if broken:
+        logger.warning(
+            "%s: %d of %d alignments are no paths through the HMMs of the model (%s first): "
+            "are they of another model or topology?",
+            path or rspecifier,
+            len(broken),
+            num_done,
+            broken[0],
+        )
+
+
 def count_pdfs(alignments: Iterable[np.ndarray], num_pdfs: int) -> np.ndarray:
-    """Frames of each pdf plus a half, float64 of shape ``(P,)`` (Kaldi's ``analyze-counts``)."""
-    counts = np.full(num_pdfs, 0.5)
+    """Frames of each pdf plus a half, float64 of shape ``(P,)`` (Kaldi's ``analyze-counts``).
+
+    Raises:
+        DktError: a pdf is not one of ``num_pdfs``.
+    """
+    counts = np.full(num_pdfs, HALF_FRAME)
     for pdfs in alignments:
+        if len(pdfs) and not (pdfs.min() >= 0 and pdfs.max() < num_pdfs):
+            raise DktError(
+                f"labels from {pdfs.min()} to {pdfs.max()}, but the model has pdfs 0 to {num_pdfs - 1}",
+                hint="give the final.mdl that made the alignment",
+            )
         counts += np.bincount(pdfs, minlength=num_pdfs)
     return counts
 
 
-def save_counts(path: str | Path, counts: np.ndarray) -> None:
-    """Write ``ali_train_pdf.counts``, in Kaldi's text form."""
-    writer = ObjectWriter(binary=False)
-    writer.vector(counts)
-    writer.save(path)
+def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> None:
+    """Write ``ali_train_pdf.counts`` (``Vector<double>::Write``).
+
+    Args:
+        path: a file, which is written whole or not at all; or ``-`` or ``| command``.
+        counts: shape ``(P,)``.
+        binary: in Kaldi's binary form, else in text.
+    """
+    data = encode_vector(counts.astype(np.float64), text=not binary)
+    if str(path) == "-" or is_output_pipe(str(path)):
+        with open_output(str(path)) as stream:
+            stream.write(data)
+    else:
+        replace_file(path, data)
 
 
 def load_counts(path: str | Path) -> np.ndarray:
     """Read ``ali_train_pdf.counts``: shape ``(P,)``.
 
     Raises:
-        DktError: it is missing, or holds a negative count.
+        DktError: it is missing, or holds a count that is negative or not a number.
     """
     counts = ObjectReader.open(path).vector().astype(np.float64)
-    if len(counts) == 0 or not (counts >= 0).all() or counts.sum() <= 0:
+    if not (np.isfinite(counts) & (counts >= 0)).all() or counts.sum() <= 0:
         raise DktError("expected counts of frames, none of them negative", path=path)
     return counts
 

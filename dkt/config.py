@@ -54,7 +54,8 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    # A date of month 13 or a number of thousands of digits is a ValueError.
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DktError(f"is no YAML: {error}", path=path) from None
     if values is None:
         return {}

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.tables import read_script
-from dkt.text import read_keyed_lines
+from dkt.text import read_keyed_lines, read_lines
+
+#: Seconds, where a data directory does not tell another in its file ``frame_shift``.
+DEFAULT_FRAME_SHIFT = 0.01
+
+
+def misplaced(keys: Iterable[str]) -> list[tuple[str, str]]:
+    """The pairs (previous, key) of neighbours that are not in C order: that of their bytes in UTF-8."""
+    return [(previous, key) for previous, key in pairwise(keys) if key < previous]
 
 
 class DataDir:
@@ -84,19 +94,34 @@ class DataDir:
                 )
         return entries
 
+    @cached_property
+    def frame_shift(self) -> float:
+        """Seconds from one frame to the next: what the file ``frame_shift`` tells, else 0.01.
+
+        Raises:
+            DktError: the file holds something else than one number above 0.
+        """
+        path = self.path / "frame_shift"
+        if not path.is_file():
+            return DEFAULT_FRAME_SHIFT
+        text = " ".join(read_lines(path)).strip()
+        try:
+            shift = float(text)
+        except ValueError:
+            shift = 0.0
+        if not 0.0 < shift < math.inf:
+            raise DktError(f"expected one number of seconds above 0, found '{text}'", path=path)
+        return shift
+
     def check_sorted(self) -> None:
         """Check what every stage relies on: utterances in C order and grouped by speaker.
 
         Raises:
             DktError: they are not.
         """
-        utts, speakers = list(self.utt2spk), list(self.utt2spk.values())
+        path = self.path / "utt2spk"
         hint = "sort the data directory with LC_ALL=C, and begin utterance-ids with the speaker-id"
-        for previous, utt in pairwise(utts):
-            if utt < previous:
-                raise DktError(f"comes after '{previous}'", path=self.path / "utt2spk", utt=utt, hint=hint)
-        for previous, speaker in pairwise(speakers):
-            if speaker < previous:
-                raise DktError(
-                    f"speaker '{speaker}' comes after '{previous}'", path=self.path / "utt2spk", hint=hint
-                )
+        for previous, utt in misplaced(self.utt2spk):
+            raise DktError(f"comes after '{previous}'", path=path, utt=utt, hint=hint)
+        for previous, speaker in misplaced(self.utt2spk.values()):
+            raise DktError(f"speaker '{speaker}' comes after '{previous}'", path=path, hint=hint)

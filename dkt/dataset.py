@@ -161,6 +161,27 @@ def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:
     return utterances.subset(sorted(order[:count].tolist()))
 
 
+def gather_context(
+    features: torch.Tensor, index: torch.Tensor, frames: torch.Tensor, ivector_dim: int
+) -> torch.Tensor:
+    """Splice frames; i-vectors at their end are taken once, of the frame itself.
+
+    Args:
+        features: shape ``(sum of T, F)``.
+        index: the frames that each spliced frame is made of, shape ``(B, context)``.
+        frames: the frames themselves, shape ``(B,)``.
+        ivector_dim: I, the last dimensions of ``features`` that are i-vectors.
+
+    Returns:
+        Shape ``(B, context * (F - I) + I)``.
+    """
+    spliced = features.index_select(0, index.flatten())
+    if ivector_dim == 0:
+        return spliced.view(len(frames), -1)
+    acoustic = spliced[:, :-ivector_dim].reshape(len(frames), -1)
+    return torch.cat([acoustic, features[frames, -ivector_dim:]], dim=1)
+
+
 class SplicedFrames:
     """Mini-batches of frames with their context; the spliced features are never stored.
 
@@ -169,10 +190,17 @@ class SplicedFrames:
         left, right: frames of context on each side; edge frames of the utterance are repeated.
         batch_size: frames a mini-batch.
         device: where batches are gathered.
+        ivector_dim: the last dimensions of a frame that are not spliced.
     """
 
     def __init__(
-        self, utterances: Utterances, left: int, right: int, batch_size: int, device: torch.device
+        self,
+        utterances: Utterances,
+        left: int,
+        right: int,
+        batch_size: int,
+        device: torch.device,
+        ivector_dim: int = 0,
     ) -> None:
         lengths = utterances.offsets.diff()
         self.features = utterances.features.to(device)
@@ -182,6 +210,7 @@ class SplicedFrames:
         self._context = torch.arange(-left, right + 1, device=device)
         self.batch_size = batch_size
         self.device = device
+        self.ivector_dim = ivector_dim
 
     @property
     def num_frames(self) -> int:
@@ -189,11 +218,10 @@ class SplicedFrames:
         return len(self.labels)
 
     def gather(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spliced features ``(B, (left + 1 + right) * F)`` and labels ``(B,)`` of the frames ``(B,)``."""
+        """Spliced features, as ``gather_context`` gives them, and labels ``(B,)`` of the frames ``(B,)``."""
         index = frames[:, None] + self._context
         index = torch.minimum(torch.maximum(index, self._first[frames, None]), self._last[frames, None])
-        spliced = self.features.index_select(0, index.flatten()).view(len(frames), -1)
-        return spliced, self.labels[frames]
+        return gather_context(self.features, index, frames, self.ivector_dim), self.labels[frames]
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """All frames in order."""

@@ -2,106 +2,30 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.features import add_deltas, apply_cmvn, apply_transform, splice
-from dkt.objectio import ObjectReader
-from dkt.tables import MatrixTable, read_matrices
+from dkt.feature_options import FeatureOptions
+from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, fake_stats, paste, splice
+from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
+from dkt.side_inputs import Ivectors, SideInputs, SpeakerTransforms
+from dkt.tables import MatrixTable, read_matrices, read_script
 from dkt.tally import Tally
-from dkt.text import read_lines
 
 logger = logging.getLogger(__name__)
 
+#: Pitch is computed on other windows than MFCC: streams may differ by this, as in Kaldi's make_mfcc_pitch.sh.
+PASTE_LENGTH_TOLERANCE = 2
 
-class _OptionParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise DktError(message)
+_MADE_BY = "steps/make_fbank.sh or steps/make_mfcc.sh"
 
-
-def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
-    return text == "true"
-
-
-def _count(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got '{text}'")
-    return int(text)
-
-
-def _parse(options: str, source: str, **defaults: bool | int) -> argparse.Namespace:
-    parser = _OptionParser(add_help=False, allow_abbrev=False)
-    for name, default in defaults.items():
-        option = f"--{name.replace('_', '-')}"
-        if isinstance(default, bool):
-            parser.add_argument(option, type=_boolean, nargs="?", const=True, default=default)
-        else:
-            parser.add_argument(option, type=_count, default=default)
-    try:
-        return parser.parse_args(options.split())
-    except DktError as error:
-        raise DktError(f"'{options}': {error}", path=source) from None
-
-
-@dataclass(frozen=True)
-class FeatureOptions:
-    """What is done to the features of ``feats.scp``, each in the words of Kaldi's option files.
-
-    Attributes:
-        cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, a speaker), None means no CMVN.
-        delta_opts: options of ``add-deltas``; None means no deltas.
-        splice_opts: options of ``splice-feats``; None means no splicing.
-        transform: a matrix file (``final.mat``) applied last; None means no transform.
-    """
-
-    cmvn_opts: str | None = None
-    delta_opts: str | None = None
-    splice_opts: str | None = None
-    transform: str | None = None
-
-    @classmethod
-    def of_gmm_dir(cls, directory: str | Path) -> FeatureOptions:
-        """The options of a GMM or alignment directory.
-
-        A missing or empty ``cmvn_opts`` is Kaldi's default CMVN. Without ``final.mat`` deltas of order 2
-        follow, with it splicing and the transform.
-        """
-        directory = Path(directory)
-        cmvn = _read_options(directory / "cmvn_opts") or ""
-        if (directory / "final.mat").exists():
-            spliced = _read_options(directory / "splice_opts") or ""
-            return cls(cmvn, None, spliced, str(directory / "final.mat"))
-        return cls(cmvn, _read_options(directory / "delta_opts") or "")
-
-    def describe(self) -> str:
-        """One line for the log."""
-        names = {
-            "apply-cmvn": self.cmvn_opts,
-            "add-deltas": self.delta_opts,
-            "splice-feats": self.splice_opts,
-        }
-        steps = [f"{name} {opts}".strip() for name, opts in names.items() if opts is not None]
-        if self.transform:
-            steps.append(f"transform-feats {self.transform}")
-        return " | ".join(steps) or "none"
-
-    def replace(self, **changes: str | None) -> FeatureOptions:
-        """A copy with some of the options changed."""
-        return replace(self, **changes)
-
-
-def _read_options(path: Path) -> str | None:
-    return " ".join(read_lines(str(path))).strip() if path.exists() else None
+# utterance, speaker and features (T, F) to features
+_Step = Callable[[str, str, np.ndarray], np.ndarray]
 
 
 class FeatureReader:
@@ -110,125 +34,206 @@ class FeatureReader:
     Args:
         data: the data directory.
         options: what to do to the features.
+        side: transforms and i-vectors, which must be given if and only if the options ask for them.
 
     Raises:
         DktError: an option is wrong, or a file that it needs is missing.
     """
 
-    def __init__(self, data: DataDir, options: FeatureOptions) -> None:
+    def __init__(self, data: DataDir, options: FeatureOptions, side: SideInputs | None = None) -> None:
         self.data = data
         self.options = options
-        self._feats = data.file("feats.scp", "steps/make_fbank.sh or steps/make_mfcc.sh")
-        self._cmvn = _cmvn_parser(data, options)
-        self._delta = _parse(
-            options.delta_opts or "", f"{data.path}: delta_opts", delta_order=2, delta_window=2
-        )
-        self._splice = _parse(
-            options.splice_opts or "", f"{data.path}: splice_opts", left_context=4, right_context=4
-        )
-        self._transform = ObjectReader.open(options.transform).matrix() if options.transform else None
+        side = side or SideInputs()
+        first, *others = options.streams.split()
+        self._feats = data.file(first, _MADE_BY)
+        self._others = [MatrixTable(f"scp:{data.file(name, _MADE_BY)}") for name in others]
+        self._sources: list[SpeakerTransforms | Ivectors] = []
+        self._steps = self._make_steps(side)
+        self._dropped: set[str] = set()
         self._dim: int | None = None
         logger.info("features of %s: %s", data.path, options.describe())
 
+    def _make_steps(self, side: SideInputs) -> list[_Step]:
+        options, data = self.options, self.data
+        steps: list[_Step] = []
+        cmvn = options.parse_cmvn(f"{data.path}: cmvn_opts")
+        if cmvn is not None:
+            steps.append(_Cmvn(data, cmvn.norm_vars, cmvn.skip_dims))
+        online = options.parse_online_cmvn(f"{data.path}: online_cmvn_opts")
+        if online is not None and options.global_cmvn_stats is not None:
+            steps.append(_OnlineCmvn(options.global_cmvn_stats.values, *online))
+        steps += _context_steps(options, data)
+        _check_side(options, side)
+        if side.transform_dir is not None:
+            transforms = SpeakerTransforms(side.transform_dir)
+            self._sources.append(transforms)
+            steps.append(transforms.apply)
+        if side.ivectors is not None:
+            ivectors = Ivectors(side.ivectors)
+            if ivectors.dim != options.ivector_dim:
+                raise DktError(
+                    f"i-vectors of dimension {ivectors.dim}, expected {options.ivector_dim}",
+                    path=side.ivectors,
+                )
+            self._sources.append(ivectors)
+            steps.append(ivectors.append)
+        return steps
+
     def drop_missing(self, tally: Tally) -> None:
-        """Count the utterances of ``utt2spk`` that have no features as dropped."""
-        for utt in self.data.utt2spk:
-            if utt not in self.data.feats_scp:
-                tally.drop(utt, f"no features in {self._feats}")
+        """Leave out the utterances of ``utt2spk`` that lack features or side inputs, counted as dropped."""
+        with_features = read_script(str(self._feats))
+        for utt, speaker in self.data.utt2spk.items():
+            reason = (
+                f"no features in {self._feats}" if utt not in with_features else self._lacks(utt, speaker)
+            )
+            if reason is not None:
+                tally.drop(utt, reason)
+                self._dropped.add(utt)
+
+    def _lacks(self, utt: str, speaker: str) -> str | None:
+        for table in self._others:
+            if utt not in table:
+                return f"no features in {table.path}"
+        reasons = (source.missing(utt, speaker) for source in self._sources)
+        return next((reason for reason in reasons if reason), None)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         for utt, raw in read_matrices(f"scp:{self._feats}"):
-            yield utt, self._process(utt, raw)
+            if utt not in self._dropped:
+                yield utt, self._process(utt, raw)
 
     def _process(self, utt: str, raw: np.ndarray) -> np.ndarray:
-        self._check(utt, raw)
+        # Only steps that depend on the speaker need one.
+        speaker = self.data.utt2spk.get(utt, "")
         try:
-            features = self._cmvn(utt, raw)
-            if self.options.delta_opts is not None:
-                features = add_deltas(features, self._delta.delta_order, self._delta.delta_window)
-            if self.options.splice_opts is not None:
-                features = splice(features, self._splice.left_context, self._splice.right_context)
-            return features if self._transform is None else apply_transform(features, self._transform)
+            lacks = self._lacks(utt, speaker)
+            if lacks is not None:
+                raise DktError(lacks)
+            streams = [raw, *(table[utt] for table in self._others)]
+            for stream in streams:
+                _check_shape(stream)
+            features = paste(streams, PASTE_LENGTH_TOLERANCE) if self._others else raw
+            self._check_values(features)
+            for step in self._steps:
+                features = step(utt, speaker, features)
+            return features
         except DktError as error:
             if error.utt is not None:
                 raise
             raise DktError(str(error), path=self._feats, utt=utt) from None
 
-    def _check(self, utt: str, raw: np.ndarray) -> None:
-        if raw.ndim != 2 or len(raw) == 0:
-            raise DktError(
-                f"features of shape {raw.shape}, expected at least one frame",
-                path=self._feats,
-                utt=utt,
-                hint="remove the utterance from the data directory",
-            )
-        self._dim = self._dim or raw.shape[1]
-        if raw.shape[1] != self._dim:
-            raise DktError(
-                f"features of dimension {raw.shape[1]}, those before have {self._dim}",
-                path=self._feats,
-                utt=utt,
-            )
-        if not np.isfinite(raw).all():
-            raise DktError("the features hold a value that is not a number", path=self._feats, utt=utt)
+    def _check_values(self, features: np.ndarray) -> None:
+        self._dim = self._dim or features.shape[1]
+        if features.shape[1] != self._dim:
+            raise DktError(f"features of dimension {features.shape[1]}, those before have {self._dim}")
+        if not np.isfinite(features).all():
+            raise DktError("the features hold a value that is not a number")
 
 
-class _NoCmvn:
-    def __call__(self, utt: str, raw: np.ndarray) -> np.ndarray:
-        return raw
+def _check_shape(raw: np.ndarray) -> None:
+    if raw.ndim != 2 or len(raw) == 0:
+        raise DktError(
+            f"features of shape {raw.shape}, expected at least one frame",
+            hint="remove the utterance from the data directory",
+        )
+
+
+def _check_side(options: FeatureOptions, side: SideInputs) -> None:
+    wanted = {
+        "fMLLR transforms": (options.speaker_transforms, side.transform_dir, "--transform-dir"),
+        "i-vectors": (options.ivector_dim > 0, side.ivectors, "--ivectors"),
+    }
+    for what, (needed, given, option) in wanted.items():
+        if needed and given is None:
+            raise DktError(f"the features need {what}", hint=f"give them by {option}")
+        if given is not None and not needed:
+            raise DktError(f"the features take no {what}", path=given, hint=f"leave out {option}")
 
 
 class _Cmvn:
-    def __init__(self, data: DataDir, norm_vars: bool) -> None:
+    """CMVN by stored statistics, of speakers or, if the table has those, of utterances."""
+
+    def __init__(self, data: DataDir, norm_vars: bool, skip_dims: tuple[int, ...]) -> None:
         self.path = data.file("cmvn.scp", "steps/compute_cmvn_stats.sh")
         self.stats = MatrixTable(f"scp:{self.path}", dtype=np.float64)
-        self.utt2spk = data.utt2spk
         self.norm_vars = norm_vars
+        self.skip_dims = skip_dims
+        speakers = set(data.utt2spk.values())
+        self.per_utterance = speakers.isdisjoint(self.stats) and not set(data.utt2spk).isdisjoint(self.stats)
+        if self.per_utterance:
+            logger.info("CMVN statistics of %s are of utterances, not of speakers", self.path)
 
-    def __call__(self, utt: str, raw: np.ndarray) -> np.ndarray:
-        speaker = self.utt2spk.get(utt)
-        if speaker is None:
+    def __call__(self, utt: str, speaker: str, features: np.ndarray) -> np.ndarray:
+        key = utt if self.per_utterance else speaker
+        if not key:
             raise DktError("has no speaker in utt2spk", path=self.path.with_name("utt2spk"), utt=utt)
-        if speaker not in self.stats:
+        if key not in self.stats:
             raise DktError(
-                f"there are no CMVN statistics of speaker '{speaker}'",
+                f"there are no CMVN statistics of {'utterance' if self.per_utterance else 'speaker'} '{key}'",
                 path=self.path,
                 utt=utt,
                 hint="run steps/compute_cmvn_stats.sh on this data directory",
             )
-        return apply_cmvn(raw, self.stats[speaker], self.norm_vars)
+        return apply_cmvn(features, fake_stats(self.stats[key], self.skip_dims), self.norm_vars)
 
 
-def _cmvn_parser(data: DataDir, options: FeatureOptions) -> _NoCmvn | _Cmvn:
-    if options.cmvn_opts is None:
-        return _NoCmvn()
-    parsed = _parse(options.cmvn_opts, f"{data.path}: cmvn_opts", norm_means=True, norm_vars=False)
-    if not parsed.norm_means:
-        if parsed.norm_vars:
-            raise DktError(
-                f"'{options.cmvn_opts}' asks for variance without mean normalisation", path=data.path
-            )
-        return _NoCmvn()
-    return _Cmvn(data, parsed.norm_vars)
+class _OnlineCmvn:
+    """Online CMVN; with ``by_speaker`` the earlier utterances of the speaker serve too."""
+
+    def __init__(self, global_stats: np.ndarray, options: OnlineCmvnOptions, by_speaker: bool) -> None:
+        self.global_stats = global_stats
+        self.options = options
+        self.by_speaker = by_speaker
+        self.speaker = ""
+        self.speaker_stats: np.ndarray | None = None
+
+    def __call__(self, utt: str, speaker: str, features: np.ndarray) -> np.ndarray:
+        if speaker != self.speaker or not self.by_speaker:
+            self.speaker, self.speaker_stats = speaker, None
+        result = apply_online_cmvn(features, self.global_stats, self.options, self.speaker_stats)
+        if self.by_speaker:
+            before = 0.0 if self.speaker_stats is None else self.speaker_stats
+            self.speaker_stats = before + cmvn_stats(features)
+        return result
 
 
-def read_features(source: str, options: FeatureOptions, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
+def _context_steps(options: FeatureOptions, data: DataDir) -> list[_Step]:
+    """Deltas, splicing and the transform of all speakers."""
+    steps: list[_Step] = []
+    delta = options.parse_deltas(f"{data.path}: delta_opts")
+    if delta is not None:
+        steps.append(lambda utt, speaker, frames: add_deltas(frames, delta.delta_order, delta.delta_window))
+    spliced = options.parse_splice(f"{data.path}: splice_opts")
+    if spliced is not None:
+        steps.append(lambda utt, speaker, frames: splice(frames, spliced.left_context, spliced.right_context))
+    if options.transform is not None:
+        matrix = options.transform.values
+        steps.append(lambda utt, speaker, frames: apply_transform(frames, matrix))
+    return steps
+
+
+def read_features(
+    source: str, options: FeatureOptions, tally: Tally, side: SideInputs | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
     """The features that a model reads, utterance by utterance.
 
     Args:
         source: a data directory, whose features go through the model's own pipeline; or an rspecifier of
             features that went through it already, as Kaldi's binaries take them.
         options: the model's pipeline.
-        tally: where the utterances of a data directory that have no features are counted as dropped.
+        tally: where the utterances of a data directory that cannot be used are counted as dropped.
+        side: transforms and i-vectors, of a data directory only.
 
     Raises:
         DktError: the source is neither.
     """
     if Path(source).is_dir():
-        reader = FeatureReader(DataDir(source), options)
+        reader = FeatureReader(DataDir(source), options, side)
         reader.drop_missing(tally)
         yield from reader
     elif ":" in source:
+        if side not in (None, SideInputs()):
+            raise DktError("--transform-dir and --ivectors are of data directories", path=source)
         logger.info("features of %s are taken as they are: no CMVN, no deltas", source)
         yield from read_matrices(source)
     else:

@@ -1,9 +1,11 @@
-"""The feature pipeline as pure functions, in Kaldi's order: CMVN, deltas, splice, linear transform.
+"""The feature pipeline as pure functions, in Kaldi's order: CMVN, deltas, splice, transform, i-vectors.
 
 T is the number of frames, F the feature dimension. Every function returns a new float32 array.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,30 +27,52 @@ def cmvn_stats(features: np.ndarray) -> np.ndarray:
     return stats
 
 
+def fake_stats(stats: np.ndarray, skip_dims: Sequence[int]) -> np.ndarray:
+    """CMVN statistics that leave some dimensions as they are (``FakeStatsForSomeDims``).
+
+    Args:
+        stats: shape ``(..., 1 or 2, F + 1)``.
+        skip_dims: the dimensions.
+
+    Raises:
+        DktError: there is no such dimension.
+    """
+    if not skip_dims:
+        return stats
+    dim = stats.shape[-1] - 1
+    if max(skip_dims) >= dim:
+        raise DktError(f"--skip-dims names dimension {max(skip_dims)} of features of dimension {dim}")
+    faked = stats.copy()
+    # A mean of 0 and a variance of 1.
+    faked[..., 0, list(skip_dims)] = 0.0
+    faked[..., 1:, list(skip_dims)] = stats[..., 0, -1][..., None, None]
+    return faked
+
+
 def apply_cmvn(features: np.ndarray, stats: np.ndarray, norm_vars: bool = False) -> np.ndarray:
     """Subtract the mean and, with ``norm_vars``, divide by the standard deviation (``ApplyCmvn``).
 
     Args:
         features: shape ``(T, F)``.
-        stats: shape ``(2, F + 1)``, as ``cmvn_stats`` gives them.
+        stats: shape ``(2, F + 1)``, as ``cmvn_stats`` gives them, or ``(T, 2, F + 1)``, of each frame.
         norm_vars: normalise the variance too.
 
     Raises:
         DktError: the statistics are of another dimension or of less than one frame.
     """
-    if stats.ndim != 2 or stats.shape[0] not in (1, 2) or stats.shape[1] != features.shape[1] + 1:
+    if stats.ndim not in (2, 3) or stats.shape[-2] not in (1, 2) or stats.shape[-1] != features.shape[1] + 1:
         raise DktError(
             f"CMVN statistics of shape {stats.shape} for features of dimension {features.shape[1]}"
         )
-    count = stats[0, -1]
-    if not count >= 1.0 or not np.isfinite(stats).all():
-        raise DktError(f"CMVN statistics of {count:g} frames, or with a value that is not a number")
-    mean = stats[0, :-1] / count
+    count = stats[..., 0, -1:]
+    if not (count >= 1.0).all() or not np.isfinite(stats).all():
+        raise DktError(f"CMVN statistics of {count.min():g} frames, or with a value that is not a number")
+    mean = stats[..., 0, :-1] / count
     if not norm_vars:
         return (features - mean.astype(np.float32)).astype(np.float32)
-    if stats.shape[0] == 1:
+    if stats.shape[-2] == 1:
         raise DktError("variance normalisation is asked for, but the CMVN statistics hold means only")
-    variance = np.maximum(stats[1, :-1] / count - mean**2, _VARIANCE_FLOOR)
+    variance = np.maximum(stats[..., 1, :-1] / count - mean**2, _VARIANCE_FLOOR)
     scale = 1.0 / np.sqrt(variance)
     return (features * scale.astype(np.float32) - (mean * scale).astype(np.float32)).astype(np.float32)
 
@@ -114,3 +138,56 @@ def apply_transform(features: np.ndarray, transform: np.ndarray) -> np.ndarray:
     if transform.shape[1] == dim + 1:
         result = result + transform[:, dim]
     return result.astype(np.float32)
+
+
+def paste(streams: Sequence[np.ndarray], length_tolerance: int = 0) -> np.ndarray:
+    """Join the features of several streams frame by frame (``paste-feats``).
+
+    Args:
+        streams: each of shape ``(T, F)``, T differing by ``length_tolerance`` at most: all are cut to the
+            shortest.
+        length_tolerance: in frames.
+
+    Returns:
+        Shape ``(T, sum of F)``.
+
+    Raises:
+        DktError: the streams differ more in length, or one is empty.
+    """
+    lengths = [len(stream) for stream in streams]
+    shortest = min(lengths)
+    if shortest == 0 or max(lengths) - shortest > length_tolerance:
+        raise DktError(
+            f"streams of {' and '.join(map(str, lengths))} frames, expected a difference of at most "
+            f"{length_tolerance}"
+        )
+    return np.concatenate([stream[:shortest] for stream in streams], axis=1).astype(np.float32)
+
+
+# How far Kaldi's nnet3 lets the last i-vector be behind the last frame.
+_IVECTOR_MARGIN = 50
+
+
+def append_ivectors(features: np.ndarray, ivectors: np.ndarray, period: int = 1) -> np.ndarray:
+    """Append i-vectors to frames: ``(T, F)`` to ``(T, F + I)``.
+
+    Args:
+        features: shape ``(T, F)``.
+        ivectors: one for all frames, shape ``(I,)`` (``append-vector-to-feats``); or one every ``period``
+            frames, shape ``(ceil(T / period), I)``, the last one serving for what follows it.
+        period: in frames.
+
+    Raises:
+        DktError: the i-vectors end more than 50 frames before the features.
+    """
+    num_frames = len(features)
+    if ivectors.ndim == 1:
+        rows = np.broadcast_to(ivectors, (num_frames, len(ivectors)))
+    else:
+        if len(ivectors) == 0 or num_frames - len(ivectors) * period > _IVECTOR_MARGIN:
+            raise DktError(
+                f"{len(ivectors)} i-vectors, one every {period} frames, for {num_frames} frames",
+                hint="extract the i-vectors from the features that they are used with",
+            )
+        rows = ivectors[np.minimum(np.arange(num_frames) // period, len(ivectors) - 1)]
+    return np.concatenate([features, rows], axis=1).astype(np.float32)

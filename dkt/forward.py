@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from dkt.dataset import gather_context
 from dkt.errors import DktError
 from dkt.features import splice_indices
 from dkt.nnet.lstm import Lstm, delayed
@@ -60,7 +61,7 @@ def logits_of(network: Network, info: ModelInfo, features: np.ndarray, device: t
         outputs, _ = network(delayed(frames, network.config.target_delay)[:, None])
         return outputs[:, 0]
     index = torch.from_numpy(splice_indices(len(features), info.left_context, info.right_context)).to(device)
-    return network(frames[index].reshape(len(features), -1))
+    return network(gather_context(frames, index, torch.arange(len(frames), device=device), info.ivector_dim))
 
 
 def convert(logits: torch.Tensor, options: OutputOptions) -> np.ndarray:

@@ -8,6 +8,7 @@ is there.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -15,8 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dkt.errors import DktError
+from dkt.streams import is_input_pipe, open_input
+from dkt.values import parse_rows
 
 _BINARY_MARK = b"\0B"
+_WORD = re.compile(rb"\S+")
+_INT32 = np.iinfo(np.int32)
 _REAL_TYPES: dict[str, np.dtype] = {
     "FV": np.dtype("<f4"),
     "DV": np.dtype("<f8"),
@@ -41,7 +46,10 @@ class ObjectReader:
 
     @classmethod
     def open(cls, path: str | Path) -> ObjectReader:
-        """Read the file ``path`` whole."""
+        """Read the file ``path`` whole; ``-`` is standard input, ``command |`` what a command prints."""
+        if str(path) == "-" or is_input_pipe(str(path)):
+            with open_input(str(path)) as stream:
+                return cls(stream.read(), path)
         try:
             return cls(Path(path).read_bytes(), path)
         except OSError as error:
@@ -59,12 +67,12 @@ class ObjectReader:
         return chunk
 
     def _skip_space(self) -> None:
-        while self.pos < len(self.data) and self.data[self.pos : self.pos + 1].isspace():
-            self.pos += 1
+        word = _WORD.search(self.data, self.pos)
+        self.pos = word.start() if word else len(self.data)
 
     def at_end(self) -> bool:
         """Whether nothing but white space is left."""
-        return not self.data[self.pos :].strip()
+        return _WORD.search(self.data, self.pos) is None
 
     def peek_token(self) -> str:
         """The next token, left in place; empty at the end."""
@@ -78,16 +86,12 @@ class ObjectReader:
 
     def token(self) -> str:
         """The next white-space-delimited token (``ReadToken``)."""
-        self._skip_space()
-        end = self.pos
-        while end < len(self.data) and not self.data[end : end + 1].isspace():
-            end += 1
-        if end == self.pos:
+        word = _WORD.search(self.data, self.pos)
+        if word is None:
             raise self.fail("the file is cut short: a token expected")
-        token = self.data[self.pos : end].decode("utf-8", errors="replace")
         # In binary form exactly one space ends a token; more would be data.
-        self.pos = min(end + 1, len(self.data))
-        return token
+        self.pos = min(word.end() + 1, len(self.data))
+        return word[0].decode("utf-8", errors="replace")
 
     def expect(self, *tokens: str) -> str:
         """Read a token that must be one of ``tokens``."""
@@ -109,15 +113,22 @@ class ObjectReader:
 
     def _basic(self, form: str, convert: type) -> int | float:
         if not self.binary:
-            word = self.token()
-            try:
-                return convert(word)
-            except ValueError:
-                raise self.fail(f"expected a number, found '{word[:40]}'") from None
+            return self._number(convert)
         size = self._take(1)[0]
         if size != struct.calcsize(form):
             raise self.fail(f"expected a number of {struct.calcsize(form)} bytes, found one of {size}")
         return struct.unpack(form, self._take(size))[0]
+
+    def _number(self, convert: type) -> int | float:
+        word = self.token()
+        try:
+            # Python would read 1_0 as 10.
+            value: int | float = convert(word.replace("_", "?"))
+        except ValueError:
+            raise self.fail(f"expected a number, found '{word[:40]}'") from None
+        if convert is int and not _INT32.min <= value <= _INT32.max:
+            raise self.fail(f"expected an integer of 32 bits, found {word[:40]}")
+        return value
 
     def int_vector(self) -> np.ndarray:
         """A vector of 32-bit integers (``ReadIntegerVector``), shape ``(n,)``."""
@@ -131,50 +142,44 @@ class ObjectReader:
     def _bracketed(self) -> list[int]:
         self.expect("[")
         values: list[int] = []
-        while (word := self.token()) != "]":
-            try:
-                values.append(int(word))
-            except ValueError:
-                raise self.fail(f"expected an integer or ], found '{word[:40]}'") from None
+        while self.peek_token() != "]":
+            values.append(int(self._number(int)))
+        self.expect("]")
         return values
 
     def vector(self) -> np.ndarray:
-        """A real vector (``Vector::Read``), shape ``(n,)``, float32 or float64 as stored."""
+        """A real vector (``Vector::Read``), shape ``(n,)``, float32 or float64 as stored, float64 of text."""
         if not self.binary:
             rows = self._text_rows()
             if len(rows) > 1:
                 raise self.fail(f"expected a vector, found a matrix of {len(rows)} rows")
-            return np.array(rows[0] if rows else [], dtype=np.float32)
+            return rows.reshape(-1)
         dtype = _REAL_TYPES[self.expect("FV", "DV")]
         count = self.int32()
         return np.frombuffer(self._take(count * dtype.itemsize), dtype=dtype).copy()
 
     def matrix(self) -> np.ndarray:
-        """A real matrix (``Matrix::Read``), shape ``(rows, columns)``, float32 or float64 as stored."""
+        """A real matrix (``Matrix::Read``): ``(rows, columns)``, as stored, float64 of text."""
         if not self.binary:
-            rows = self._text_rows()
-            if len({len(row) for row in rows}) > 1:
-                raise self.fail("the rows of the matrix differ in length")
-            return np.array(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
+            return self._text_rows()
         dtype = _REAL_TYPES[self.expect("FM", "DM")]
-        rows_, columns = self.int32(), self.int32()
-        if rows_ < 0 or columns < 0:
-            raise self.fail(f"impossible matrix size {rows_} x {columns}")
-        data = self._take(rows_ * columns * dtype.itemsize)
-        return np.frombuffer(data, dtype=dtype).reshape(rows_, columns).copy()
+        rows, columns = self.int32(), self.int32()
+        if rows < 0 or columns < 0 or (rows == 0) != (columns == 0):
+            raise self.fail(f"impossible matrix size {rows} x {columns}")
+        data = self._take(rows * columns * dtype.itemsize)
+        return np.frombuffer(data, dtype=dtype).reshape(rows, columns).copy()
 
-    def _text_rows(self) -> list[list[float]]:
+    def _text_rows(self) -> np.ndarray:
         self._skip_space()
         end = self.data.find(b"]", self.pos)
         if self.data[self.pos : self.pos + 1] != b"[" or end < 0:
             raise self.fail("expected numbers in square brackets")
-        body = self.data[self.pos + 1 : end].decode("ascii", errors="replace")
         try:
-            rows = [[float(word) for word in line.split()] for line in body.splitlines()]
-        except ValueError as error:
+            rows = parse_rows(self.data[self.pos + 1 : end])
+        except (DktError, ValueError) as error:
             raise self.fail(f"expected numbers in square brackets: {error}") from None
         self.pos = end + 1
-        return [row for row in rows if row]
+        return rows
 
 
 class ObjectWriter:
@@ -228,6 +233,8 @@ class ObjectWriter:
     def matrix(self, values: npt.ArrayLike) -> None:
         """Write reals of shape ``(rows, columns)`` as float32 (``Matrix<float>::Write``)."""
         values = np.asarray(values, dtype="<f4")
+        if not values.size:
+            values = values.reshape(0, 0)
         if self.binary:
             self.token("FM")
             self.int32(values.shape[0])

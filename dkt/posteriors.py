@@ -6,23 +6,26 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from dkt.bounded import read_exactly
 from dkt.errors import DktError
 from dkt.tables import TableWriter, read_table
 from dkt.transitions import TransitionModel
-from dkt.values import read_matrix
+from dkt.values import read_binary_matrix, read_text_matrix, refuse_underscore
 
 _SIZE = struct.Struct("<Bi")
 _FRAME_SIZE = np.dtype([("size", "u1"), ("value", "<i4")])
 _ENTRY = np.dtype([("id_size", "u1"), ("id", "<i4"), ("weight_size", "u1"), ("weight", "<f4")])
 # The limit that Kaldi's own reader sets to the number of frames.
 _IMPROBABLE = 10_000_000
+_SHORT = 1 << 16
 
 
 @dataclass
@@ -111,61 +114,46 @@ def read_posterior_or_matrix(stream: BinaryIO) -> Posterior | np.ndarray:
     """
     head = stream.read(1)
     if head == b"\0":
-        head += stream.read(2)
-        if head == b"\0B\x04":
+        head = stream.read(2)
+        if head == b"B\x04":
             return _read_binary(stream)
-        return read_matrix(cast(BinaryIO, _PutBack(head, stream)))
+        if head[:1] != b"B":
+            raise DktError("expected a Posterior, found a zero byte")
+        return read_binary_matrix(stream, head[1:])
     line = head if head == b"\n" else head + stream.readline()
     if not line.endswith(b"\n"):
         raise DktError("the archive is cut short: the end of a line expected")
     if line.lstrip().startswith(b"[") and b"]" not in line:
-        return read_matrix(cast(BinaryIO, _PutBack(line, stream)))
+        return read_text_matrix(line, stream)
     return _parse_text(line)
-
-
-class _PutBack:
-    """A stream with a few bytes put back in front of it, as far as a matrix reader needs it."""
-
-    def __init__(self, head: bytes, stream: BinaryIO) -> None:
-        self.head = head
-        self.stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        taken, self.head = (self.head, b"") if size < 0 else (self.head[:size], self.head[size:])
-        return taken + self.stream.read(size - len(taken) if size >= 0 else -1)
-
-    def readline(self) -> bytes:
-        taken, self.head = self.head, b""
-        return taken if taken.endswith(b"\n") else taken + self.stream.readline()
-
-
-def _read_exactly(stream: BinaryIO, size: int) -> bytes:
-    data = stream.read(size)
-    if len(data) != size:
-        raise DktError(f"the archive is cut short: {size} bytes expected, {len(data)} found")
-    return data
 
 
 def _read_binary(stream: BinaryIO) -> Posterior:
     # The byte in front of the number of frames is taken already.
-    num_frames = int.from_bytes(_read_exactly(stream, 4), "little", signed=True)
+    num_frames = int.from_bytes(_read_bytes(stream, 4), "little", signed=True)
     if not 0 <= num_frames <= _IMPROBABLE:
         raise DktError(f"the archive is damaged: a Posterior of {num_frames} frames")
-    lengths, chunks = [], []
+    lengths, entries = array("q"), bytearray()
     for frame in range(num_frames):
-        size, length = _SIZE.unpack(_read_exactly(stream, _SIZE.size))
+        size, length = _SIZE.unpack(_read_bytes(stream, _SIZE.size))
         if size != 4 or not 0 <= length <= _IMPROBABLE:
             raise DktError(f"the archive is damaged: {length} entries in frame {frame}")
         lengths.append(length)
-        chunks.append(_read_exactly(stream, length * _ENTRY.itemsize))
-    entries = np.frombuffer(b"".join(chunks), dtype=_ENTRY)
-    if (entries["id_size"] != 4).any() or (entries["weight_size"] != 4).any():
+        entries += _read_bytes(stream, length * _ENTRY.itemsize)
+    items = np.frombuffer(entries, dtype=_ENTRY)
+    if (items["id_size"] != 4).any() or (items["weight_size"] != 4).any():
         raise DktError("expected pairs of a 4-byte integer and a 4-byte float")
     return Posterior(
-        np.array(lengths, dtype=np.int64),
-        entries["id"].astype(np.int32),
-        entries["weight"].astype(np.float32),
+        np.array(lengths, dtype=np.int64), items["id"].astype(np.int32), items["weight"].astype(np.float32)
     )
+
+
+def _read_bytes(stream: BinaryIO, size: int) -> bytes | memoryview:
+    # Frames are short: only one that claims to be long needs the care that arrays are read with.
+    data = stream.read(size) if size <= _SHORT else read_exactly(stream, size).data
+    if len(data) != size:
+        raise DktError(f"the archive is cut short: {size} bytes expected, {len(data)} found")
+    return data
 
 
 def _parse_text(line: bytes) -> Posterior:
@@ -183,6 +171,7 @@ def _parse_text(line: bytes) -> Posterior:
             raise DktError(f"frame {number} is not [ id weight id weight ... ]")
         lengths.append(len(fields) // 2)
         words.extend(fields)
+    refuse_underscore(line)
     # A word that is no number raises ValueError, which the table's reader reports with its place.
     ids = [int(word) for word in words[0::2]]
     weights = np.array([float(word) for word in words[1::2]], dtype=np.float32)

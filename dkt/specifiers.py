@@ -6,10 +6,21 @@ from dataclasses import dataclass
 
 from dkt.errors import DktError
 
+_RSPECIFIER_OPTIONS = {"o", "s", "cs", "p", "bg", "b", "t"}
+_WSPECIFIER_OPTIONS = {"b", "t", "f", "p"}
+_NEGATABLE = {"o", "s", "cs", "p", "f"}
+
 
 @dataclass
 class Specifier:
-    """A parsed rspecifier or wspecifier: ``kind`` is ark or scp, ``options`` the letters after it."""
+    """A parsed rspecifier or wspecifier.
+
+    Attributes:
+        kind: ark or scp.
+        options: the letters that hold at the end: ``np`` takes ``p`` away, ``b`` takes ``t`` away.
+        filename: of the archive or the script.
+        scp_filename: of the script that is written with the archive.
+    """
 
     kind: str
     options: set[str]
@@ -18,39 +29,53 @@ class Specifier:
 
 
 def parse_rspecifier(rspecifier: str) -> Specifier:
-    """Split ``ark,s,cs:filename`` or ``scp:filename``.
+    """Split ``ark,s,cs:filename`` or ``scp:filename`` (``ClassifyRspecifier``).
 
     Raises:
-        DktError: it is neither.
+        DktError: it is neither, or has an option that Kaldi does not know.
     """
-    head, colon, filename = rspecifier.partition(":")
-    words = head.split(",")
-    kinds = [w for w in words if w in ("ark", "scp")]
-    if not colon or len(kinds) != 1 or not filename.strip():
+    kinds, options, filename = _split(rspecifier, "rspecifier", _RSPECIFIER_OPTIONS)
+    if len(kinds) != 1 or not filename:
         raise DktError(
             "is no rspecifier",
             path=rspecifier,
             hint="write ark:FILE, scp:FILE or 'ark:COMMAND |' as in Kaldi",
         )
-    return Specifier(kinds[0], set(words) - {kinds[0]}, filename.strip())
+    return Specifier(kinds[0], options, filename)
 
 
 def parse_wspecifier(wspecifier: str) -> Specifier:
-    """Split ``ark:filename``, ``ark,t:filename`` or ``ark,scp:archive,script``.
+    """Split ``ark:filename``, ``ark,t:filename`` or ``ark,scp:archive,script`` (``ClassifyWspecifier``).
 
     Raises:
-        DktError: it is none of these.
+        DktError: it is none of these, or has an option that Kaldi does not know.
     """
-    head, colon, filename = wspecifier.partition(":")
-    words = head.split(",")
-    options = set(words) - {"ark", "scp"}
-    if colon and filename.strip() and "ark" in words and "scp" in words:
-        first, comma, second = filename.rpartition(",")
-        archive, script = (first, second) if words.index("ark") < words.index("scp") else (second, first)
-        if comma and archive and script:
-            return Specifier("ark", options, archive.strip(), script.strip())
-    elif colon and filename.strip() and "ark" in words:
-        return Specifier("ark", options, filename.strip())
+    kinds, options, filename = _split(wspecifier, "wspecifier", _WSPECIFIER_OPTIONS)
+    if kinds == ["ark"] and filename:
+        return Specifier("ark", options, filename)
+    if kinds == ["ark", "scp"]:
+        archive, _, script = (part.strip() for part in filename.partition(","))
+        if archive and script:
+            return Specifier("ark", options, archive, script)
     raise DktError(
         "is no wspecifier", path=wspecifier, hint="write ark:FILE, ark,t:FILE or ark,scp:FILE.ark,FILE.scp"
     )
+
+
+def _split(text: str, what: str, known: set[str]) -> tuple[list[str], set[str], str]:
+    head, _, filename = text.partition(":")
+    kinds: list[str] = []
+    options: set[str] = set()
+    for word in (word.strip() for word in head.split(",")):
+        if word in ("ark", "scp"):
+            kinds.append(word)
+        elif word in known:
+            options.add(word)
+            options -= {"b": {"t"}, "t": {"b"}}.get(word, set())
+        elif word[:1] == "n" and word[1:] in known & _NEGATABLE:
+            options.discard(word[1:])
+        elif kinds:
+            raise DktError(f"'{word}' is no option of a {what}", path=text, hint=f"known: {sorted(known)}")
+        else:
+            return [], set(), ""
+    return kinds, options, filename.strip()

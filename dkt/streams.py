@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
+import select
 import shutil
 import subprocess
 import sys
@@ -12,6 +14,13 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from dkt.errors import DktError
+
+_CHUNK = 1 << 20
+_OFFSET = re.compile(r"(.*):([0-9]{1,18})", re.DOTALL)
+# What a shell tells of a command that died because nobody read on (128 + SIGPIPE).
+_BROKEN_PIPE_STATUS = 141
+# Seconds that a command is given to end, once its output has ended and before.
+_GRACE, _MOMENT = 10.0, 0.2
 
 
 def is_input_pipe(rxfilename: str) -> bool:
@@ -28,12 +37,24 @@ def _start(command: str, **streams: int) -> subprocess.Popen[bytes]:
     # pipefail, so that the death of any part of "a | b" is seen; plain sh has no such option.
     bash = shutil.which("bash")
     shell = [bash, "-o", "pipefail", "-c", command] if bash else ["/bin/sh", "-c", command]
-    return subprocess.Popen(shell, **streams)  # type: ignore[call-overload]
+    try:
+        return subprocess.Popen(shell, **streams)  # type: ignore[call-overload]
+    except (OSError, ValueError) as error:
+        raise DktError(f"cannot be run: {_reason(error)}", path=command) from None
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _check_status(command: str, status: int) -> None:
-    if status != 0:
-        raise DktError(f"the command ended with status {status}", path=command)
+    if status == 0:
+        return
+    hint = None
+    if status == _BROKEN_PIPE_STATUS:
+        hint = "a command after it stopped reading, as head does: use one that reads on, as sed -n 1,9p"
+    how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
+    raise DktError(f"the command {how}", path=command, hint=hint)
 
 
 @contextlib.contextmanager
@@ -55,8 +76,8 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
     path, offset = split_offset(rxfilename)
     try:
         handle = Path(path).open("rb")  # noqa: SIM115 - an error in the body is not ours
-    except OSError as error:
-        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+    except (OSError, ValueError) as error:  # the latter for a zero byte in the name
+        raise DktError(f"cannot be read: {_reason(error)}", path=path) from None
     with handle:
         if offset:
             if offset > handle.seek(0, io.SEEK_END):
@@ -71,15 +92,26 @@ def _read_pipe(command: str) -> Iterator[BinaryIO]:
     try:
         yield stdout
         # What the reader left must be taken, or the command dies of a closed pipe and looks like a failure.
-        while stdout.read(1 << 20):
+        while stdout.read(_CHUNK):
             pass
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, DktError):
+            # Data cut short are a consequence: the command's death is what the user has to know.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                _check_status(command, process.wait(_GRACE if _at_end(stdout) else _MOMENT))
         process.kill()
         process.wait()
         raise
     finally:
         stdout.close()
     _check_status(command, process.wait())
+
+
+def _at_end(stdout: BinaryIO) -> bool:
+    # Without waiting for a command that is silent but alive.
+    poll = select.poll()
+    poll.register(stdout, select.POLLIN)
+    return bool(poll.poll(0)) and not cast(io.BufferedReader, stdout).peek(1)
 
 
 @contextlib.contextmanager
@@ -101,8 +133,8 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         return
     try:
         handle = Path(wxfilename).open("wb")  # noqa: SIM115
-    except OSError as error:
-        raise DktError(f"cannot be written: {error.strerror}", path=wxfilename) from None
+    except (OSError, ValueError) as error:
+        raise DktError(f"cannot be written: {_reason(error)}", path=wxfilename) from None
     with handle:
         yield handle
 
@@ -127,5 +159,5 @@ def _write_pipe(command: str) -> Iterator[BinaryIO]:
 
 def split_offset(rxfilename: str) -> tuple[str, int]:
     """Split ``path:offset`` into its parts; the offset is 0 where there is none."""
-    path, colon, offset = rxfilename.rpartition(":")
-    return (path, int(offset)) if colon and offset.isdigit() else (rxfilename, 0)
+    match = _OFFSET.fullmatch(rxfilename)
+    return (match[1], int(match[2])) if match and match[1] else (rxfilename, 0)

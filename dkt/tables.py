@@ -5,120 +5,35 @@ Commands in a pipe must succeed, keys stand once, and a table declared sorted (`
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from itertools import pairwise
 from types import TracebackType
-from typing import Any, BinaryIO, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from dkt.archives import read_archive
 from dkt.errors import DktError
+from dkt.scripts import ScriptLoader, read_script
 from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
-from dkt.streams import is_input_pipe, open_input, open_output, split_offset
-from dkt.text import read_keyed_lines
-from dkt.values import encode_int_vector, encode_matrix, read_int_vector, read_matrix, read_value
+from dkt.streams import open_output
+from dkt.values import (
+    Reader,
+    encode_int_vector,
+    encode_matrix,
+    encode_vector,
+    read_int_vector,
+    read_matrix,
+    read_matrix_or_vector,
+    read_vector,
+)
+
+logger = logging.getLogger(__name__)
 
 V = TypeVar("V")
-Reader = Callable[[BinaryIO], Any]
-
-_ROW_TOLERANCE = 3
-_RANGE = re.compile(r"^(.*)\[([0-9:, ]*)\]$")
-
-
-def _read_key(stream: BinaryIO, path: str) -> str | None:
-    key = b""
-    while (byte := stream.read(1)) not in (b" ", b"\t", b""):
-        key += b"" if byte == b"\n" and not key else byte
-        if len(key) > 4096 or byte == b"\n":
-            if not key:
-                continue
-            raise DktError(f"expected an utterance and a space, found {key[:30]!r}", path=path)
-    if byte == b"" and key:
-        raise DktError(f"the archive is cut short after {key[:30]!r}", path=path)
-    try:
-        return key.decode("utf-8") if byte else None
-    except UnicodeDecodeError:
-        raise DktError(f"the utterance-id {key[:30]!r} is not UTF-8", path=path) from None
-
-
-def _read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
-    with open_input(rxfilename) as stream:
-        while (key := _read_key(stream, rxfilename)) is not None:
-            yield key, read_value(read, stream, rxfilename, key)
-
-
-def read_script(rxfilename: str) -> dict[str, str]:
-    """The lines of a script file: key to extended filename, in order.
-
-    Raises:
-        DktError: a line has no second field, or a key stands twice.
-    """
-    entries = read_keyed_lines(rxfilename)
-    for number, entry in enumerate(entries.values(), 1):
-        if not entry:
-            raise DktError(f"line {number} is not '<utterance> <file>'", path=rxfilename)
-    return entries
-
-
-def _slices(text: str, path: str, utt: str) -> tuple[slice, ...]:
-    slices = []
-    for part in text.split(","):
-        numbers = [n.strip() for n in part.split(":")]
-        if part.strip() in ("", ":"):
-            slices.append(slice(None))
-        elif len(numbers) == 2 and all(n.isdigit() for n in numbers) and int(numbers[0]) <= int(numbers[1]):
-            slices.append(slice(int(numbers[0]), int(numbers[1]) + 1))
-        else:
-            raise DktError(f"impossible range [{text}]", path=path, utt=utt)
-    return tuple(slices)
-
-
-class _ScriptReader:
-    """Loads the objects of script-file entries; keeps the last archive open, as entries mostly share one."""
-
-    def __init__(self, read: Reader) -> None:
-        self.read = read
-        self.path: str | None = None
-        self.stream: BinaryIO | None = None
-        self.open_file = ExitStack()
-
-    def load(self, utt: str, entry: str) -> Any:
-        match = None if is_input_pipe(entry) else _RANGE.match(entry)
-        rxfilename = match.group(1) if match else entry
-        value = self._load_whole(utt, rxfilename)
-        if not match:
-            return value
-        if not isinstance(value, np.ndarray):
-            raise DktError("a range can be taken of matrices and vectors only", path=entry, utt=utt)
-        slices = _slices(match.group(2), entry, utt)
-        # Kaldi lets rows, not columns, end a little beyond the matrix: frames are counted in various ways.
-        limits = [length + (0 if axis else _ROW_TOLERANCE) for axis, length in enumerate(value.shape)]
-        if len(slices) > value.ndim or any(
-            s.stop is not None and (s.stop > limit or s.start >= length)
-            for s, limit, length in zip(slices, limits, value.shape, strict=False)
-        ):
-            raise DktError(f"the range lies outside a matrix of shape {value.shape}", path=entry, utt=utt)
-        return value[slices]
-
-    def _load_whole(self, utt: str, rxfilename: str) -> Any:
-        if is_input_pipe(rxfilename) or rxfilename == "-":
-            with open_input(rxfilename) as stream:
-                return read_value(self.read, stream, rxfilename, utt)
-        path, offset = split_offset(rxfilename)
-        if path != self.path or self.stream is None:
-            self.close()
-            self.stream, self.path = self.open_file.enter_context(open_input(path)), path
-        self.stream.seek(0, 2)
-        if offset >= self.stream.tell():
-            raise DktError(f"offset {offset} lies past the end of the file", path=path, utt=utt)
-        self.stream.seek(offset)
-        return read_value(self.read, self.stream, path, utt)
-
-    def close(self) -> None:
-        self.open_file.close()
-        self.path = self.stream = None
 
 
 def read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, Any]]:
@@ -130,30 +45,64 @@ def read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, Any]]:
     spec = parse_rspecifier(rspecifier)
     seen: set[str] = set()
     last = ""
-    for key, value in (
-        _read_scripted(read, spec) if spec.kind == "scp" else _read_archive(read, spec.filename)
-    ):
+    for key, value in (_read_scripted if spec.kind == "scp" else _read_archived)(read, spec):
         if key in seen:
             raise DktError("stands twice", path=spec.filename, utt=key)
         if "s" in spec.options and key < last:
-            raise DktError(
-                f"comes after '{last}', but the table is declared sorted",
-                path=spec.filename,
-                utt=key,
-                hint="sort it with LC_ALL=C, or drop the option 's'",
-            )
+            raise _not_sorted(spec.filename, last, key)
         seen.add(key)
         last = key
         yield key, value
 
 
-def _read_scripted(read: Reader, spec: Specifier) -> Iterator[tuple[str, Any]]:
-    loader = _ScriptReader(read)
+def _not_sorted(path: str, last: str, key: str) -> DktError:
+    return DktError(
+        f"comes after '{last}', but the table is declared sorted",
+        path=path,
+        utt=key,
+        hint="sort it with LC_ALL=C, or drop the option 's'",
+    )
+
+
+def _read_archived(read: Reader, spec: Specifier) -> Iterator[tuple[str, Any]]:
+    count = 0
     try:
-        for key, entry in read_script(spec.filename).items():
-            yield key, loader.load(key, entry)
-    finally:
-        loader.close()
+        for entry in read_archive(read, spec.filename):
+            yield entry
+            count += 1
+    except DktError as error:
+        # As in Kaldi, option p does not excuse an archive of which nothing could be read.
+        if "p" not in spec.options or count == 0:
+            raise
+        logger.warning("what follows entry %d is left out, as option p allows: %s", count, error)
+
+
+def _read_scripted(read: Reader, spec: Specifier) -> Iterator[tuple[str, Any]]:
+    entries = read_script(spec.filename)
+    skipped = 0
+    with closing(ScriptLoader(read)) as loader:
+        for key, entry in entries.items():
+            try:
+                value = loader.load(key, entry)
+            except DktError as error:
+                if "p" not in spec.options:
+                    raise
+                skipped += 1
+                logger.warning("skipped, as option p allows: %s", error)
+                continue
+            yield key, value
+    if skipped:
+        logger.warning(
+            "%s: %d of %d entries could not be read and were skipped", spec.filename, skipped, len(entries)
+        )
+
+
+def _in_type(value: np.ndarray, dtype: npt.DTypeLike) -> np.ndarray:
+    if value.dtype == dtype:
+        return value
+    # A double too large for single precision becomes infinite, as in Kaldi.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return value.astype(dtype)
 
 
 def read_matrices(rspecifier: str, dtype: npt.DTypeLike = np.float32) -> Iterator[tuple[str, np.ndarray]]:
@@ -163,7 +112,17 @@ def read_matrices(rspecifier: str, dtype: npt.DTypeLike = np.float32) -> Iterato
         DktError: anything that is not a whole, well-formed table.
     """
     for key, value in read_table(read_matrix, rspecifier):
-        yield key, value.astype(dtype, copy=False)
+        yield key, _in_type(value, dtype)
+
+
+def read_vectors(rspecifier: str, dtype: npt.DTypeLike = np.float32) -> Iterator[tuple[str, np.ndarray]]:
+    """Read a table of real vectors one by one: utterance and values ``(F,)`` of type ``dtype``, writable.
+
+    Raises:
+        DktError: anything that is not a whole, well-formed table.
+    """
+    for key, value in read_table(read_vector, rspecifier):
+        yield key, _in_type(value, dtype)
 
 
 def read_int_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
@@ -176,29 +135,49 @@ def read_int_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 class RandomAccessTable(Generic[V]):
-    """Random access to a table of any objects: a script file is read on demand, an archive whole."""
+    """Random access to a table of any objects: a script file is read on demand, an archive whole.
+
+    With option p a script's entries that cannot be read count as missing: ``in`` tries to read.
+    """
 
     def __init__(self, read: Reader, rspecifier: str) -> None:
         spec = parse_rspecifier(rspecifier)
         self.path = spec.filename
-        self._loader = _ScriptReader(read)
-        self._entries = read_script(spec.filename) if spec.kind == "scp" else {}
+        self._permissive = "p" in spec.options
+        self._loader = ScriptLoader(read)
+        self._entries: dict[str, str] = {}
         self._values: dict[str, V] = {}
-        if spec.kind == "ark":
+        if spec.kind == "scp":
+            self._entries = read_script(spec.filename)
+            if "s" in spec.options:
+                self._check_sorted()
+        else:
             self._values = {key: self.convert(key, value) for key, value in read_table(read, rspecifier)}
+
+    def _check_sorted(self) -> None:
+        for last, key in pairwise(self._entries):
+            if key < last:
+                raise _not_sorted(self.path, last, key)
 
     def convert(self, key: str, value: Any) -> V:
         """What the table gives for an object as it was read."""
         raise NotImplementedError
 
     def __contains__(self, key: str) -> bool:
+        if key in self._entries and self._permissive:
+            try:
+                self[key]
+            except DktError as error:
+                logger.warning("taken for missing, as option p allows: %s", error)
+                del self._entries[key]
         return key in self._entries or key in self._values
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._entries or self._values
+        keys = list(self._entries or self._values)
+        yield from (key for key in keys if key in self) if self._permissive else keys
 
     def __len__(self) -> int:
-        return len(self._entries or self._values)
+        return sum(1 for _ in self) if self._permissive else len(self._entries or self._values)
 
     def __getitem__(self, key: str) -> V:
         if key in self._entries:
@@ -209,15 +188,35 @@ class RandomAccessTable(Generic[V]):
 
 
 class MatrixTable(RandomAccessTable[np.ndarray]):
-    """Random access to the matrices of ``scp:...`` or ``ark:...``, turned into the type ``dtype``."""
+    """Random access to the matrices of a table, turned into the type ``dtype``."""
+
+    reader: Reader = staticmethod(read_matrix)
 
     def __init__(self, rspecifier: str, dtype: npt.DTypeLike = np.float32) -> None:
         self.dtype = dtype
-        super().__init__(read_matrix, rspecifier)
+        super().__init__(self.reader, rspecifier)
 
     def convert(self, key: str, value: np.ndarray) -> np.ndarray:
         """The matrix in the type asked for."""
-        return value.astype(self.dtype, copy=False)
+        return _in_type(value, self.dtype)
+
+
+class RealTable(MatrixTable):
+    """Random access to a table of matrices or real vectors, each as it is stored, of type ``dtype``."""
+
+    reader = staticmethod(read_matrix_or_vector)
+
+
+class VectorTable(RandomAccessTable[np.ndarray]):
+    """Random access to real vectors ``(F,)`` of a table, turned into the type ``dtype``."""
+
+    def __init__(self, rspecifier: str, dtype: npt.DTypeLike = np.float32) -> None:
+        self.dtype = dtype
+        super().__init__(read_vector, rspecifier)
+
+    def convert(self, key: str, value: np.ndarray) -> np.ndarray:
+        """The vector in the type asked for."""
+        return _in_type(value, self.dtype)
 
 
 class TableWriter:
@@ -281,6 +280,14 @@ class MatrixWriter(TableWriter):
     def encode(self, value: np.ndarray) -> bytes:
         """The matrix in Kaldi's binary or text form."""
         return encode_matrix(value, self.text, self.compression_method)
+
+
+class VectorWriter(TableWriter):
+    """Writes real vectors of shape ``(F,)``; float64 stays so, the rest is float32."""
+
+    def encode(self, value: np.ndarray) -> bytes:
+        """The vector in Kaldi's binary or text form."""
+        return encode_vector(value, self.text)
 
 
 class IntVectorWriter(TableWriter):

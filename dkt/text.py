@@ -14,12 +14,18 @@ from dkt.streams import open_input
 # Kaldi parts fields by ASCII white space alone: a no-break or ideographic space is part of a word.
 _WHITE_SPACE = " \t\n\r\f\v"
 _FIELD = re.compile(r"\S+", re.ASCII)
+_NATURAL = re.compile(r"[0-9]{1,9}", re.ASCII)
 _KEYED_LINE = re.compile(r"\s*(\S+)\s*(.*)", re.ASCII | re.DOTALL)
 
 
 def fields(line: str) -> list[str]:
     """The fields of a line, parted by ASCII white space as Kaldi's tools do it."""
     return _FIELD.findall(line)
+
+
+def natural(word: str) -> int | None:
+    """The integer from 0 on that ``word`` is in ASCII digits, nine at most; None if it is something else."""
+    return int(word) if _NATURAL.fullmatch(word) else None
 
 
 def decode_lines(data: bytes, path: str | Path) -> list[str]:

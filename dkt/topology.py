@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dkt.objectio import ObjectReader, ObjectWriter
+from dkt.text import natural
 
 NO_PDF = -1
 
@@ -73,9 +74,10 @@ def _read_text(reader: ObjectReader) -> HmmTopology:
     while reader.expect("<TopologyEntry>", "</Topology>") == "<TopologyEntry>":
         reader.expect("<ForPhones>")
         while (word := reader.token()) != "</ForPhones>":
-            if not word.isdigit() or int(word) < 1 or int(word) in phone_entry:
+            phone = natural(word)
+            if not phone or phone in phone_entry:
                 raise reader.fail(f"expected the integer of a new phone, found '{word[:40]}'")
-            phone_entry[int(word)] = len(entries)
+            phone_entry[phone] = len(entries)
         states: list[HmmState] = []
         while reader.expect("<State>", "</TopologyEntry>") == "<State>":
             if reader.int32() != len(states):

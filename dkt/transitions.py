@@ -11,6 +11,9 @@ from dkt.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.topology import NO_PDF, HmmTopology, read_topology, write_topology
 
+#: More pdfs than any model has; arrays of one entry a pdf still fit into memory.
+IMPROBABLE_PDF = 10_000_000
+
 
 class TransitionModel:
     """Transition-ids and what they stand for.
@@ -74,7 +77,8 @@ class TransitionModel:
             raise DktError("the transition-states are missing or not in order", path=path)
         for phone, state, forward, self_loop in self.tuples.tolist():
             states = self.topology.states(phone) if phone in self.topology.phone_entry else []
-            if not 0 <= state < len(states) - 1 or forward < 0 or self_loop < 0:
+            pdfs = (forward, self_loop)
+            if not 0 <= state < len(states) - 1 or not 0 <= min(pdfs) <= max(pdfs) < IMPROBABLE_PDF:
                 raise DktError(
                     f"transition-state (phone {phone}, state {state}, pdf {forward}) is not in the topology",
                     path=path,

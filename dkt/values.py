@@ -1,75 +1,153 @@
-"""The objects that tables hold, matrices and integer vectors, to and from bytes.
+"""The objects that tables hold, matrices and vectors, to and from bytes (``matrix/``, ``base/io-funcs``).
 
-The only module that imports kaldiio. Around it: arrays are writable, pickled archives are refused, damaged
-data is an error that names the utterance, and integer vectors are read in one step.
+Lengths are checked before memory is taken: a damaged header costs no more than the data that is there. Plain
+matrices are read straight into the array that is returned; compressed ones go through a back end.
 """
 
 from __future__ import annotations
 
+import re
 import struct
+from array import array
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from kaldiio import matio
 
+from dkt.bounded import read_exactly, skip_zeros
 from dkt.errors import DktError
+from dkt.io_backends import backend
 
-_BAD_DATA = (ValueError, AssertionError, struct.error, EOFError, MemoryError, OverflowError, RuntimeError)
-_MATRIX_TYPES = (b"FM", b"DM", b"FV", b"DV", b"CM", b"CM2", b"CM3")
+_BAD_DATA = (ValueError, OverflowError, OSError, struct.error)
+_BINARY = b"\0B"
+_DTYPES: dict[bytes, np.dtype] = {b"F": np.dtype("<f4"), b"D": np.dtype("<f8")}
+_SIZE = struct.Struct("<Bi")
+_SHAPE = struct.Struct("<BiBi")
+_COMPRESSED_HEADER = struct.Struct("<ffii")
+_ROW = re.compile(rb"[^\n;]+")
 _INT_ITEM = np.dtype([("size", "u1"), ("value", "<i4")])
 
-Reader = Callable[[BinaryIO], np.ndarray]
-
-
-class _Prefixed:
-    """A stream with a few bytes put back in front of it."""
-
-    def __init__(self, prefix: bytes, stream: BinaryIO) -> None:
-        self.prefix = prefix
-        self.stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        head, self.prefix = (self.prefix, b"") if size < 0 else (self.prefix[:size], self.prefix[size:])
-        return head + self.stream.read(size - len(head) if size >= 0 else -1)
-
-    @staticmethod
-    def seekable() -> bool:
-        return False
+Reader = Callable[[BinaryIO], Any]
 
 
 def read_matrix(stream: BinaryIO) -> np.ndarray:
-    """Read one matrix or real vector of any Kaldi type: writable, float32 or float64 as stored."""
+    """Read one matrix ``(rows, columns)`` of any Kaldi type: writable, float32 or float64 as stored.
+
+    Text has no type and is read as float64.
+    """
     head = stream.read(2)
-    if head != b"\0B":
-        return _read_text_matrix(head, stream)
-    name = b""
-    while len(name) < 4 and not name.endswith(b" "):
-        name += stream.read(1) or b" "
-    if name[:-1] not in _MATRIX_TYPES:
-        raise DktError(f"expected a matrix, found an object that begins with {name!r}")
-    # kaldiio's arrays are views of read-only bytes.
-    return np.array(matio.read_matrix_or_vector(_Prefixed(head + name, stream)))
+    if head == _BINARY:
+        return read_binary_matrix(stream)
+    return read_text_matrix(head + stream.readline(), stream)
 
 
-def _read_text_matrix(head: bytes, stream: BinaryIO) -> np.ndarray:
-    text = head + stream.readline()
-    if not text.lstrip().startswith(b"["):
-        raise DktError(f"expected a matrix, found {text[:20]!r}")
-    rows = []
-    while True:
-        closed = b"]" in text
-        row = [float(word) for word in text.replace(b"[", b" ").replace(b"]", b" ").split()]
-        if row:
-            rows.append(row)
-        if closed:
-            break
+def read_vector(stream: BinaryIO) -> np.ndarray:
+    """Read one real vector of shape ``(n,)``: writable, float32 or float64 as stored, float64 of text."""
+    head = stream.read(2)
+    if head == _BINARY:
+        return _read_binary(stream, stream.read(3), b"V ")
+    value = read_text_matrix(head + stream.readline(), stream)
+    if len(value) > 1:
+        raise DktError(f"expected a vector, found a matrix of {len(value)} rows")
+    return value.reshape(-1)
+
+
+def read_matrix_or_vector(stream: BinaryIO) -> np.ndarray:
+    """Read one real matrix or vector: of text, a vector is what ends on the line that it begins on."""
+    head = stream.read(2)
+    if head == _BINARY:
+        head = stream.read(3)
+        return _read_binary(stream, head, b"V ") if head[1:] == b"V " else read_binary_matrix(stream, head)
+    line = head + stream.readline()
+    value = read_text_matrix(line, stream)
+    return value.reshape(-1) if b"]" in line and len(value) <= 1 else value
+
+
+def read_binary_matrix(stream: BinaryIO, head: bytes = b"") -> np.ndarray:
+    """As ``read_matrix``, of a binary object whose ``\\0B``, and then ``head``, have been taken already."""
+    head += stream.read(3 - len(head))
+    if head in (b"CM2", b"CM3"):
+        head += stream.read(1)
+    if head in (b"CM ", b"CM2 ", b"CM3 "):
+        return _read_compressed(stream, head)
+    return _read_binary(stream, head, b"M ")
+
+
+def _read_binary(stream: BinaryIO, head: bytes, shape: bytes) -> np.ndarray:
+    if head[:1] in _DTYPES and head[1:] == shape:
+        return _read_plain(stream, _DTYPES[head[:1]], matrix=shape == b"M ")
+    expected = "matrix" if shape == b"M " else "vector"
+    raise DktError(f"expected a {expected}, found an object that begins with {(_BINARY + head)!r}")
+
+
+def _read_plain(stream: BinaryIO, dtype: np.dtype, matrix: bool) -> np.ndarray:
+    if matrix:
+        row_mark, rows, column_mark, columns = _SHAPE.unpack(stream.read(_SHAPE.size))
+        _check_shape(rows, columns, row_mark, column_mark)
+        data = read_exactly(stream, rows * columns * dtype.itemsize)
+        return data.view(dtype).reshape(rows, columns)
+    mark, count = _SIZE.unpack(stream.read(_SIZE.size))
+    _check_shape(count, count, mark)
+    return read_exactly(stream, count * dtype.itemsize).view(dtype)
+
+
+def _check_shape(rows: int, columns: int, *marks: int) -> None:
+    if any(mark != 4 for mark in marks) or rows < 0 or columns < 0 or (rows == 0) != (columns == 0):
+        raise DktError(f"the archive is damaged: a matrix of {rows} x {columns}")
+
+
+def _read_compressed(stream: BinaryIO, kind: bytes) -> np.ndarray:
+    header = stream.read(_COMPRESSED_HEADER.size)
+    *_, rows, columns = _COMPRESSED_HEADER.unpack(header)
+    _check_shape(rows, columns)
+    if rows == 0:
+        # Kaldi writes four bytes more of an empty matrix than it reads.
+        skip_zeros(stream, 4)
+        return np.empty((0, 0), dtype=np.float32)
+    size = columns * (8 + rows) if kind == b"CM " else columns * rows * (2 if kind == b"CM2 " else 1)
+    return backend().decompress(b"".join((_BINARY, kind, header, read_exactly(stream, size).data)))
+
+
+def read_text_matrix(text: bytes, stream: BinaryIO) -> np.ndarray:
+    """As ``read_matrix``, of a text object whose first line, ``text``, has been taken already."""
+    before, bracket, text = text.partition(b"[")
+    if not bracket or before.strip():
+        raise DktError(f"expected a matrix, found {(before + bracket + text)[:20]!r}")
+    body = bytearray()
+    while b"]" not in text:
+        body += text
         text = stream.readline()
         if not text:
             raise DktError("the archive is cut short: no closing ']'")
-    if len({len(row) for row in rows}) > 1:
-        raise DktError("the rows of the matrix differ in length")
-    return np.array(rows, dtype=np.float32).reshape(len(rows), -1 if rows else 0)
+    last, _, after = text.partition(b"]")
+    if after.strip():
+        raise DktError(f"expected the end of a line after ']', found {after[:20]!r}")
+    return parse_rows(body + last)
+
+
+def parse_rows(text: bytes | bytearray) -> np.ndarray:
+    """The matrix ``(rows, columns)``, float64, of what stands between the brackets of a text object.
+
+    Raises:
+        DktError: rows differ in length.
+        ValueError: a word is no number.
+    """
+    refuse_underscore(text)
+    values, rows, columns = array("d"), 0, 0
+    for row in _ROW.finditer(text):
+        before = len(values)
+        values.extend(map(float, row[0].split()))
+        width = len(values) - before
+        if width and rows and width != columns:
+            raise DktError("the rows of the matrix differ in length")
+        rows, columns = rows + bool(width), width or columns
+    return np.array(values, dtype=np.float64).reshape(rows, columns)
+
+
+def refuse_underscore(numbers: bytes | bytearray) -> None:
+    """Raise DktError for an underscore: Python would read 1_0 as 10."""
+    if b"_" in numbers:
+        raise DktError(f"expected numbers, found {bytes(numbers[:20])!r}")
 
 
 def read_int_vector(stream: BinaryIO) -> np.ndarray:
@@ -77,23 +155,26 @@ def read_int_vector(stream: BinaryIO) -> np.ndarray:
     first = stream.read(1)
     if first != b"\0":
         # An empty vector is a line end alone: what follows is the next utterance's.
-        line = first if first in (b"\n", b"") else first + stream.readline()
-        return np.array(line.split(), dtype=np.int32)
+        return _parse_int_line(first if first == b"\n" else first + stream.readline())
     if stream.read(1) != b"B":
         raise DktError("expected a vector of integers, found a zero byte")
-    item, count = struct.unpack("<Bi", stream.read(5))
+    item, count = _SIZE.unpack(stream.read(_SIZE.size))
     if item != 4 or count < 0:
         raise DktError("expected a vector of 4-byte integers")
-    data = stream.read(count * _INT_ITEM.itemsize)
-    if len(data) != count * _INT_ITEM.itemsize:
-        raise DktError(f"the archive is cut short: {count} integers expected")
-    items = np.frombuffer(data, dtype=_INT_ITEM)
+    items = read_exactly(stream, count * _INT_ITEM.itemsize).view(_INT_ITEM)
     if (items["size"] != 4).any():
         raise DktError("expected a vector of 4-byte integers")
     return items["value"].astype(np.int32)
 
 
-def read_value(read: Reader, stream: BinaryIO, path: str, utt: str) -> np.ndarray:
+def _parse_int_line(line: bytes) -> np.ndarray:
+    if not line.endswith(b"\n"):
+        raise DktError("the archive is cut short: the end of a line expected")
+    refuse_underscore(line)
+    return np.array(line.split(), dtype=np.int32)
+
+
+def read_value(read: Reader, stream: BinaryIO, path: str, utt: str) -> Any:
     """Call ``read``; whatever is wrong with the data becomes a DktError that names ``path`` and ``utt``."""
     try:
         return read(stream)
@@ -107,34 +188,52 @@ def encode_matrix(matrix: np.ndarray, text: bool = False, compression_method: in
     """The bytes of a matrix of shape ``(rows, columns)``: float64 if it is, else float32.
 
     Args:
-        matrix: the values.
-        text: Kaldi's text form.
-        compression_method: Kaldi's number, 1 to 7; None for none.
+        matrix: the values; one without any is written as 0 x 0, the only empty one that Kaldi knows.
+        text: Kaldi's text form, seven digits and no compression.
+        compression_method: Kaldi's number, 1 to 7; None for none. Methods 4, 6 and 7 have ranges of their
+            own, [-32768, 32767], [0, 255] and [0, 1], to whose ends other values go.
+
+    Raises:
+        DktError: there is no such method, or a value to be compressed is NaN or infinite.
     """
-    matrix = np.ascontiguousarray(matrix, dtype=np.float64 if matrix.dtype == np.float64 else np.float32)
+    matrix = _as_real(matrix if matrix.size else matrix.reshape(0, 0))
     if text:
-        rows = "".join("\n  " + "".join(f"{x:.7g} " for x in row) for row in matrix)
-        return f" [{rows}]\n".encode()
-    sink = _Bytes()
-    # An empty matrix has no range to compress.
-    matio.write_array(sink, matrix, compression_method=compression_method if matrix.size else None)
-    return b"".join(sink.parts)
+        rows = "".join("\n  " + "".join(f"{x:.7g} " for x in row) for row in matrix.tolist())
+        return f" [{rows or ' '}]\n".encode()
+    if compression_method is not None and matrix.size:
+        return _compress(matrix, compression_method)
+    kind = b"DM " if matrix.dtype == np.float64 else b"FM "
+    return b"".join((_BINARY, kind, _SHAPE.pack(4, len(matrix), 4, matrix.shape[1]), matrix.data))
 
 
-class _Bytes:
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
+def _as_real(values: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(values, dtype=np.float64 if values.dtype == np.float64 else np.float32)
 
-    def write(self, data: bytes) -> None:
-        self.parts.append(data)
+
+def _compress(matrix: np.ndarray, method: int) -> bytes:
+    if not 1 <= method <= 7:
+        raise DktError(f"compression method {method}, expected 1 to 7")
+    matrix = matrix.astype(np.float32, copy=False)
+    if not np.isfinite(matrix).all():
+        raise DktError("a matrix with NaN or infinite values cannot be compressed")
+    return backend().compress(matrix, method)
+
+
+def encode_vector(vector: np.ndarray, text: bool = False) -> bytes:
+    """The bytes of a real vector of shape ``(n,)``: float64 if it is, else float32."""
+    vector = _as_real(vector)
+    if text:
+        return (" [ " + "".join(f"{x:.7g} " for x in vector.tolist()) + "]\n").encode()
+    kind = b"DV " if vector.dtype == np.float64 else b"FV "
+    return b"".join((_BINARY, kind, _SIZE.pack(4, len(vector)), vector.data))
 
 
 def encode_int_vector(vector: np.ndarray, text: bool = False) -> bytes:
     """The bytes of an int32 vector of shape ``(n,)``."""
     vector = np.asarray(vector, dtype=np.int32)
     if text:
-        return ("".join(f"{x} " for x in vector) + "\n").encode()
+        return ("".join(f"{x} " for x in vector.tolist()) + "\n").encode()
     items = np.empty(len(vector), dtype=_INT_ITEM)
     items["size"] = 4
     items["value"] = vector
-    return b"\0B" + struct.pack("<Bi", 4, len(vector)) + items.tobytes()
+    return b"".join((_BINARY, _SIZE.pack(4, len(vector)), items.data))

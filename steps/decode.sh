@@ -14,6 +14,8 @@ lmwts="7 8 9 10 11 12 13 14 15 16 17"
 word_ins_penalties="0.0 0.5 1.0"
 use_gpu=no
 max_loss=0.05
+transform_dir=
+ivectors=
 skip_scoring=false
 srcdir=
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
@@ -29,6 +31,8 @@ options:
   --word-ins-penalties <list>  costs of a word
   --use-gpu <how>              yes, no or optional (no)
   --max-loss <share>           share of utterances that may fail, all jobs together (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --skip-scoring <bool>        do not score (false)"
 . parse_options.sh
@@ -55,6 +59,8 @@ if [ "$stage" -le 0 ]; then
     require_files "$srcdir/ali_train_pdf.counts"
     loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
       --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt")"
+    [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
+    [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
   else
     loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl")"
   fi

@@ -10,6 +10,8 @@ apply_log=false
 no_softmax=false
 use_gpu=no
 max_loss=0.05
+transform_dir=
+ivectors=
 help_message="Usage: steps/forward.sh [options] <data-dir> <model-dir> <output-dir>
  e.g.: steps/forward.sh --nj 4 data/test exp/dnn exp/dnn/post_test
 options:
@@ -19,7 +21,9 @@ options:
   --apply-log <bool>   log-posteriors (false)
   --no-softmax <bool>  logits (false)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)"
+  --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . parse_options.sh
 
 [ $# = 3 ] || usage
@@ -33,6 +37,9 @@ check_share "$max_loss"
 mkdir -p "$log"
 out=$(cd "$dir" && pwd)
 sdata=$(make_split "$data" "$nj") || exit 1
+side=()
+[ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
+[ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
 
 if [ "$stage" -le 0 ]; then
   back_up "$dir" feats.scp
@@ -41,7 +48,7 @@ if [ "$stage" -le 0 ]; then
   # shellcheck disable=SC2086
   $cmd JOB=1:"$nj" "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
-    --max-loss=1 "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" ||
+    --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" ||
     job_failed "$log"/forward.[0-9]*.log
   check_losses "$max_loss" "$log"/forward.[0-9]*.log
 fi

@@ -10,6 +10,8 @@ top_k=20
 temperatures="1 2 5"
 use_gpu=no
 max_loss=0.05
+transform_dir=
+ivectors=
 help_message="Usage: steps/make_soft_targets.sh [options] <data-dir> <teacher-dir> <targets-dir>
  e.g.: steps/make_soft_targets.sh --nj 4 data/train exp/dnn exp/dnn/soft_train
 options:
@@ -19,7 +21,9 @@ options:
   --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature (20)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
   --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)"
+  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . parse_options.sh
 
 [ $# = 3 ] || usage
@@ -32,6 +36,9 @@ require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
 mkdir -p "$log"
 sdata=$(make_split "$data" "$nj") || exit 1
+side=()
+[ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
+[ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
 
 if [ "$stage" -le 0 ]; then
   rm -f "$log"/make_soft_targets.[0-9]*.log
@@ -41,7 +48,7 @@ if [ "$stage" -le 0 ]; then
   dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
   # shellcheck disable=SC2086
   $cmd JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
-    dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" \
+    dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
     "$teacher/final.pt" "$sdata/JOB" "$dir" ||
     job_failed "$log"/make_soft_targets.[0-9]*.log
   check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains a DNN on the alignments of a GMM; arguments and files as of Kaldi's steps/nnet/train.sh.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/checks.sh"
 set -euo pipefail
 
 stage=0
@@ -10,6 +11,11 @@ seed=
 use_gpu=optional
 num_threads=
 max_loss=0.05
+transform_dir=
+transform_dir_dev=
+ivectors=
+ivectors_dev=
+skip_check=false
 help_message="Usage: steps/train_dnn.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp-dir>
  e.g.: steps/train_dnn.sh --dnn-config conf/dnn.yaml data/train data/dev data/lang exp/mono_ali exp/mono_ali_dev exp/dnn
 options:
@@ -20,6 +26,9 @@ options:
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    processors to use (all)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
+  --skip-check <bool>  leave out dkt check, which reads all data before the training (false)
+  --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
+  --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
 . parse_options.sh
 
@@ -36,9 +45,13 @@ if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
     "$ali_dev/final.mdl" "$ali_dev/num_jobs"
   check_phones "$lang" "$ali"
+  check_training_data "$dir" "$lang" "$data" "$data_dev" "$ali" "$ali_dev"
   options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
+  for name in transform_dir transform_dir_dev ivectors ivectors_dev; do
+    [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
+  done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
   mkdir -p "$dir/log"
   # shellcheck disable=SC2086

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains an LSTM on the alignments of a GMM, on the soft targets of a teacher, or on both.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/checks.sh"
 set -euo pipefail
 
 stage=0
@@ -25,6 +26,11 @@ seed=
 use_gpu=optional
 num_threads=
 max_loss=0.05
+transform_dir=
+transform_dir_dev=
+ivectors=
+ivectors_dev=
+skip_check=false
 help_message="Usage: steps/train_lstm.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp-dir>
        steps/train_lstm.sh --no-ali true [options] <data-train> <data-dev> <lang-dir> <exp-dir>
  e.g.: steps/train_lstm.sh --mode pretrain --temperature 2 \\
@@ -47,7 +53,9 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss   as of steps/train_dnn.sh
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --skip-check   as of steps/train_dnn.sh
+  --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
+  --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
 . parse_options.sh
 
@@ -75,9 +83,10 @@ if [ "$stage" -le 0 ]; then
     require_files "$4/final.mdl" "$4/num_jobs" "$5/final.mdl" "$5/num_jobs"
     check_phones "$lang" "$4"
   fi
+  check_training_data "$dir" "$lang" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"}
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
   for name in mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k \
-    temperature lambda smoothing init_model hmm_dir num_threads; do
+    temperature lambda smoothing init_model hmm_dir num_threads transform_dir transform_dir_dev ivectors ivectors_dev; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")

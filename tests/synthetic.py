@@ -46,6 +46,14 @@ def write_ali_dir(path: Path, model: TransitionModel, alignments: dict[str, np.n
             ali.write(utt, ids)
 
 
+def _path(rng: np.random.Generator) -> np.ndarray:
+    """A path through the two-phone model: eight phones, each state of two to five frames."""
+    arcs = {1: [(1, 2)], 2: [(3, 4), (5, 6)]}
+    visits = [visit for phone in rng.integers(1, 3, 8) for visit in arcs[int(phone)]]
+    ids = [i for loop, leave in visits for i in [*[loop] * rng.integers(1, 5), leave]]
+    return np.array(ids, dtype=np.int32)
+
+
 def random_corpus(seed: int, prefix: str, num: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Features of shape ``(T, 6)`` and transition-ids of the two-phone model that depend on each other.
 
@@ -55,7 +63,7 @@ def random_corpus(seed: int, prefix: str, num: int) -> tuple[dict[str, np.ndarra
     means = np.random.default_rng(99).normal(0.0, 2.0, (7, FEATURE_DIM))
     features, alignments = {}, {}
     for number in range(num):
-        ids = np.repeat(rng.integers(1, 7, 12), rng.integers(2, 6, 12)).astype(np.int32)
+        ids = _path(rng)
         frames = means[np.roll(ids, 2)] + rng.normal(0.0, 0.7, (len(ids), FEATURE_DIM))
         utt = f"{prefix}{number % 3}-{number:03d}"
         features[utt], alignments[utt] = frames.astype(np.float32), ids

@@ -10,17 +10,22 @@ import pytest
 from dkt.alignments import AlignmentDir, count_pdfs, load_counts, log_priors, save_counts
 from dkt.errors import DktError
 from dkt.objectio import ObjectWriter
-from dkt.tables import IntVectorWriter
+from dkt.tables import IntVectorWriter, read_matrices
 from dkt.transitions import write_transition_model
 from tests.test_transitions import two_phone_model
+
+
+def save_model(path, chain=False):
+    """A model of two phones and three pdfs."""
+    writer = ObjectWriter()
+    write_transition_model(writer, two_phone_model(chain))
+    writer.save(path)
 
 
 @pytest.fixture
 def ali_dir(tmp_path):
     """Two jobs of one utterance each, on a model of three pdfs."""
-    writer = ObjectWriter()
-    write_transition_model(writer, two_phone_model())
-    writer.save(tmp_path / "final.mdl")
+    save_model(tmp_path / "final.mdl")
     (tmp_path / "num_jobs").write_text("2\n")
     for job, ids in [(1, [1, 1, 2]), (2, [3, 4, 5, 6])]:
         with IntVectorWriter(f"ark:| gzip -c > {tmp_path}/ali.{job}.gz") as ali:
@@ -32,6 +37,23 @@ def test_transition_ids_become_pdfs(ali_dir):
     pdfs = AlignmentDir(ali_dir).pdfs()
     assert pdfs["u1"].tolist() == [0, 0, 0]
     assert pdfs["u2"].tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_jobs_may_be_binary_or_text(ali_dir, text):
+    kind = "ark,t" if text else "ark"
+    with IntVectorWriter(f"{kind}:| gzip -c > {ali_dir}/ali.1.gz") as ali:
+        ali.write("v", np.array([3, 4, 6]))
+    assert {utt: ids.tolist() for utt, ids in AlignmentDir(ali_dir).pdfs().items()} == {
+        "v": [1, 1, 2],
+        "u2": [1, 1, 2, 2],
+    }
+
+
+def test_a_name_that_a_shell_would_take_apart(ali_dir):
+    path = ali_dir.parent / "it's $HOME"
+    ali_dir.rename(path)
+    assert list(AlignmentDir(path).pdfs()) == ["u1", "u2"]
 
 
 def test_counts_have_a_half_frame_and_come_back(ali_dir, tmp_path):
@@ -46,6 +68,32 @@ def test_priors_sum_to_one_and_a_rare_pdf_is_disabled():
     priors = log_priors(np.array([6.0, 2.0, 0.0]))
     np.testing.assert_allclose(np.exp(priors[:2]), [0.75, 0.25], rtol=1e-6)
     assert priors[2] == pytest.approx(np.sqrt(np.finfo(np.float32).max))
+
+
+@pytest.mark.parametrize("labels", [[0, 3], [-1, 0]])
+def test_a_label_beyond_the_pdfs_of_the_model(labels):
+    with pytest.raises(DktError, match=rf"labels from {min(labels)} to {max(labels)}, .* has pdfs 0 to 2"):
+        count_pdfs([np.array([0, 1]), np.array(labels)], 3)
+
+
+@pytest.mark.parametrize("text", [" [ 1 -1 ]", " [ 0 0 ]", " [ ]", " [ 1 nan ]", " [ 1 inf ]", "1 2"])
+def test_what_are_no_counts(tmp_path, text):
+    (tmp_path / "counts").write_text(text + "\n")
+    with pytest.raises(DktError, match="counts: "):
+        load_counts(tmp_path / "counts")
+
+
+def test_kaldi_network_output_minus_priors(kaldi_fixtures):
+    """Kaldi's log-likelihoods are its log-posteriors less our log-priors, up to a constant a frame."""
+    golden = kaldi_fixtures / "golden/nnet1"
+    priors = log_priors(load_counts(golden / "ali_train_pdf.counts"))
+    loglikes = dict(read_matrices(f"ark:{golden}/loglikes.ark"))
+    num_frames = 0
+    for utt, posteriors in read_matrices(f"ark:{golden}/posteriors.ark"):
+        difference = np.log(posteriors) - priors - loglikes[utt]
+        np.testing.assert_allclose(difference, np.tile(difference[:, :1], len(priors)), atol=2e-5)
+        num_frames += len(posteriors)
+    assert num_frames == 626
 
 
 def test_kaldi_alignments_and_counts(kaldi_fixtures, tmp_path):
@@ -80,6 +128,15 @@ def _chain(ali_dir):
     (ali_dir / "frame_subsampling_factor").write_text("3\n")
 
 
+def _chain_topology(ali_dir):
+    save_model(ali_dir / "final.mdl", chain=True)
+
+
+def _cut_model(ali_dir):
+    data = (ali_dir / "final.mdl").read_bytes()
+    (ali_dir / "final.mdl").write_bytes(data[: len(data) // 2])
+
+
 def _no_model(ali_dir):
     (ali_dir / "final.mdl").unlink()
 
@@ -91,7 +148,9 @@ def _no_model(ali_dir):
         (_cut, r"ali\.2\.gz"),
         (_foreign, r"ali\.2\.gz: utterance 'u2': transition-ids from 77"),
         (_twice, "utterance 'u1': is aligned twice"),
-        (_chain, "chain model"),
+        (_chain, r"frame_subsampling_factor: .* chain model, .* align with the GMM"),
+        (_chain_topology, r"final\.mdl: .* chain model, .* align with the GMM .* echo 1 > "),
+        (_cut_model, r"final\.mdl: the file is cut short"),
         (_no_model, r"final\.mdl"),
     ],
 )
@@ -99,3 +158,25 @@ def test_bad_alignment_directories(ali_dir, spoil, message):
     spoil(ali_dir)
     with pytest.raises(DktError, match=message):
         AlignmentDir(ali_dir).pdfs()
+
+
+def test_a_chain_topology_with_a_label_a_frame(ali_dir):
+    save_model(ali_dir / "final.mdl", chain=True)
+    (ali_dir / "frame_subsampling_factor").write_text("1\n")
+    (ali_dir / "num_jobs").write_text("1\n")
+    with IntVectorWriter(f"ark:| gzip -c > {ali_dir}/ali.1.gz") as ali:
+        ali.write("u1", np.array([4, 3, 2, 1]))
+    # The arc out of the chain-like state has one pdf, its self-loop another.
+    assert AlignmentDir(ali_dir).pdfs()["u1"].tolist() == [1, 2, 0, 0]
+
+
+def test_alignments_of_another_topology_are_told(ali_dir, caplog):
+    """In range, but the second state of phone 2 is not where a phone begins."""
+    list(AlignmentDir(ali_dir).transition_ids())
+    assert not caplog.text
+    with IntVectorWriter(f"ark:| gzip -c > {ali_dir}/ali.2.gz") as ali:
+        ali.write("u2", np.array([1, 2, 5, 6]))
+        ali.write("u3", np.array([1, 2, 4, 6]))
+    assert AlignmentDir(ali_dir).pdfs()["u2"].tolist() == [0, 0, 2, 2]
+    message = "1 of 2 alignments are no paths through the HMMs of the model (utterance 'u2', frame 3 first)"
+    assert f"{ali_dir}/ali.2.gz: {message}" in caplog.text

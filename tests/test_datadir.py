@@ -56,3 +56,13 @@ def test_unsorted_directories_are_refused(data, lines):
     (data / "utt2spk").write_text(lines)
     with pytest.raises(DktError, match="sort the data directory"):
         DataDir(data).check_sorted()
+
+
+def test_the_frame_shift_is_that_of_the_directory_or_a_hundredth_of_a_second(data):
+    assert DataDir(data).frame_shift == 0.01
+    (data / "frame_shift").write_text("0.0125\n")
+    assert DataDir(data).frame_shift == 0.0125
+    for wrong in ("", "0", "nan", "inf", "ten", "0.01 0.02"):
+        (data / "frame_shift").write_text(wrong)
+        with pytest.raises(DktError, match=rf"frame_shift: expected one number .*, found '{wrong}'"):
+            DataDir(data).frame_shift  # noqa: B018

@@ -10,7 +10,8 @@ from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.dataset import SplicedFrames, check_cv_disjoint, load_utterances, match_lengths, pack, split_off
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.features import splice
 from dkt.target_store import SoftTargetStore, SoftTargetWriter
 from dkt.targets import TargetHeader

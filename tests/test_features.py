@@ -7,7 +7,8 @@ import pytest
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, splice
 from dkt.objectio import ObjectReader
 from dkt.tables import MatrixTable, MatrixWriter, read_matrices
@@ -106,7 +107,7 @@ def test_none_means_no_cmvn_and_empty_means_the_default(data, tmp_path):
 
 def test_gmm_directory_without_option_files_means_cmvn_and_deltas(tmp_path):
     assert FeatureOptions.of_gmm_dir(tmp_path) == FeatureOptions(cmvn_opts="", delta_opts="")
-    (tmp_path / "final.mat").write_bytes(b"")
+    (tmp_path / "final.mat").write_text("[ 1 0\n 0 1 ]\n")
     options = FeatureOptions.of_gmm_dir(tmp_path)
     assert options.delta_opts is None and options.splice_opts == "" and options.transform
 

@@ -9,7 +9,8 @@ import pytest
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
 from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.hmm.gmm import AmDiagGmm

@@ -13,7 +13,8 @@ from dkt.alignments import AlignmentDir
 from dkt.bin import main
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
 from dkt.hmm.align import align_directory
 from dkt.hmm.gmm import load_gmm

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from dkt.tables import read_matrices
+from dkt.transitions import TransitionModel, initial_tuples
+from tests.fit_data import UTTS, labels, write_fit_data
 from tests.shell import ROOT, fails, run, succeed
+from tests.synthetic import write_ali_dir
+from tests.test_transitions import two_phone_model
 from tests.tones import write_corpus
 
 STEPS = (
@@ -69,7 +75,10 @@ def test_from_a_kaldi_alignment_to_posteriors_and_words(tmp_path: Path, kaldi_fi
     exp = kaldi_fixtures / "exp"
     places = [str(kaldi_fixtures / "lang"), str(exp / "tri2b_ali"), str(exp / "tri2b_ali_dev")]
     train = ["--dnn-config", "dnn.yaml", "--num-threads", "1", "--max-loss", "0.1"]
-    succeed(tmp_path, "steps/train_dnn.sh", *train, "data/train", "data/dev", *places, "exp/dnn")
+    output = succeed(tmp_path, "steps/train_dnn.sh", *train, "data/train", "data/dev", *places, "exp/dnn")
+    assert "train_dnn.sh: data/train: 40 of 40 utterances, 0.0" in output
+    # One speaker, and alignments of more utterances than there are.
+    assert "train_dnn.sh: 2 warnings in exp/dnn/log/check_dev.log" in output
     succeed(tmp_path, "steps/forward.sh", "--nj", "1", "data/test", "exp/dnn", "exp/dnn/post_test")
     posteriors = dict(read_matrices(f"scp:{tmp_path}/exp/dnn/post_test/feats.scp"))
     assert len(posteriors) == 1 and all(matrix.shape[1] == 624 for matrix in posteriors.values())
@@ -78,6 +87,53 @@ def test_from_a_kaldi_alignment_to_posteriors_and_words(tmp_path: Path, kaldi_fi
     places = [str(exp / "tri2b/graph"), "data/test", "exp/dnn/decode_test"]
     succeed(tmp_path, "steps/decode.sh", *search, *places)
     assert "[ " in (tmp_path / "exp/dnn/decode_test/scoring_kaldi/best_wer").read_text()
+
+
+def test_faults_of_the_data_end_a_training_before_it_begins(tmp_path: Path) -> None:
+    for part in ("train", "dev"):
+        write_fit_data(tmp_path / part)
+        shutil.copy(tmp_path / part / "ali/phones.txt", tmp_path / part / "lang")
+        (tmp_path / part / "data/text").write_bytes(b"a-1 \xc9\na-2 X\nb-1 X\nb-2 X\n")
+    data = ["train/data", "dev/data", "train/lang"]
+    alignments, table = (
+        ["train/ali", "dev/ali"],
+        r"^text  .*error .*{}/data/text: 1 line not UTF-8 .line 1: a-1",
+    )
+    for step, options, places in (
+        ("steps/train_dnn.sh", [], [*data, *alignments]),
+        ("steps/train_lstm.sh", [], [*data, *alignments]),
+        ("steps/train_lstm.sh", ["--no-ali", "true", "--hmm-dir", "train/ali"], data),
+    ):
+        output = fails(tmp_path, step, *options, *places, "exp")
+        for part in ("train", "dev"):
+            assert re.search(table.format(part), output, re.MULTILINE)
+        assert re.search(r"error: .*not fit to train on: 1 fault.*log is in exp/log/check_train.log", output)
+        assert bool(re.search("^alignment ", output, re.MULTILINE)) == (not options)
+        assert sorted(path.name for path in (tmp_path / "exp/log").iterdir()) == [
+            "check_dev.log",
+            "check_train.log",
+        ]
+
+
+def test_the_check_of_the_data_knows_the_model_and_the_limit_and_may_be_left_out(tmp_path: Path) -> None:
+    for part in ("train", "dev"):
+        write_fit_data(tmp_path / part)
+        shutil.copy(tmp_path / part / "ali/phones.txt", tmp_path / part / "lang")
+    topology = two_phone_model().topology
+    other = TransitionModel(topology, initial_tuples(topology, {(1, 0): 0, (2, 0): 2, (2, 1): 1}))
+    write_ali_dir(tmp_path / "dev/ali", other, {utt: labels() for utt in UTTS[:3]})
+    places = ["train/data", "dev/data", "train/lang", "train/ali", "dev/ali", "exp"]
+    output = fails(tmp_path, "steps/train_dnn.sh", *places)
+    assert re.search(
+        r"^other model +error +train/ali/final.mdl: the pdfs are of other phones", output, re.MULTILINE
+    )
+    write_ali_dir(tmp_path / "dev/ali", two_phone_model(), {utt: labels() for utt in UTTS[:3]})
+    assert "1 of 4 utterances were dropped, over the limit" in fails(tmp_path, "steps/train_dnn.sh", *places)
+    # The training itself refuses to validate on what it trains on.
+    for options in (["--max-loss", "0.3"], ["--skip-check", "true"]):
+        output = fails(tmp_path, "steps/train_dnn.sh", *options, *places)
+        assert "log is in exp/log/train.log" in output
+        assert ("would be used" in output) == (options[0] == "--max-loss")
 
 
 def test_a_recipe_takes_paths_of_the_callers_directory(tmp_path: Path) -> None:

@@ -497,6 +497,11 @@ def test_the_command_keeps_what_forward_writes(teacher, tmp_path, option, top_k)
         "right_context": 2,
         "cmvn_opts": "--norm-means=true",
         "delta_opts": None,
+        "splice_opts": None,
+        "online_cmvn_opts": None,
+        "streams": "feats.scp",
+        "speaker_transforms": False,
+        "ivector_dim": 0,
     }
     outputs = forwarded(teacher, tmp_path / "log_post.ark")
     assert list(store) == list(outputs)

@@ -11,7 +11,7 @@ from dkt.alignments import load_counts
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.nnet.modelfile import load_model
-from dkt.objectio import ObjectWriter
+from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.tables import read_matrices
 from dkt.train import loop
 from dkt.train.history import load_history
@@ -276,3 +276,17 @@ def test_forward_refuses_what_does_not_fit(trained, corpus, tmp_path, capsys):
     )
     assert forward(trained / "final.pt", tmp_path / "nowhere", tmp_path)[0] == 1
     assert "neither a data directory nor an rspecifier" in capsys.readouterr().err
+
+
+def test_an_lda_is_estimated_and_online_cmvn_kept(corpus, tmp_path):
+    options = ["--set=features.cmvn_opts=null", "--set=features.online_cmvn_opts=--norm-vars=true"]
+    assert train(corpus, tmp_path / "exp", "--set=features.lda_dim=2", *options) == 0
+    exp = tmp_path / "exp"
+    assert ObjectReader.open(exp / "lda.mat").matrix().shape[0] == 2
+    network = load_model(exp / "final.pt")[1]
+    assert network.lda.weight.shape[0] == len(network.shift) == 2
+    assert (exp / "online_cmvn_opts").read_text() == "--norm-vars=true\n" and not (exp / "cmvn_opts").exists()
+    total = sum(stats for _, stats in read_matrices(f"scp:{corpus}/train/cmvn.scp", np.float64))
+    kept = ObjectReader.open(exp / "global_cmvn_stats.mat").matrix()
+    np.testing.assert_allclose(kept, total, rtol=1e-6)
+    assert "apply-cmvn-online" in (exp / "feature_pipeline").read_text()

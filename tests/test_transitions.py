@@ -127,3 +127,19 @@ def test_topology_of_a_lang_directory(kaldi_fixtures):
     assert topology.num_pdf_classes(1) == 5
     assert topology.num_pdf_classes(11) == 3
     assert topology.is_hmm()
+
+
+def test_text_objects_keep_double_precision_and_refuse_what_is_no_number():
+    counts = ObjectReader(b" [ 16777217.5 1 ]\n", "x").vector()
+    assert counts.tolist() == [16777217.5, 1.0]
+    for text in (b"1_0 ", b"2147483648 ", b"9" * 5000, "²".encode()):
+        with pytest.raises(DktError, match="x: expected a"):
+            ObjectReader(text, "x").int32()
+    with pytest.raises(DktError, match="impossible matrix size 0 x 2"):
+        ObjectReader(b"\0BFM \x04\0\0\0\0\x04\2\0\0\0", "x").matrix()
+
+
+def test_a_pdf_that_no_model_has_is_an_error():
+    topology = two_phone_model().topology
+    with pytest.raises(DktError, match="pdf 2000000000"):
+        TransitionModel(topology, initial_tuples(topology, {(1, 0): 0, (2, 0): 1, (2, 1): 2_000_000_000}))

@@ -28,7 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Estimate the transforms and write the features."""
     from dkt.datadir import DataDir
-    from dkt.feature_reader import FeatureOptions, FeatureReader
+    from dkt.feature_options import FeatureOptions
+    from dkt.feature_reader import FeatureReader
     from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
     from dkt.hmm.gmm import load_gmm
     from dkt.tables import MatrixWriter, read_int_vectors

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dkt.bin.options import add_max_loss
-from dkt.feature_reader import FeatureOptions, read_features
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import read_features
 from dkt.hmm.gmm import load_gmm
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally

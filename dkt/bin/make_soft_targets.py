@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss, positive_int, top_k
+from dkt.bin.options import add_max_loss, add_side_inputs, positive_int, side_inputs, top_k
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one part of the work: 'begin' writes the header, 1 to --num-jobs the targets of their data, "
         "'end' joins them; without it all is done here",
     )
+    add_side_inputs(parser)
     add_max_loss(parser)
     add_device_options(parser)
     parser.add_argument("model", help="the teacher's final.pt")
@@ -43,20 +44,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("targets_dir")
 
 
-def _teacher(info: ModelInfo) -> dict[str, str | int | None]:
-    return {
-        "kind": info.kind,
-        "feature_dim": info.feature_dim,
-        "left_context": info.left_context,
-        "right_context": info.right_context,
-        "cmvn_opts": info.cmvn_opts,
-        "delta_opts": info.delta_opts,
-    }
+def _teacher(info: ModelInfo) -> dict[str, Any]:
+    # The network itself is known by its fingerprint.
+    left_out = ("network", "num_pdfs")
+    return {name: value for name, value in info.describe().items() if name not in left_out}
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
-    from dkt.feature_reader import FeatureOptions, read_features
+    from dkt.feature_reader import read_features
     from dkt.forward import OutputOptions, forward
     from dkt.nnet.modelfile import fingerprint, load_model
     from dkt.tally import Tally
@@ -74,6 +70,6 @@ def run(args: argparse.Namespace) -> None:
         return
     job = None if args.job is None else int(args.job)
     tally = Tally("soft targets", args.max_loss)
-    features = read_features(args.features, FeatureOptions(info.cmvn_opts, info.delta_opts), tally)
+    features = read_features(args.features, info.feature_options, tally, side_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:
         forward(network, info, features, OutputOptions(apply_log=True), writer, device, args.features, tally)

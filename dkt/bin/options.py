@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dkt.tally import DEFAULT_MAX_LOSS
+
+if TYPE_CHECKING:
+    from dkt.side_inputs import SideInputs
 
 
 def boolean(text: str) -> bool:
@@ -35,6 +39,26 @@ def positive_int(text: str) -> int:
 def top_k(text: str) -> int | None:
     """How many posteriors of a frame are kept; None for ``all``."""
     return None if text == "all" else int(text)
+
+
+def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
+    """Add ``--transform-dir`` and ``--ivectors`` and, with ``dev``, those of the cross-validation data."""
+    for suffix, whose in (("", ""), ("-dev", " of the cross-validation data"))[: 2 if dev else 1]:
+        parser.add_argument(
+            f"--transform-dir{suffix}", metavar="DIR", help=f"fMLLR transforms{whose}: trans.1 and so on"
+        )
+        parser.add_argument(
+            f"--ivectors{suffix}",
+            metavar="SOURCE",
+            help=f"i-vectors to append{whose}: a directory of ivector_online.scp, or an rspecifier",
+        )
+
+
+def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
+    """What the options of ``add_side_inputs`` say; ``suffix`` is empty or ``_dev``."""
+    from dkt.side_inputs import SideInputs
+
+    return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:

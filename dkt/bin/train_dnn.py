@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss
+from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides it"
     )
+    add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
@@ -39,5 +40,7 @@ def run(args: argparse.Namespace) -> None:
         AlignmentDir(args.ali_train),
         AlignmentDir(args.ali_dev),
         args.max_loss,
+        side_train=side_inputs(args),
+        side_dev=side_inputs(args, "_dev"),
     )
     train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args))

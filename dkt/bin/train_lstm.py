@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss, top_k
+from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs, top_k
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--smoothing", help="of smooth: overrides objective.smoothing")
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
+    add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
@@ -130,7 +131,13 @@ def run(args: argparse.Namespace) -> None:
     teaching = _teaching(args, recipe.objective.mode)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
     training = TrainingInputs(
-        DataDir(args.data_train), DataDir(args.data_dev), ali_train, ali_dev, args.max_loss
+        DataDir(args.data_train),
+        DataDir(args.data_dev),
+        ali_train,
+        ali_dev,
+        args.max_loss,
+        side_train=side_inputs(args),
+        side_dev=side_inputs(args, "_dev"),
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)

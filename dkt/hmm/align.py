@@ -14,7 +14,8 @@ import numpy as np
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
@@ -25,7 +26,7 @@ from dkt.objectio import replace_file
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.text import fields, read_lines
+from dkt.text import fields, natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 from dkt.values import encode_int_vector
 
@@ -224,10 +225,10 @@ def read_phones(path: Path) -> list[list[int]]:
     Raises:
         DktError: the file is missing or holds something else.
     """
-    rows = [fields(line.replace(":", " ")) for line in read_lines(path)]
-    if not all(phone.isdigit() for phone in chain(*rows)):
+    rows = [[natural(phone) for phone in fields(line.replace(":", " "))] for line in read_lines(path)]
+    if None in chain(*rows):
         raise DktError("expected integers of phones", path=path)
-    return [[int(phone) for phone in row] for row in rows]
+    return [[phone for phone in row if phone is not None] for row in rows]
 
 
 def boost_silence(

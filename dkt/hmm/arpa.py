@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import BOS, EOS
-from dkt.text import fields, read_lines, write_lines
+from dkt.text import fields, natural, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -206,16 +206,12 @@ def _read_header(lines: Iterator[tuple[int, str]], path: str | Path) -> list[int
             continue
         if parts == ["\\1-grams:"] and counts:
             return counts
-        if (
-            len(parts) != 4
-            or parts[0] != "ngram"
-            or parts[1] != str(len(counts) + 1)
-            or not parts[3].isdigit()
-        ):
+        count = natural(parts[3]) if len(parts) == 4 else None
+        if count is None or parts[:2] != ["ngram", str(len(counts) + 1)]:
             raise DktError(
                 f"line {number}: expected 'ngram {len(counts) + 1}=<count>', found '{line}'", path=path
             )
-        counts.append(int(parts[3]))
+        counts.append(count)
     raise DktError("the file ends in its header", path=path, hint="it was cut short: make it again")
 
 

@@ -14,10 +14,11 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
+from dkt.transitions import IMPROBABLE_PDF
 
 PDF_CLASS_KEY = -1
 # Far deeper than any tree that was grown from data, well below Python's limit of recursion.
-_MAX_DEPTH = 300
+_MAX_DEPTH = 200
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class EventMapReader(ObjectReader):
             return None
         if kind == "CE":
             pdf = self.int32()
-            if pdf < 0:
+            if not 0 <= pdf < IMPROBABLE_PDF:
                 raise self.fail(f"impossible pdf {pdf}")
             return ConstantEventMap(pdf)
         key = self.int32()

@@ -78,10 +78,10 @@ class AmDiagGmm:
     def _compute_gconsts(self) -> np.ndarray:
         # DiagGmm::ComputeGconsts: log w - (F log 2 pi + log of the variances + means^2 / variances) / 2.
         inv_vars = self.inv_vars.astype(np.float64)
-        with np.errstate(divide="ignore", invalid="ignore"):  # check() tells what is wrong with them
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # check() tells what is wrong
             log_weights = np.log(self.weights.astype(np.float64))
             terms = np.log(inv_vars) - self.means_invvars.astype(np.float64) ** 2 / inv_vars
-        return (log_weights + 0.5 * (terms.sum(axis=1) - self.dim * _LOG_2PI)).astype(np.float32)
+            return (log_weights + 0.5 * (terms.sum(axis=1) - self.dim * _LOG_2PI)).astype(np.float32)
 
     @cached_property
     def natural(self) -> np.ndarray:

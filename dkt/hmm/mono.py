@@ -13,7 +13,7 @@ import numpy as np
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions
+from dkt.feature_options import FeatureOptions
 from dkt.hmm.align import (
     TranscribedData,
     blocks,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.text import fields, parse_keyed_lines, read_lines, write_lines
+from dkt.text import fields, natural, parse_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -37,9 +37,10 @@ def read_symbol_table(path: str | Path) -> dict[str, int]:
     owner: dict[int, str] = {}
     for number, line in enumerate(read_lines(path), 1):
         parts = fields(line)
-        if len(parts) != 2 or not (parts[1].isascii() and parts[1].isdigit()):
+        index = natural(parts[1]) if len(parts) == 2 else None
+        if index is None:
             raise DktError(f"line {number}: expected '<symbol> <id>', found '{line}'", path=path)
-        symbol, index = parts[0], int(parts[1])
+        symbol = parts[0]
         if symbol in table:
             raise DktError(f"line {number}: symbol '{symbol}' occurs twice", path=path)
         if index in owner:

@@ -13,7 +13,7 @@ from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.symbols import read_symbol_table
 from dkt.hmm.tree import ContextDependency
-from dkt.text import fields, read_lines
+from dkt.text import fields, natural, read_lines
 from dkt.transitions import TransitionModel
 
 _MIN_STATE_LIMIT = 1_000_000
@@ -81,10 +81,10 @@ def read_disambig(lang_dir: str | Path) -> list[int]:
         DktError: the file is missing or holds no integers.
     """
     path = Path(lang_dir) / "phones" / "disambig.int"
-    words = fields(" ".join(read_lines(path)))
-    if not all(word.isdigit() for word in words):
+    symbols = {natural(word) for word in fields(" ".join(read_lines(path)))}
+    if None in symbols:
         raise DktError("expected one integer a line", path=path)
-    return sorted({int(word) for word in words})
+    return sorted(symbol for symbol in symbols if symbol is not None)
 
 
 def context_to_transition_ids(

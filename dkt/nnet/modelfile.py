@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dkt.config import build
 from dkt.errors import DktError
+from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.objectio import replace_file
@@ -22,6 +24,18 @@ _VERSION = 1
 
 Network = Dnn | Lstm
 
+#: Fields of ``FeatureOptions`` that a model file keeps as plain values, and as tensors.
+_PIPELINE = (
+    "cmvn_opts",
+    "delta_opts",
+    "splice_opts",
+    "online_cmvn_opts",
+    "streams",
+    "speaker_transforms",
+    "ivector_dim",
+)
+_MATRICES = ("transform", "global_cmvn_stats")
+
 
 @dataclass
 class ModelInfo:
@@ -29,11 +43,13 @@ class ModelInfo:
 
     Attributes:
         kind: the network, ``dnn`` or ``lstm``.
-        feature_dim: F of the features that enter the pipeline's splice, after CMVN and deltas.
+        feature_dim: F of the features that enter the network's splice, after the whole feature pipeline.
         num_pdfs: P.
         left_context, right_context: frames of splice, none for an LSTM.
-        cmvn_opts, delta_opts: as in Kaldi's option files; None where there is none of it.
+        cmvn_opts, delta_opts, splice_opts, online_cmvn_opts, streams, speaker_transforms, ivector_dim: the
+            feature pipeline, see ``dkt.feature_options.FeatureOptions``.
         network: the network's configuration.
+        matrices: those of the feature pipeline, ``transform`` and ``global_cmvn_stats``, where there are.
     """
 
     kind: str
@@ -44,11 +60,42 @@ class ModelInfo:
     cmvn_opts: str | None
     delta_opts: str | None
     network: dict[str, Any]
+    splice_opts: str | None = None
+    online_cmvn_opts: str | None = None
+    streams: str = FEATS
+    speaker_transforms: bool = False
+    ivector_dim: int = 0
+    matrices: dict[str, torch.Tensor] = field(default_factory=dict)
+
+    @classmethod
+    def with_features(cls, options: FeatureOptions, **others: Any) -> ModelInfo:
+        """A description whose feature pipeline is ``options``; ``others`` are the other fields."""
+        matrices = {
+            name: torch.from_numpy(np.array(matrix.values))
+            for name in _MATRICES
+            if (matrix := getattr(options, name)) is not None
+        }
+        pipeline = {name: getattr(options, name) for name in _PIPELINE}
+        return cls(**pipeline, **others, matrices=matrices)
+
+    @property
+    def feature_options(self) -> FeatureOptions:
+        """The feature pipeline."""
+        pipeline: dict[str, Any] = {name: getattr(self, name) for name in _PIPELINE}
+        matrices = {name: MatrixFile(name, value.cpu().numpy()) for name, value in self.matrices.items()}
+        return FeatureOptions(**(pipeline | matrices))
 
     @property
     def spliced_dim(self) -> int:
-        """The dimension of the spliced features."""
-        return self.feature_dim * (self.left_context + 1 + self.right_context)
+        """The dimension of the spliced features; i-vectors are not spliced."""
+        num_frames = self.left_context + 1 + self.right_context
+        return (self.feature_dim - self.ivector_dim) * num_frames + self.ivector_dim
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values: of the matrices their digests."""
+        options = self.feature_options
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "matrices"}
+        return fields | {name: getattr(options, name).digest for name in self.matrices}
 
 
 def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
@@ -122,9 +169,9 @@ def save_model(path: Path, info: ModelInfo, network: Network) -> None:
         network: the weights.
     """
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
-    save_torch(
-        path, {"format": _FORMAT, "version": _VERSION, "info": dataclasses.asdict(info), "state": state}
-    )
+    plain = {name: value for name, value in dataclasses.asdict(info).items() if name != "matrices"}
+    content = {"format": _FORMAT, "version": _VERSION, "info": plain, "state": state}
+    save_torch(path, content | {"matrices": info.matrices})
 
 
 def model_file(path: str | Path) -> Path:
@@ -147,6 +194,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
         raise DktError(f"is of version {content['version']}, this dkt reads up to {_VERSION}", path=path)
     try:
         info = build(ModelInfo, content["info"], "info")
+        info.matrices = content.get("matrices", {})
+        if not set(info.matrices) <= set(_MATRICES):
+            raise DktError("is of a newer dkt", path=path, hint="update dkt")
         network = _build(info, content["state"])
         network.load_state_dict(content["state"])
     except (KeyError, RuntimeError, TypeError) as error:

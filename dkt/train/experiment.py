@@ -17,8 +17,9 @@ from dkt.alignments import count_pdfs, save_counts
 from dkt.config import first_difference, read_yaml
 from dkt.dataset import Utterances
 from dkt.errors import DktError
+from dkt.feature_options import FeatureOptions
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, save_model
-from dkt.objectio import replace_file
+from dkt.objectio import ObjectWriter, replace_file
 from dkt.targets import SoftTargets
 from dkt.train.loop import CHECKPOINT
 
@@ -29,6 +30,7 @@ CONFIG = "config.yaml"
 #: Where a soft training that a hard one follows has its own directory.
 SOFT = "soft"
 COUNTS = "ali_train_pdf.counts"
+_OPTION_FILES = ("cmvn_opts", "online_cmvn_opts", "delta_opts", "splice_opts")
 _COPIED = ("final.mdl", "tree", "phones.txt")
 
 
@@ -114,13 +116,42 @@ def copy_kaldi_files(source: Path, directory: Path) -> None:
             raise DktError("does not exist", path=source / name)
 
 
-def write_option_files(directory: Path, **options: str | None) -> None:
-    """Write Kaldi's option files (``cmvn_opts``, ``delta_opts``); a step without file is not done."""
-    for name, value in options.items():
+def pipeline_facts(options: FeatureOptions) -> dict[str, str | int]:
+    """What of a feature pipeline a configuration does not tell: matrices by their content, i-vectors."""
+    matrices = {"transform": options.transform, "global_cmvn_stats": options.global_cmvn_stats}
+    facts: dict[str, str | int] = {name: m.digest for name, m in matrices.items() if m is not None}
+    return facts | ({"ivector_dim": options.ivector_dim} if options.ivector_dim else {})
+
+
+def write_feature_files(directory: Path, options: FeatureOptions) -> None:
+    """Write Kaldi's files of a feature pipeline; a step without file is not done.
+
+    These are ``cmvn_opts``, ``online_cmvn_opts``, ``delta_opts``, ``splice_opts``, ``ivector_dim``,
+    ``final.mat`` and ``global_cmvn_stats.mat``. ``feature_pipeline`` is a line for people.
+    """
+    values = {name: getattr(options, name) for name in _OPTION_FILES}
+    values["ivector_dim"] = str(options.ivector_dim) if options.ivector_dim else None
+    values["feature_pipeline"] = options.describe()
+    for name, value in values.items():
         if value is None:
             (directory / name).unlink(missing_ok=True)
         else:
-            (directory / name).write_text(value + "\n", encoding="utf-8")
+            replace_file(directory / name, f"{value}\n".encode())
+    for name, matrix in (
+        ("final.mat", options.transform),
+        ("global_cmvn_stats.mat", options.global_cmvn_stats),
+    ):
+        if matrix is None:
+            (directory / name).unlink(missing_ok=True)
+        else:
+            write_matrix(directory / name, matrix.values)
+
+
+def write_matrix(path: Path, matrix: np.ndarray) -> None:
+    """Write a matrix file as Kaldi does."""
+    writer = ObjectWriter()
+    writer.matrix(matrix)
+    writer.save(path)
 
 
 def write_counts(directory: Path, labels: torch.Tensor, num_pdfs: int) -> None:

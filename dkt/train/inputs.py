@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.errors import DktError
-from dkt.feature_reader import FeatureOptions, FeatureReader
+from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
+from dkt.feature_reader import FeatureReader
+from dkt.side_inputs import Ivectors, SideInputs
+from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.target_store import TargetSource
 
@@ -23,10 +28,51 @@ class FeatureConfig:
     Attributes:
         cmvn_opts: options of apply-cmvn; null for no CMVN.
         delta_opts: options of add-deltas; null for no deltas.
+        splice_opts: options of splice-feats; null for none. A DNN's own splicing comes after it.
+        transform: a matrix file applied after it, as the final.mat of a GMM (LDA, MLLT); null for none.
+        online_cmvn_opts: options of apply-cmvn-online, instead of cmvn_opts; null for none.
+        global_cmvn_stats: the matrix file that online CMVN begins with; null for the sum of the training
+            data's cmvn.scp.
+        streams: script files of the data directories whose features are pasted.
     """
 
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
+    splice_opts: str | None = None
+    transform: str | None = None
+    online_cmvn_opts: str | None = None
+    global_cmvn_stats: str | None = None
+    streams: str = FEATS
+
+    def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
+        """The whole feature pipeline.
+
+        Args:
+            data: the training data.
+            side: their transforms and i-vectors.
+
+        Raises:
+            DktError: a matrix is missing, or options exclude each other.
+        """
+        return FeatureOptions(
+            cmvn_opts=self.cmvn_opts,
+            delta_opts=self.delta_opts,
+            splice_opts=self.splice_opts,
+            transform=None if self.transform is None else MatrixFile.read(self.transform),
+            online_cmvn_opts=self.online_cmvn_opts,
+            global_cmvn_stats=self._global_stats(data),
+            streams=self.streams,
+            speaker_transforms=side.transform_dir is not None,
+            ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
+        )
+
+    def _global_stats(self, data: DataDir) -> MatrixFile | None:
+        if self.global_cmvn_stats is not None:
+            return MatrixFile.read(self.global_cmvn_stats)
+        if self.online_cmvn_opts is None:
+            return None
+        path = str(data.file("cmvn.scp", "steps/compute_cmvn_stats.sh"))
+        return sum_stats([stats for _, stats in read_matrices(f"scp:{path}", np.float64)], path)
 
 
 @dataclass
@@ -38,6 +84,7 @@ class TrainingInputs:
         ali_train, ali_dev: their alignments; None where only a teacher labels the data.
         max_loss: the share of utterances that may be dropped.
         targets_train, targets_dev: the soft targets of a teacher; None where there is none.
+        side_train, side_dev: fMLLR transforms and i-vectors.
     """
 
     data_train: DataDir
@@ -47,6 +94,8 @@ class TrainingInputs:
     max_loss: float = DEFAULT_MAX_LOSS
     targets_train: TargetSource | None = None
     targets_dev: TargetSource | None = None
+    side_train: SideInputs = field(default_factory=SideInputs)
+    side_dev: SideInputs = field(default_factory=SideInputs)
 
     @property
     def num_pdfs(self) -> int:
@@ -67,11 +116,11 @@ class TrainingInputs:
             )
         check_cv_disjoint(self.data_train, self.data_dev)
 
-    def load(self, features: FeatureConfig) -> tuple[Utterances, Utterances]:
+    def load(self, options: FeatureOptions) -> tuple[Utterances, Utterances]:
         """Read all of it.
 
         Args:
-            features: what is done to the features.
+            options: what is done to the features.
 
         Returns:
             The utterances for training and for cross-validation.
@@ -79,15 +128,10 @@ class TrainingInputs:
         Raises:
             DktError: bad data.
         """
-        options = FeatureOptions(features.cmvn_opts, features.delta_opts)
-
-        def read(
-            data: DataDir, ali: AlignmentDir | None, what: str, targets: TargetSource | None
-        ) -> Utterances:
-            return load_utterances(FeatureReader(data, options), ali, what, self.max_loss, targets)
-
-        train = read(self.data_train, self.ali_train, "training data", self.targets_train)
-        dev = read(self.data_dev, self.ali_dev, "cross-validation data", self.targets_dev)
+        reader = FeatureReader(self.data_train, options, self.side_train)
+        train = load_utterances(reader, self.ali_train, "training data", self.max_loss, self.targets_train)
+        reader = FeatureReader(self.data_dev, options, self.side_dev)
+        dev = load_utterances(reader, self.ali_dev, "cross-validation data", self.max_loss, self.targets_dev)
         if train.features.shape[1] != dev.features.shape[1]:
             raise DktError(
                 f"features of dimension {dev.features.shape[1]}, {self.data_train.path} has "

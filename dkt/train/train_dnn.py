@@ -6,11 +6,13 @@ import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from dkt import objectives
 from dkt.dataset import SplicedFrames, Utterances, split_off
 from dkt.errors import DktError
+from dkt.lda import accumulate_spliced
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
@@ -32,12 +34,17 @@ class SplicedFeatureConfig(FeatureConfig):
     Attributes:
         splice: frames of context on each side.
         lda: a matrix file that is applied to the spliced features; null for none.
+        lda_dim: dimension of an LDA of the spliced features that is estimated from the training data and
+            their labels; null for none.
     """
 
     splice: int = 5
     lda: str | None = None
+    lda_dim: int | None = None
 
     def __post_init__(self) -> None:
+        if self.lda is not None and self.lda_dim is not None:
+            raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
         if self.splice < 0:
             raise DktError(f"'features.splice' is {self.splice}, expected 0 or more frames")
 
@@ -67,15 +74,15 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
     """
     assert inputs.ali_train is not None
     inputs.check()
-    train, dev = inputs.load(recipe.features)
-    info = ModelInfo(
+    options = recipe.features.options(inputs.data_train, inputs.side_train)
+    train, dev = inputs.load(options)
+    info = ModelInfo.with_features(
+        options,
         kind="dnn",
         feature_dim=train.features.shape[1],
         num_pdfs=inputs.ali_train.num_pdfs,
         left_context=recipe.features.splice,
         right_context=recipe.features.splice,
-        cmvn_opts=recipe.features.cmvn_opts,
-        delta_opts=recipe.features.delta_opts,
         network=asdict(recipe.network),
     )
     facts = {
@@ -84,12 +91,13 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         "train_data": experiment.data_fingerprint(train),
         "dev_data": experiment.data_fingerprint(dev),
         "lda": experiment.file_fingerprint(recipe.features.lda),
+        **experiment.pipeline_facts(options),
     }
     if experiment.record_configuration(directory, recipe, facts):
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
     experiment.copy_kaldi_files(inputs.ali_train.path, directory)
-    experiment.write_option_files(directory, cmvn_opts=info.cmvn_opts, delta_opts=info.delta_opts)
+    experiment.write_feature_files(directory, options)
     experiment.write_counts(directory, train.labels, info.num_pdfs)
     network = _train(recipe, info, train, dev, directory, device)
     experiment.save_result(directory, info, network)
@@ -104,11 +112,15 @@ def _train(
     device: torch.device,
 ) -> Dnn:
     torch.manual_seed(recipe.training.seed)
-    lda = ObjectReader.open(recipe.features.lda).matrix() if recipe.features.lda else None
+    lda = _lda(recipe.features, info, train)
+    if lda is not None:
+        experiment.write_matrix(directory / "lda.mat", lda)
     network = build_dnn(info, None if lda is None else torch.from_numpy(lda).float()).to(device)
 
     def frames(utterances: Utterances, batch_size: int) -> SplicedFrames:
-        return SplicedFrames(utterances, info.left_context, info.right_context, batch_size, device)
+        return SplicedFrames(
+            utterances, info.left_context, info.right_context, batch_size, device, info.ivector_dim
+        )
 
     shuffled = frames(train, recipe.optimizer.minibatch_size)
     held = {
@@ -129,3 +141,32 @@ def _train(
     task = FrameTraining(network, shuffled, held, objectives.hard, recipe.optimizer)
     TrainingLoop(task, recipe.schedule, recipe.training, directory).run()
     return network
+
+
+def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np.ndarray | None:
+    """The linear transform of the spliced features, given or estimated; i-vectors pass through it."""
+    if config.lda is not None:
+        matrix = ObjectReader.open(config.lda).matrix()
+    elif config.lda_dim is not None:
+        acoustic = train.features[:, : train.features.shape[1] - info.ivector_dim].numpy()
+        stats = accumulate_spliced(
+            acoustic,
+            train.offsets.numpy(),
+            train.labels.numpy(),
+            info.left_context,
+            info.right_context,
+            info.num_pdfs,
+        )
+        matrix = stats.estimate(config.lda_dim)
+    else:
+        return None
+    if info.ivector_dim == 0:
+        return matrix
+    rows, columns = matrix.shape
+    acoustic_dim = info.spliced_dim - info.ivector_dim
+    whole = np.zeros((rows + info.ivector_dim, info.spliced_dim + columns - acoustic_dim), matrix.dtype)
+    whole[:rows, :acoustic_dim] = matrix[:, :acoustic_dim]
+    whole[rows:, acoustic_dim : info.spliced_dim] = np.eye(info.ivector_dim)
+    # An offset is the last column.
+    whole[:rows, info.spliced_dim :] = matrix[:, acoustic_dim:]
+    return whole

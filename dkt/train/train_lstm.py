@@ -84,17 +84,18 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
     _check(recipe.objective, inputs)
     if inputs.teaching.given:
         _open_targets(recipe.objective, inputs, device)
-    train, dev = inputs.training.load(recipe.features)
+    training = inputs.training
+    options = recipe.features.options(training.data_train, training.side_train)
+    train, dev = training.load(options)
     for utterances in (train, dev):
         check_dense(recipe.objective, utterances.targets, inputs.teaching.soft_targets or "")
-    info = ModelInfo(
+    info = ModelInfo.with_features(
+        options,
         kind="lstm",
         feature_dim=train.features.shape[1],
         num_pdfs=inputs.training.num_pdfs,
         left_context=0,
         right_context=0,
-        cmvn_opts=recipe.features.cmvn_opts,
-        delta_opts=recipe.features.delta_opts,
         network=asdict(recipe.network),
     )
     facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
@@ -116,7 +117,8 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
 def _open_targets(objective: ObjectiveConfig, inputs: StudentInputs, device: torch.device) -> None:
     training = inputs.training
     data = {"train": training.data_train, "dev": training.data_dev}
-    sources = open_teaching(inputs.teaching, data, objective.temperature, inputs.hmm_dir, device)
+    side = {"train": training.side_train, "dev": training.side_dev}
+    sources = open_teaching(inputs.teaching, data, objective.temperature, inputs.hmm_dir, device, side)
     for source in sources.values():
         objective.check_header(source.header, source.where)
     training.targets_train, training.targets_dev = sources["train"], sources["dev"]
@@ -186,6 +188,7 @@ def _facts(
         "dev_targets": _targets_fingerprint(training.targets_dev, dev, temperature),
         "counts": experiment.file_fingerprint(str(_teachers_counts(inputs.hmm_dir))) if unlabelled else None,
         "init_model": None if init is None else fingerprint(init),
+        **experiment.pipeline_facts(info.feature_options),
     }
 
 
@@ -200,7 +203,7 @@ def _targets_fingerprint(
 
 def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, directory: Path) -> None:
     experiment.copy_kaldi_files(inputs.hmm_dir, directory)
-    experiment.write_option_files(directory, cmvn_opts=info.cmvn_opts, delta_opts=info.delta_opts)
+    experiment.write_feature_files(directory, info.feature_options)
     if inputs.training.ali_train is not None:
         experiment.write_counts(directory, train.labels, info.num_pdfs)
         return
@@ -249,7 +252,7 @@ def _initial(path: Path, info: ModelInfo, device: torch.device) -> Lstm:
     found, trained = load_model(file, device)
     # What is only of training may differ.
     ours, theirs = (
-        {**asdict(of), "network": {**of.network, "dropout": None}, **_pipeline(of)} for of in (info, found)
+        {**of.describe(), "network": {**of.network, "dropout": None}, **_pipeline(of)} for of in (info, found)
     )
     difference = first_difference(theirs, ours)
     if difference:

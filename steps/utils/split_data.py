@@ -25,7 +25,16 @@ from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
 if TYPE_CHECKING:
     Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
 
-BY_UTTERANCE = ("feats.scp", "text", "vad.scp", "utt2lang", "utt2dur", "utt2num_frames", "segments")
+BY_UTTERANCE = (
+    "feats.scp",
+    "pitch.scp",
+    "text",
+    "vad.scp",
+    "utt2lang",
+    "utt2dur",
+    "utt2num_frames",
+    "segments",
+)
 BY_SPEAKER = ("cmvn.scp", "spk2gender", "spk2warp")
 BY_RECORDING = ("wav.scp", "reco2file_and_channel")
 SOURCES = ("utt2spk", "spk2utt", *BY_UTTERANCE, *BY_SPEAKER, *BY_RECORDING)

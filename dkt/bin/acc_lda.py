@@ -1,0 +1,52 @@
+"""``dkt acc-lda [options] <final.mdl> <features-rspecifier> <posterior-rspecifier> <lda-acc-out>``."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin.flags import add_flag
+from dkt.bin.options import add_max_loss, boolean
+
+
+def _phones(text: str) -> tuple[int, ...]:
+    return tuple(int(phone) for phone in text.split(":"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("--binary", type=boolean, default=True, help="write in binary form")
+    parser.add_argument(
+        "--rand-prune",
+        type=float,
+        default=0.0,
+        help="leave frames out at random, the others weighing more; 4 is usual",
+    )
+    parser.add_argument("--srand", type=int, default=0, help="seed of --rand-prune")
+    add_flag(parser, "--ali", "read alignments, not posteriors")
+    parser.add_argument(
+        "--silence-phones", type=_phones, default=(), help="for example 1:2:3, as in phones/silence.csl"
+    )
+    parser.add_argument("--silence-weight", type=float, default=0.0, help="multiplies posteriors of silence")
+    add_max_loss(parser)
+    parser.add_argument("model", help="final.mdl of the system that made the posteriors")
+    parser.add_argument("features", metavar="features-rspecifier", help="features, spliced already")
+    parser.add_argument("posteriors", metavar="posterior-rspecifier", help="posteriors of transition-ids")
+    parser.add_argument("acc", metavar="lda-acc-out", help="file to write")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Accumulate LDA statistics."""
+    from dkt.lda_files import save_accumulator
+    from dkt.lda_tables import FrameWeights, LabelTable, accumulate_tables
+    from dkt.tally import Tally
+    from dkt.transitions import load_transition_model
+
+    options = FrameWeights(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)
+    stats = accumulate_tables(
+        load_transition_model(args.model),
+        args.features,
+        LabelTable(args.posteriors, args.ali),
+        options,
+        Tally("acc-lda", args.max_loss),
+    )
+    save_accumulator(args.acc, stats, args.binary)

@@ -1,0 +1,65 @@
+"""``dkt analyze-counts [options] <alignments-rspecifier> <counts-wxfilename>``: ``ali_train_pdf.counts``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+
+from dkt.bin.flags import add_flag
+from dkt.bin.options import add_max_loss
+
+logger = logging.getLogger(__name__)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments, named as in Kaldi; ``--posteriors`` and ``--apply-exp`` are additions."""
+    add_flag(parser, "--binary", "write in binary form")
+    parser.add_argument(
+        "--counts-dim", type=int, default=0, help="the number of labels, 0 for as many as occur"
+    )
+    parser.add_argument("--frame-weights", default="", help="rspecifier of vectors, a weight a frame")
+    parser.add_argument("--utt-weights", default="", help="rspecifier of numbers, a weight an utterance")
+    parser.add_argument("--symbol-table", default="", help="names of the labels: print the sorted counts")
+    add_flag(
+        parser,
+        "--posteriors",
+        "the table holds posteriors of pdfs: write their sums, for priors that are the mean posterior",
+    )
+    add_flag(parser, "--apply-exp", "with --posteriors: the table holds log-posteriors")
+    add_max_loss(parser)
+    parser.add_argument("alignments", metavar="alignments-rspecifier", help="pdf-ids or other labels from 0")
+    parser.add_argument("counts", metavar="counts-wxfilename", help="where the counts go; - for stdout")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Count, write, and print the table of counts if asked to."""
+    from dkt.alignments import HALF_FRAME, save_counts
+    from dkt.counting import (
+        FrameWeights,
+        count_labels,
+        count_table,
+        sum_posterior_table,
+        symbol_finder,
+        warn_of_zeros,
+    )
+    from dkt.errors import DktError
+    from dkt.hmm.symbols import read_symbol_table
+    from dkt.tally import Tally
+
+    if args.apply_exp and not args.posteriors:
+        raise DktError("--apply-exp is of log-posteriors", hint="add --posteriors=true")
+    if args.counts_dim < 0:
+        raise DktError(f"--counts-dim is {args.counts_dim}, expected 0 or more")
+    symbol = symbol_finder(read_symbol_table(args.symbol_table)) if args.symbol_table else None
+    weights = FrameWeights(args.frame_weights, args.utt_weights)
+    tally = Tally("analyze-counts", args.max_loss)
+    if args.posteriors:
+        counts = sum_posterior_table(args.alignments, weights, tally, args.counts_dim, args.apply_exp)
+    else:
+        counts = count_labels(args.alignments, weights, tally, args.counts_dim)
+    tally.finish(args.alignments)
+    warn_of_zeros(counts)
+    save_counts(args.counts, counts if args.posteriors else counts + HALF_FRAME, args.binary)
+    if symbol or args.verbose:
+        logger.info("%s", count_table(counts, symbol))
+    logger.info("Counts written to %s", args.counts)

@@ -1,0 +1,101 @@
+"""``dkt feats [options] <data-dir or features-rspecifier> [<wspecifier>]``: features as a model gets them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from dkt.bin.options import add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.errors import DktError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dkt.feature_options import FeatureOptions
+
+_OPTIONS = ("cmvn_opts", "delta_opts", "splice_opts", "online_cmvn_opts")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--gmm-dir", help="as this GMM or alignment directory says")
+    source.add_argument("--nnet-dir", help="as this directory of Kaldi's steps/nnet/train.sh says")
+    source.add_argument("--model", help="as this final.pt of dkt says")
+    for name in _OPTIONS:
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar="OPTIONS", help="in Kaldi's words")
+    parser.add_argument("--global-cmvn-stats", metavar="MATRIX", help="what online CMVN begins with")
+    parser.add_argument("--transform", metavar="MATRIX", help="LDA or MLLT, as final.mat")
+    parser.add_argument("--streams", help="script files of the data directory to paste (feats.scp)")
+    add_side_inputs(parser)
+    parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
+    parser.add_argument("--compression-method", type=int, default=2, help="Kaldi's number, 1 to 7")
+    add_max_loss(parser)
+    parser.add_argument("features", help="a data directory, or an rspecifier: features left as they are")
+    parser.add_argument("wspecifier", nargs="?", help="without it, a table of frames, dimension and range")
+
+
+def _base(args: argparse.Namespace) -> FeatureOptions:
+    from dkt.feature_options import FeatureOptions
+
+    if args.gmm_dir is not None:
+        return FeatureOptions.of_gmm_dir(args.gmm_dir)
+    if args.nnet_dir is not None:
+        return FeatureOptions.of_nnet_dir(args.nnet_dir)
+    if args.model is not None:
+        from dkt.nnet.modelfile import load_model, model_file
+
+        return load_model(model_file(args.model))[0].feature_options
+    return FeatureOptions()
+
+
+def _feature_options(args: argparse.Namespace) -> FeatureOptions:
+    from dkt.feature_options import MatrixFile
+    from dkt.side_inputs import Ivectors
+
+    names = (*_OPTIONS, "streams")
+    changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    for name in ("transform", "global_cmvn_stats"):
+        if getattr(args, name) is not None:
+            changes[name] = MatrixFile.read(getattr(args, name))
+    options = _base(args).replace(**changes)
+    if args.model is None:
+        # What a model was trained on stands in it; elsewhere the call decides.
+        if args.transform_dir is not None:
+            options = options.replace(speaker_transforms=True)
+        if args.ivectors is not None and not options.ivector_dim:
+            options = options.replace(ivector_dim=Ivectors(args.ivectors).dim)
+    return options
+
+
+def _print_table(features: Iterator[tuple[str, np.ndarray]]) -> None:
+    print("utterance frames dim min mean max")
+    for utt, frames in features:
+        shown = (frames.min(), frames.mean(dtype=float), frames.max()) if frames.size else (0.0, 0.0, 0.0)
+        print(utt, *frames.shape, *(f"{value:.4g}" for value in shown))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the features, or tell of them."""
+    from dkt.feature_reader import read_features
+    from dkt.tables import MatrixWriter
+    from dkt.tally import Tally
+
+    if not 1 <= args.compression_method <= 7:
+        raise DktError(f"--compression-method is {args.compression_method}, expected 1 to 7")
+    tally = Tally("features", args.max_loss)
+
+    def counted() -> Iterator[tuple[str, np.ndarray]]:
+        for utt, frames in read_features(args.features, _feature_options(args), tally, side_inputs(args)):
+            yield utt, frames
+            tally.done()
+
+    if args.wspecifier is None:
+        _print_table(counted())
+    else:
+        method = args.compression_method if args.compress else None
+        with MatrixWriter(args.wspecifier, method) as writer:
+            for utt, frames in counted():
+                writer.write(utt, frames)
+    tally.finish(args.features)

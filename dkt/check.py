@@ -1,0 +1,198 @@
+"""Is a data directory with its alignments fit to train on? Every fault is found in one go, and what it costs.
+
+Errors are what a training would stop at or learn nonsense from; what it gets over is a warning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dkt.check_ali import (
+    LENGTH_TOLERANCE,
+    Labels,
+    check_phones,
+    check_tree,
+    compare_models,
+    compare_with_features,
+    open_ali_dir,
+    read_all_labels,
+)
+from dkt.check_data import DataCheckOptions, DataFiles
+from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
+from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
+from dkt.errors import DktError
+from dkt.findings import Findings, Level, plural, some
+from dkt.tally import DEFAULT_MAX_LOSS, Tally
+
+_SECONDS_PER_HOUR = 3600.0
+
+
+@dataclass(frozen=True)
+class CheckOptions:
+    """What is checked, and how strictly.
+
+    Attributes:
+        data: what the data directory need not have.
+        read_feats: read all features; else only the lengths that ``utt2num_frames`` tells are compared.
+        frame_shift: seconds; None for what the data directory tells.
+        max_loss: the share of utterances that may be lost.
+        strict: warnings are errors, as they mostly are to ``utils/validate_data_dir.sh``.
+    """
+
+    data: DataCheckOptions = field(default_factory=DataCheckOptions)
+    read_feats: bool = True
+    frame_shift: float | None = None
+    max_loss: float = DEFAULT_MAX_LOSS
+    strict: bool = False
+
+
+class Report:
+    """What a check found, and what a training could use.
+
+    Args:
+        data: the data directory.
+        options: what was checked.
+    """
+
+    def __init__(self, data: DataDir, options: CheckOptions) -> None:
+        self.data = data
+        self.options = options
+        self.findings = Findings()
+        self.tally = Tally(str(data.path), options.max_loss)
+        self.frame_shift = self._frame_shift()
+        self.frames_used = 0
+        self.frames_lost: dict[str, float] = {}
+
+    def _frame_shift(self) -> float:
+        if self.options.frame_shift is not None:
+            return self.options.frame_shift
+        try:
+            return self.data.frame_shift
+        except DktError as error:
+            self.findings.warn("frame_shift", str(error))
+            return DEFAULT_FRAME_SHIFT
+
+    def use(self, frames: int) -> None:
+        """Count an utterance as used."""
+        self.tally.done()
+        self.frames_used += frames
+
+    def lose(self, utt: str, reason: str, frames: float) -> None:
+        """Count an utterance as lost. The report names it, so that it needs no line in the log."""
+        self.tally.dropped[reason].append(utt)
+        self.frames_lost[reason] = self.frames_lost.get(reason, 0) + frames
+
+    def _hours(self, frames: float) -> str:
+        return f"{frames * self.frame_shift / _SECONDS_PER_HOUR:.3f}"
+
+    def summary(self) -> str:
+        """How much would be used of how much; then a line for each reason of a loss."""
+        lost = sum(self.frames_lost.values())
+        done, dropped = self.tally.num_done, self.tally.num_dropped
+        share = 100.0 * dropped / max(done + dropped, 1)
+        hours = f"{self._hours(self.frames_used)} of {self._hours(self.frames_used + lost)} hours"
+        lines = [
+            f"{self.data.path}: {done} of {plural(done + dropped, 'utterance')}, {hours}, would be used; "
+            f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
+        ]
+        for reason, utts in self.tally.dropped.items():
+            hours = self._hours(self.frames_lost[reason])
+            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({some(utts)})")
+        return "\n".join(lines)
+
+    def finish(self) -> None:
+        """Fail if a training would.
+
+        Raises:
+            DktError: there is an error (with ``strict``, or a warning), or more than ``max_loss`` is lost.
+        """
+        faults = self.findings.of_level(Level.ERROR)
+        if self.options.strict:
+            faults += self.findings.of_level(Level.WARNING)
+        if faults:
+            raise DktError(
+                f"not fit to train on: {plural(len(faults), 'fault')}, the first: {faults[0].text}"
+            )
+        self.tally.finish(str(self.data.path))
+
+
+def check(
+    data: DataDir,
+    ali: str | Path | None = None,
+    other: str | Path | None = None,
+    lang: str | Path | None = None,
+    options: CheckOptions | None = None,
+) -> Report:
+    """Check a data directory and its alignments.
+
+    Args:
+        data: the data directory.
+        ali: its alignment directory; None if only the data are to be checked.
+        other: another alignment directory, or that of the graph's model, which has to be of the same pdfs.
+        lang: a lang directory, whose phones have to be the same.
+        options: what is checked.
+
+    Returns:
+        All that was found. Only a missing data directory raises an error.
+    """
+    options = options or CheckOptions()
+    report = Report(data, options)
+    findings = report.findings
+    files = DataFiles(data, options.data, findings)
+    features = _features(files, options, findings)
+    files.check()
+    ali_dir = open_ali_dir(ali, findings) if ali else None
+    labels = None
+    if ali_dir is not None:
+        labels = read_all_labels(ali_dir, findings)
+        name = _utterance_list(files)
+        compare_with_features(labels, features.lengths, set(files.lines(name)), data.path / name, findings)
+        check_tree(ali_dir, findings)
+        if other:
+            compare_models(ali_dir, Path(other), findings)
+    check_phones([Path(place) for place in (lang, ali, other) if place], findings)
+    findings.sort(["utt2spk", *files.kinds, "features"])
+    _account(report, files, features, labels)
+    return report
+
+
+def _features(files: DataFiles, options: CheckOptions, findings: Findings) -> Features:
+    told = {utt: int(number) for utt, number in files.numbers("utt2num_frames").items() if number > 0}
+    if not options.read_feats:
+        return Features(told)
+    if "feats.scp" not in files:
+        return Features()
+    features = read_all_features(files, findings)
+    compare_num_frames(files, features, findings)
+    check_cmvn(files, features.dim, options.data.cmvn, findings)
+    return features
+
+
+def _utterance_list(files: DataFiles) -> str:
+    """The file that tells which utterances could be used."""
+    return "utt2spk" if files.options.no_feats and "feats.scp" not in files else "feats.scp"
+
+
+def _account(report: Report, files: DataFiles, features: Features, labels: Labels | None) -> None:
+    """Tell for every utterance whether a training would use it, in the words of ``load_utterances``."""
+    feats, aligned = files.lines(_utterance_list(files)), labels.lengths if labels else {}
+    told, seconds = files.numbers("utt2num_frames"), files.numbers("utt2dur")
+    for utt in dict.fromkeys([*files.lines("utt2spk"), *feats]):
+        frames = features.lengths.get(utt)
+        guesses = (frames, told.get(utt), aligned.get(utt), seconds.get(utt, 0.0) / report.frame_shift)
+        length = next(guess for guess in guesses if guess is not None)
+        if utt not in feats:
+            report.lose(utt, f"no features in {report.data.path / 'feats.scp'}", length)
+        elif utt in features.unusable:
+            report.lose(utt, "features that cannot be used", length)
+        elif labels is None:
+            report.use(round(length))
+        elif utt not in aligned:
+            report.lose(utt, f"no alignment in {labels.path}", length)
+        elif utt in labels.unusable:
+            report.lose(utt, f"labels of another model in {labels.path}", length)
+        elif frames is not None and abs(frames - aligned[utt]) >= LENGTH_TOLERANCE:
+            report.lose(utt, f"{LENGTH_TOLERANCE} frames or more between features and alignment", length)
+        else:
+            report.use(min(round(length), aligned[utt]))

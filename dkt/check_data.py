@@ -1,0 +1,233 @@
+"""The text files of a data directory, checked for all that Kaldi's ``utils/validate_data_dir.sh`` checks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from dkt.datadir import DataDir, misplaced
+from dkt.findings import Findings, Level, plural
+from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
+
+# The end-of-sentence and backoff symbols of a language model: no transcript may hold them.
+_ILLEGAL_WORDS = ("<s>", "</s>", "#0")
+# What Unicode, but not Kaldi's tools, takes for white space.
+_ODD_SPACE = re.compile(r"[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
+
+
+@dataclass(frozen=True)
+class DataCheckOptions:
+    """What a data directory need not have, in the words of Kaldi's options.
+
+    Attributes:
+        no_feats, no_text, no_wav: the file need not be there; if it is, it is checked.
+        no_spk_sort: speakers need not be in order along utt2spk.
+        non_print: characters that cannot be printed are let pass.
+        cmvn: how bad missing or broken CMVN statistics are.
+    """
+
+    no_feats: bool = False
+    no_text: bool = False
+    no_wav: bool = False
+    no_spk_sort: bool = False
+    non_print: bool = False
+    cmvn: Level = Level.WARNING
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How the keys of a file go with the others.
+
+    Attributes:
+        keys: what they are: ``utterance``, ``speaker`` or ``recording``.
+        damage: how bad a damaged file is.
+        missing, more: how bad missing and superfluous keys are.
+    """
+
+    keys: str
+    damage: Level = Level.WARNING
+    missing: Level = Level.WARNING
+    more: Level = Level.WARNING
+
+
+def _kinds(cmvn: Level) -> dict[str, _Kind]:
+    """The files beside utt2spk. A training reads feats.scp, and its labels were made from text."""
+    return {
+        "spk2utt": _Kind("speaker"),
+        "text": _Kind("utterance", damage=Level.ERROR),
+        "segments": _Kind("utterance"),
+        "wav.scp": _Kind("recording"),
+        "reco2file_and_channel": _Kind("recording"),
+        "reco2dur": _Kind("recording"),
+        # What lacks features is lost, and counted. What has no speaker cannot be normalised.
+        "feats.scp": _Kind("utterance", damage=Level.ERROR, more=cmvn),
+        "cmvn.scp": _Kind("speaker", damage=cmvn, missing=cmvn),
+        "vad.scp": _Kind("utterance"),
+        "utt2num_frames": _Kind("utterance"),
+        "utt2dur": _Kind("utterance"),
+        "utt2lang": _Kind("utterance"),
+        "utt2uniq": _Kind("utterance"),
+        "utt2warp": _Kind("utterance"),
+        "spk2gender": _Kind("speaker"),
+        "spk2warp": _Kind("speaker"),
+    }
+
+
+class DataFiles:
+    """The files of a data directory that are there, each read once, faults noted.
+
+    Args:
+        data: the directory.
+        options: what it need not have.
+        findings: where faults are noted, under the name of the file.
+    """
+
+    def __init__(self, data: DataDir, options: DataCheckOptions, findings: Findings) -> None:
+        self.data = data
+        self.options = options
+        self.findings = findings
+        self.kinds = _kinds(options.cmvn)
+        self._files: dict[str, KeyedFile] = {}
+        self._read_all()
+        self.expected = self._expected_keys()
+
+    def _read_all(self) -> None:
+        damage = {"utt2spk": Level.ERROR, **{name: kind.damage for name, kind in self.kinds.items()}}
+        for name, level in damage.items():
+            path = self.data.path / name
+            file = read_keyed_file(path, level, self.findings) if path.is_file() else None
+            if file is not None:
+                self._files[name] = file
+
+    def _expected_keys(self) -> dict[str, tuple[str, list[str]]]:
+        """Kind of key to the file that decides and the keys there."""
+        utts = list(self.lines("utt2spk"))
+        recordings = ("utt2spk", utts)
+        if "segments" in self:
+            recordings = (
+                "segments",
+                sorted({line[1] for line in self.lines("segments").values() if len(line) > 1}),
+            )
+        return {
+            "utterance": ("utt2spk", utts),
+            "speaker": ("utt2spk", sorted(set(self.speakers().values()))),
+            "recording": recordings,
+        }
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def lines(self, name: str) -> dict[str, list[str]]:
+        """Key to the fields of its line; empty if there is no such file."""
+        return self._files[name].lines if name in self else {}
+
+    def entries(self, name: str) -> dict[str, str]:
+        """Key to extended filename of a script file; empty if there is no such file."""
+        return self._files[name].entries if name in self else {}
+
+    def speakers(self) -> dict[str, str]:
+        """Utterance to speaker, as far as utt2spk tells."""
+        return {utt: line[1] for utt, line in self.lines("utt2spk").items() if len(line) > 1}
+
+    def numbers(self, name: str) -> dict[str, float]:
+        """Key to the number in its line, where there is one."""
+        found = {}
+        for key, line in self.lines(name).items():
+            try:
+                found[key] = float(line[1])
+            except (IndexError, ValueError):
+                continue
+        return found
+
+    def check(self) -> None:
+        """Note what the files lack, and where they contradict one another."""
+        self._check_presence()
+        self._check_speakers()
+        for name, kind in self.kinds.items():
+            where, keys = self.expected[kind.keys]
+            if name in self and where in self:
+                compare_keys(
+                    self._files[name], keys, where, kind.keys, (kind.missing, kind.more), self.findings
+                )
+        if "text" in self:
+            _check_text(self._files["text"], self.options.non_print, self.findings)
+        for name, file in self._files.items():
+            noun = self.kinds[name].keys if name in self.kinds else "utterance"
+            self.findings.passed(name, plural(len(file.lines), noun))
+
+    def _check_presence(self) -> None:
+        opts = self.options
+        needed: list[tuple[str, Level, str]] = [
+            ("utt2spk", Level.ERROR, "prepare the data directory"),
+            ("spk2utt", Level.WARNING, "make it with utils/utt2spk_to_spk2utt.pl"),
+        ]
+        needed += [] if opts.no_text else [("text", Level.WARNING, "add it, or give --no-text")]
+        # Segments point into recordings: without those they are no use.
+        if not opts.no_wav or "segments" in self:
+            needed += [("wav.scp", Level.WARNING, "add it, or give --no-wav")]
+        if not opts.no_feats:
+            needed += [("feats.scp", Level.ERROR, "make it with steps/make_fbank.sh or steps/make_mfcc.sh")]
+            needed += [("cmvn.scp", opts.cmvn, "make it with steps/compute_cmvn_stats.sh, if CMVN is wanted")]
+        for name, level, hint in needed:
+            if not (self.data.path / name).is_file():
+                self.findings.add(level, name, "does not exist", path=self.data.path / name, hint=hint)
+
+    def _check_speakers(self) -> None:
+        speakers, check = self.speakers(), "utt2spk"
+        path = self.data.path / check
+        if not self.options.no_spk_sort:
+            wrong = misplaced(speakers.values())
+            if wrong:
+                self.findings.warn(
+                    check,
+                    "speakers are not in order",
+                    path=path,
+                    names=[f"{speaker} after {previous}" for previous, speaker in wrong],
+                    hint="begin utterance-ids with the speaker-id, or give --no-spk-sort",
+                )
+        if len(set(speakers.values())) == 1 and len(speakers) > 1:
+            self.findings.warn(check, "only one speaker: CMVN and adaptation will mix all voices", path=path)
+        if "spk2utt" in self and "utt2spk" in self:
+            self._check_spk2utt(speakers)
+
+    def _check_spk2utt(self, speakers: dict[str, str]) -> None:
+        pairs = {(utt, line[0]) for line in self.lines("spk2utt").values() for utt in line[1:]}
+        wanted = set(speakers.items())
+        path, hint = self.data.path / "spk2utt", "make it again with utils/utt2spk_to_spk2utt.pl"
+        for found, what in ((wanted - pairs, "of utt2spk missing"), (pairs - wanted, "not as in utt2spk")):
+            if found:
+                names = sorted(f"{utt} of {speaker}" for utt, speaker in found)
+                message = f"{plural(len(names), 'utterance')} {what}"
+                self.findings.warn("spk2utt", message, path=path, names=names, hint=hint)
+
+
+def _unprintable(text: str) -> bool:
+    """Whether there is a character that is neither printable nor white space (``[^[:print:][:space:]]``)."""
+    if _CONTROL.search(text):
+        return True
+    return not text.isascii() and any(unicodedata.category(char) == "Cn" for char in set(text))
+
+
+def _check_text(file: KeyedFile, non_print: bool, findings: Findings) -> None:
+    faults: dict[str, list[str]] = {}
+
+    def blame(fault: str, utt: str) -> None:
+        faults.setdefault(fault, []).append(utt)
+
+    for utt, line in file.lines.items():
+        text = " ".join(line)
+        if len(line) == 1:
+            blame("with an empty transcript", utt)
+        for word in _ILLEGAL_WORDS:
+            if word in line[1:]:
+                blame(f"with the symbol {word}, which is no word", utt)
+        if _ODD_SPACE.search(text):
+            blame("with white space that is neither a space nor a tab", utt)
+        if not non_print and _unprintable(text):
+            blame("with a character that cannot be printed", utt)
+    for fault, utts in faults.items():
+        findings.warn(
+            "text", f"{plural(len(utts), 'transcript')} {fault}", path=file.path, names=utts, hint="mend it"
+        )

@@ -1,0 +1,140 @@
+"""Features and CMVN statistics, read once from end to end: all that a training would stumble at."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dkt.check_data import DataFiles
+from dkt.errors import DktError
+from dkt.features import apply_cmvn
+from dkt.findings import Findings, Level, plural
+from dkt.scripts import ScriptLoader
+from dkt.train.progress import Progress
+from dkt.values import read_matrix
+
+
+@dataclass
+class Features:
+    """What was learnt of the features.
+
+    Attributes:
+        lengths: utterance to its number of frames, of those that could be read.
+        unusable: the utterances that a training would stop at.
+        dim: the dimension of most of them, F; None if none was read.
+    """
+
+    lengths: dict[str, int] = field(default_factory=dict)
+    unusable: set[str] = field(default_factory=set)
+    dim: int | None = None
+
+
+class _Faults:
+    """Faults of many entries, each kind told once; errors of reading count as one kind an archive."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, list[str]] = defaultdict(list)
+        self._told: dict[str, str] = {}
+
+    def add(self, name: str, fault: str, kind: str | None = None) -> None:
+        """Note the fault of one entry; of each kind the first is told."""
+        kind = kind or fault
+        self._told.setdefault(kind, fault)
+        self._names[kind].append(name)
+
+    def report(self, findings: Findings, level: Level, check: str, noun: str, path: Path, hint: str) -> None:
+        """Turn them into findings."""
+        for kind, names in self._names.items():
+            message = f"{plural(len(names), noun)} {self._told[kind]}"
+            findings.add(level, check, message, path=path, names=names, hint=hint)
+
+
+def _load_each(entries: dict[str, str], faults: _Faults) -> Iterator[tuple[str, np.ndarray | None]]:
+    """The matrices of a script file, None for those that cannot be read, which are noted."""
+    loader = ScriptLoader(read_matrix)
+    for key, entry in entries.items():
+        value = None
+        try:
+            value = loader.load(key, entry)
+        except DktError as error:
+            faults.add(key, f"that cannot be read, the first: {error}", error.path or entry)
+        yield key, value
+    loader.close()
+
+
+def read_all_features(files: DataFiles, findings: Findings) -> Features:
+    """Read all features of a data directory.
+
+    Args:
+        files: the directory, with ``feats.scp``.
+        findings: where it is noted which utterances cannot be read, are empty, hold NaN or infinity or are
+            of another dimension than most.
+
+    Returns:
+        Their lengths and dimension.
+    """
+    features, faults = Features(), _Faults()
+    of_dim: dict[int, list[str]] = defaultdict(list)
+
+    def blame(utt: str, fault: str) -> None:
+        features.unusable.add(utt)
+        faults.add(utt, fault)
+
+    entries = files.entries("feats.scp")
+    with Progress("reading features", len(entries), "utterances") as progress:
+        for utt, frames in _load_each(entries, faults):
+            progress.advance(1)
+            if frames is None:
+                features.unusable.add(utt)
+            elif frames.ndim != 2 or not frames.size:
+                blame(utt, "without a frame, or no matrix")
+            else:
+                features.lengths[utt] = len(frames)
+                of_dim[frames.shape[1]].append(utt)
+                if not np.isfinite(frames).all():
+                    blame(utt, "with a value that is not a number")
+    features.dim = max(of_dim, key=lambda dim: len(of_dim[dim]), default=None)
+    for dim, utts in of_dim.items():
+        for utt in utts if dim != features.dim else ():
+            blame(utt, f"of dimension {dim}, expected {features.dim} as of the others")
+    hint = "make these features again, or remove the utterances from the data directory"
+    faults.report(findings, Level.ERROR, "features", "utterance", files.data.path / "feats.scp", hint)
+    num_frames = sum(features.lengths.values())
+    findings.passed("features", f"{plural(num_frames, 'frame')} of dimension {features.dim}")
+    return features
+
+
+def compare_num_frames(files: DataFiles, features: Features, findings: Findings) -> None:
+    """Note utterances of which ``utt2num_frames`` tells another length than the archives have."""
+    told = files.numbers("utt2num_frames")
+    wrong = [
+        f"{utt}: {told[utt]:g}, not {length}"
+        for utt, length in features.lengths.items()
+        if utt in told and told[utt] != length
+    ]
+    if wrong:
+        findings.warn(
+            "utt2num_frames",
+            f"{plural(len(wrong), 'utterance')} of another length than in the archives",
+            path=files.data.path / "utt2num_frames",
+            names=wrong,
+            hint="make it again with the features",
+        )
+
+
+def check_cmvn(files: DataFiles, dim: int | None, level: Level, findings: Findings) -> None:
+    """Note the speakers whose CMVN statistics cannot be read or do not fit features of dimension ``dim``."""
+    faults = _Faults()
+    for speaker, stats in _load_each(files.entries("cmvn.scp"), faults):
+        if stats is None:
+            continue
+        try:
+            apply_cmvn(np.zeros((1, dim or stats.shape[-1] - 1), dtype=np.float32), stats.astype(np.float64))
+        except DktError as error:
+            faults.add(speaker, f"with {error}")
+    hint = "make it again with steps/compute_cmvn_stats.sh"
+    faults.report(findings, level, "cmvn.scp", "speaker", files.data.path / "cmvn.scp", hint)

@@ -1,0 +1,121 @@
+"""What a check of data finds: collected, not raised at the first fault, and shown as a table."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dkt.errors import DktError
+
+_NAMED = 5
+
+
+class Level(enum.Enum):
+    """How bad it is: an error makes a training fail or learn nonsense."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row of the table.
+
+    Attributes:
+        check: what was looked at.
+        level: the verdict.
+        text: what was found.
+    """
+
+    check: str
+    level: Level
+    text: str
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few names: ``a, b, c, d, e, ...``."""
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 utterance`` and ``2 utterances``."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
+class Findings:
+    """Collects what the checks of a data directory find."""
+
+    def __init__(self) -> None:
+        self.rows: list[Finding] = []
+
+    def add(
+        self,
+        level: Level,
+        check: str,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        names: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        """Note a fault.
+
+        Args:
+            level: how bad it is.
+            check: what was looked at.
+            message: what was expected and what was found.
+            path: the file at fault.
+            names: the utterances (or speakers, lines) at fault, of which the first few are told.
+            hint: what the user should do about it.
+        """
+        listed = f"{message} ({some(names)})" if names else message
+        self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
+
+    def error(
+        self,
+        check: str,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        names: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        """Note what makes a training fail, as ``add``."""
+        self.add(Level.ERROR, check, message, path=path, names=names, hint=hint)
+
+    def warn(
+        self,
+        check: str,
+        message: str,
+        *,
+        path: str | Path | None = None,
+        names: Sequence[str] = (),
+        hint: str | None = None,
+    ) -> None:
+        """Note what a training gets over, as ``add``."""
+        self.add(Level.WARNING, check, message, path=path, names=names, hint=hint)
+
+    def passed(self, check: str, text: str) -> None:
+        """Note that a check found nothing, unless it has found something."""
+        if not any(row.check == check for row in self.rows):
+            self.rows.append(Finding(check, Level.OK, text))
+
+    def sort(self, checks: Sequence[str]) -> None:
+        """Bring the rows into the order of ``checks``, other checks behind them."""
+        place = {check: number for number, check in enumerate(checks)}
+        self.rows.sort(key=lambda row: place.get(row.check, len(place)))
+
+    def of_level(self, level: Level) -> list[Finding]:
+        """The findings of one level."""
+        return [row for row in self.rows if row.level is level]
+
+    def table(self) -> str:
+        """One line a finding: check, verdict, what was found."""
+        cells = [("check", "result", "found"), *((r.check, r.level.value, r.text) for r in self.rows)]
+        widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
+        return "\n".join(
+            f"{check:<{widths[0]}}  {level:<{widths[1]}}  {text}" for check, level, text in cells
+        )

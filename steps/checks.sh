@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd,
+# --max-loss and --skip-check.
+
+# _check_data log argument...: calls dkt check; if it fails, shows what it found and returns 1.
+_check_data() {
+  local log=$1
+  # A training reads neither text nor audio.
+  # shellcheck disable=SC2086,SC2154
+  if ! $cmd "$log" dkt check --no-text --no-wav --max-loss="$max_loss" "${@:2}"; then
+    [ ! -f "$log" ] || grep -vE '^(#|INFO |ERROR |$)' "$log" >&2
+    return 1
+  fi
+  awk -v step="$script_name" -v log_name="$log" '
+    /^[A-Za-z0-9_. ]+  warning  / { warnings++ }
+    / would be used; / { summary = $0 }
+    END {
+      print step ": " summary
+      if (warnings) print step ": " warnings (warnings == 1 ? " warning" : " warnings") " in " log_name
+    }' "$log"
+}
+
+# check_training_data dir lang data-train data-dev [ali-train ali-dev]: stops unless data and alignments are fit for
+# the training in dir. A training that is finished is not looked at again.
+check_training_data() {
+  local log=$1/log
+  local failed=()
+  # shellcheck disable=SC2154
+  if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
+  mkdir -p "$log"
+  _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
+  _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
+  [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
+}
