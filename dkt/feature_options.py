@@ -178,7 +178,7 @@ class FeatureOptions:
             "add-deltas": self.delta_opts,
             "splice-feats": self.splice_opts,
         }
-        steps = [] if len(self.streams.split()) == 1 else [f"paste-feats {self.streams}"]
+        steps = [] if self.streams.split() == [FEATS] else [f"paste-feats {self.streams}"]
         steps += [f"{name} {opts}".strip() for name, opts in names.items() if opts is not None]
         if self.transform:
             steps.append(f"transform-feats {self.transform.path} {_size(self.transform)}")

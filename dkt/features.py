@@ -166,6 +166,7 @@ def paste(streams: Sequence[np.ndarray], length_tolerance: int = 0) -> np.ndarra
 
 # How far Kaldi's nnet3 lets the last i-vector be behind the last frame.
 _IVECTOR_MARGIN = 50
+_FRAMING = 4
 
 
 def append_ivectors(features: np.ndarray, ivectors: np.ndarray, period: int = 1) -> np.ndarray:
@@ -178,16 +179,19 @@ def append_ivectors(features: np.ndarray, ivectors: np.ndarray, period: int = 1)
         period: in frames.
 
     Raises:
-        DktError: the i-vectors end more than 50 frames before the features.
+        DktError: the i-vectors end much before or after the features.
     """
     num_frames = len(features)
     if ivectors.ndim == 1:
         rows = np.broadcast_to(ivectors, (num_frames, len(ivectors)))
     else:
-        if len(ivectors) == 0 or num_frames - len(ivectors) * period > _IVECTOR_MARGIN:
+        missing = num_frames - len(ivectors) * period
+        # One a frame: only what framing differs by. Many too many: they are of another period.
+        limit = _IVECTOR_MARGIN if period > 1 else _FRAMING
+        if len(ivectors) == 0 or missing > limit or -missing > limit + period:
             raise DktError(
                 f"{len(ivectors)} i-vectors, one every {period} frames, for {num_frames} frames",
-                hint="extract the i-vectors from the features that they are used with",
+                hint="extract them from these features; those of a period are given by their directory",
             )
         rows = ivectors[np.minimum(np.arange(num_frames) // period, len(ivectors) - 1)]
     return np.concatenate([features, rows], axis=1).astype(np.float32)

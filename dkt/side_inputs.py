@@ -51,6 +51,8 @@ class SpeakerTransforms:
             for key in table:
                 if key in self._transforms:
                     raise DktError("stands in two files of the directory", path=path, utt=key)
+                if not np.isfinite(table[key]).all():
+                    raise DktError("the transform holds a value that is not a number", path=path, utt=key)
                 self._transforms[key] = table[key]
 
     def missing(self, utt: str, speaker: str) -> str | None:

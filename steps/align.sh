@@ -12,6 +12,8 @@ retry_beam=40
 oov_policy=map
 use_gpu=no
 max_loss=0.05
+transform_dir=
+ivectors=
 help_message="Usage: steps/align.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
  e.g.: steps/align.sh --nj 4 data/train data/lang exp/dnn exp/dnn_ali
  or:   steps/align.sh --nj 4 data_fmllr/train data/lang exp/mono exp/mono_fmllr_ali
@@ -23,7 +25,9 @@ options (names and defaults of Kaldi's script):
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may fail (0.05)"
+  --max-loss <share>   share of utterances that may fail (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . parse_options.sh
 
 [ $# = 4 ] || usage
@@ -42,6 +46,8 @@ if [ "$stage" -le 0 ]; then
     require_files "$srcdir/ali_train_pdf.counts"
     loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
       --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt") $(shell_quote "$data")"
+    [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
+    [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
   else
     loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl") \
       $(shell_quote "scp:$data/feats.scp")"

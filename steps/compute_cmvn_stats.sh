@@ -5,11 +5,13 @@ set -euo pipefail
 
 stage=0
 cmd=run.pl
+streams=feats.scp
 help_message="Usage: steps/compute_cmvn_stats.sh [options] <data-dir> [<log-dir> [<cmvn-dir>]]
  e.g.: steps/compute_cmvn_stats.sh data/train
 options:
   --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
-  --cmd <cmd>         how to run the job (run.pl)"
+  --cmd <cmd>         how to run the job (run.pl)
+  --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)"
 . parse_options.sh
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
@@ -25,7 +27,7 @@ dir=$(cd "$dir" && pwd)
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp
   # shellcheck disable=SC2086
-  $cmd "$log_file" dkt compute-cmvn-stats "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
+  $cmd "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
     job_failed "$log_file"
   tell_losses "$log_file"
 fi

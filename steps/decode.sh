@@ -59,11 +59,11 @@ if [ "$stage" -le 0 ]; then
     require_files "$srcdir/ali_train_pdf.counts"
     loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
       --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt")"
-    [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
-    [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
   else
     loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl")"
   fi
+  [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
+  [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
   # shellcheck disable=SC2086
   $cmd JOB=1:"$nj" "$log/decode.JOB.log" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \

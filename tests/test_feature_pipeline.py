@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +21,7 @@ from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 from dkt.tally import Tally
+from dkt.train.teaching import RunningTeacher
 
 RNG = np.random.default_rng(11)
 
@@ -37,7 +41,7 @@ def data(tmp_path):
 def write(stem, matrices):
     with MatrixWriter(f"ark,scp:{stem}.ark,{stem}.scp") as writer:
         for key, matrix in matrices.items():
-            writer.write(key, np.asarray(matrix, np.float32))
+            writer.write(key, matrix)
 
 
 def read(data, side=None, **options):
@@ -142,6 +146,16 @@ def test_streams_are_pasted_and_cut_to_the_shortest(data):
         paste([np.zeros((5, 1)), np.zeros((8, 1))], 2)
 
 
+def test_statistics_of_pasted_streams(data, capsys):
+    streams = "feats.scp pitch.scp"
+    wspecifier = f"ark,scp:{data}/cmvn.ark,{data}/cmvn.scp"
+    assert main(["compute-cmvn-stats", f"--streams={streams}", str(data), wspecifier]) == 0
+    result = read(data, streams=streams, cmvn_opts="")
+    for spk in "ab":
+        frames = np.concatenate([matrix for utt, matrix in result.items() if utt[0] == spk])
+        assert frames.shape[1] == 6 and np.abs(frames.mean(axis=0)).max() < 1e-5
+
+
 @pytest.mark.parametrize("form", ["ark", "ark,t"])
 def test_transforms_of_speakers_then_ivectors(data, tmp_path, form):
     transforms = {spk: RNG.normal(0.0, 1.0, (3, 5)).astype(np.float32) for spk in "ab"}
@@ -167,8 +181,10 @@ def test_ivectors_of_a_period_follow_the_frames(data, tmp_path):
     assert (ivectors.dim, ivectors.period) == (1, 10)
     column = ivectors.append("b-2", "b", np.zeros((45, 2), np.float32))[:, 2]
     assert column.tolist() == [0.0] * 10 + [1.0] * 10 + [2.0] * 10 + [3.0] * 15
-    with pytest.raises(DktError, match="for 91 frames"):
-        append_ivectors(np.zeros((91, 2)), np.zeros((4, 1)), 10)
+    # Too few, those of a period taken for one a frame, and the other way round.
+    for frames, rows, period in ((91, 4, 10), (54, 6, 1), (100, 100, 10)):
+        with pytest.raises(DktError, match=f"for {frames} frames"):
+            append_ivectors(np.zeros((frames, 2)), np.zeros((rows, 1)), period)
 
 
 def test_what_lacks_a_transform_is_dropped_by_name_or_an_error(data, tmp_path):
@@ -217,12 +233,12 @@ def test_feats_writes_what_the_gmm_reads(kaldi_fixtures, tmp_path, capsys):
     utt2spk = [line for line in (folder / "utt2spk").read_text().splitlines() if line.split()[0] in utts]
     (tmp_path / "utt2spk").write_text("\n".join(utt2spk) + "\n")
     for name, table in (("feats", "mfcc_raw"), ("cmvn", "mfcc_cmvn")):
-        write(tmp_path / name, dict(read_matrices(f"ark:{folder}/{table}.ark")))
+        write(tmp_path / name, dict(read_matrices(f"ark:{folder}/{table}.ark", np.float64)))
     gmm = f"--gmm-dir={kaldi_fixtures}/exp/tri2b_ali"
     assert main(["feats", gmm, str(tmp_path), f"ark:{tmp_path}/out.ark"]) == 0
     golden = MatrixTable(f"ark:{folder}/mfcc_cmn_lda.ark")
     for utt, features in read_matrices(f"ark:{tmp_path}/out.ark"):
-        np.testing.assert_allclose(features, golden[utt], atol=1e-3)
+        np.testing.assert_allclose(features, golden[utt], atol=1e-4)
     assert main(["feats", gmm, str(tmp_path)]) == 0
     table = capsys.readouterr().out.splitlines()
     assert len(table) == 1 + len(utts) and table[1].split()[2] == "40"
@@ -263,3 +279,23 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
     assert len(outputs) == 4
     assert main(["forward", model, str(data), output]) == 1
     assert "--transform-dir" in capsys.readouterr().err
+
+
+def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(data):
+    network = {"hidden_layers": 1, "hidden_dim": 8}
+    info = ModelInfo.with_features(
+        FeatureOptions(ivector_dim=2),
+        **{"kind": "dnn", "feature_dim": 6, "num_pdfs": 4, "left_context": 1, "right_context": 1},
+        network=network,
+    )
+    with pytest.raises(DktError, match="make_soft_targets"):
+        RunningTeacher(info, build_dnn(info), DataDir(data), None, (1.0,), torch.device("cpu"))
+
+
+def test_parts_of_a_data_directory_have_all_streams_and_statistics_of_utterances(data):
+    write(data / "cmvn", {utt: cmvn_stats(matrix) for utt, matrix in raw(data).items()})
+    splitter = Path(__file__).parents[1] / "steps/utils/split_data.sh"
+    subprocess.run([splitter, data, "2"], check=True)
+    parts = [read(data / f"split2/{n}", streams="feats.scp pitch.scp") for n in (1, 2)]
+    assert [list(part) for part in parts] == [["a-1", "a-2"], ["b-1", "b-2"]]
+    assert list(read(data / "split2/2", cmvn_opts="")) == ["b-1", "b-2"]

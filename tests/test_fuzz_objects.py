@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
@@ -24,6 +25,8 @@ from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.hmm.riff import check_riff
 from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.tree import load_tree
+from dkt.lda import LdaAccumulator
+from dkt.lda_files import load_accumulator, save_accumulator
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.text import read_keyed_lines, read_lines
 from dkt.topology import load_topology, write_topology
@@ -81,7 +84,21 @@ def write_tree(out: EventMapWriter) -> None:
 
 
 VALUES = np.array([[1.5, 2.0], [3.0, -4.0]])
+
+
 #: What reads a file, and bytes that it accepts.
+def accumulators() -> list[bytes]:
+    """LDA statistics of two classes, binary and text."""
+    stats = LdaAccumulator(2, 2)
+    stats.accumulate(np.array([[1.0, 2.0], [3.0, 5.0]], np.float32), np.array([0, 1]))
+    contents = []
+    with tempfile.TemporaryDirectory() as folder:
+        for binary in (True, False):
+            save_accumulator(Path(folder) / "acc", stats, binary)
+            contents.append((Path(folder) / "acc").read_bytes())
+    return contents
+
+
 READERS: dict[str, tuple[list[bytes], Callable[[Path], object]]] = {
     "topology": (objects(lambda out: write_topology(out, MODEL.topology)), load_topology),
     "transitions": (
@@ -92,6 +109,7 @@ READERS: dict[str, tuple[list[bytes], Callable[[Path], object]]] = {
     "tree": (objects(write_tree, EventMapWriter), load_tree),
     "vector": (objects(lambda out: out.vector(VALUES[0])), lambda path: ObjectReader.open(path).vector()),
     "matrix": (objects(lambda out: out.matrix(VALUES)), lambda path: ObjectReader.open(path).matrix()),
+    "lda_accumulator": (accumulators(), load_accumulator),
     "int_vector": (
         objects(lambda out: out.int_vector([1, 2])),
         lambda path: ObjectReader.open(path).int_vector(),

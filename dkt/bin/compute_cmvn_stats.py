@@ -10,6 +10,7 @@ from dkt.bin.options import boolean
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--per-utt", type=boolean, default=False, help="of each utterance, not each speaker")
+    parser.add_argument("--streams", default="feats.scp", help="script files whose features are pasted first")
     parser.add_argument("data_dir")
     parser.add_argument("stats_wspecifier", help="for example ark,scp:cmvn.ark,cmvn.scp")
 
@@ -19,4 +20,4 @@ def run(args: argparse.Namespace) -> None:
     from dkt.cmvn import compute_cmvn
     from dkt.datadir import DataDir
 
-    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt)
+    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams)

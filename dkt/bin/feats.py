@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt.bin.options import add_max_loss, add_side_inputs, boolean, side_inputs
@@ -78,16 +79,24 @@ def _print_table(features: Iterator[tuple[str, np.ndarray]]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the features, or tell of them."""
+    from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import read_features
     from dkt.tables import MatrixWriter
     from dkt.tally import Tally
 
     if not 1 <= args.compression_method <= 7:
         raise DktError(f"--compression-method is {args.compression_method}, expected 1 to 7")
+    if args.nnet_dir is not None and (Path(args.nnet_dir) / "final.pt").is_file():
+        raise DktError("holds a model of dkt", path=args.nnet_dir, hint="give it by --model")
+    options = _feature_options(args)
+    if options != FeatureOptions() and not Path(args.features).is_dir():
+        raise DktError(
+            "features of an rspecifier are left as they are", path=args.features, hint="give a data directory"
+        )
     tally = Tally("features", args.max_loss)
 
     def counted() -> Iterator[tuple[str, np.ndarray]]:
-        for utt, frames in read_features(args.features, _feature_options(args), tally, side_inputs(args)):
+        for utt, frames in read_features(args.features, options, tally, side_inputs(args)):
             yield utt, frames
             tally.done()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.bin.options import add_max_loss
+from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import read_features
 from dkt.hmm.gmm import load_gmm
@@ -17,6 +17,7 @@ from dkt.tally import Tally
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
+    add_side_inputs(parser)
     add_max_loss(parser)
     parser.add_argument("model", help="final.mdl of a GMM system")
     parser.add_argument(
@@ -30,9 +31,10 @@ def run(args: argparse.Namespace) -> None:
     """Write a matrix of one row a frame and one column a pdf for every utterance."""
     _, gmm = load_gmm(args.model)
     options = FeatureOptions.of_gmm_dir(Path(args.model).parent)
+    options = options.replace(speaker_transforms=args.transform_dir is not None)
     tally = Tally("gmm-compute-likes", args.max_loss)
     with MatrixWriter(args.likes) as writer:
-        for utt, features in read_features(args.features, options, tally):
+        for utt, features in read_features(args.features, options, tally, side_inputs(args)):
             gmm.check_dim(features, args.features, utt)
             loglikes = gmm.loglikes(features)
             if not np.isfinite(loglikes).all():

@@ -16,7 +16,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.forward import logits_of
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
-from dkt.side_inputs import SideInputs
+from dkt.tally import Tally
 from dkt.target_store import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.progress import Progress
@@ -95,7 +95,6 @@ class RunningTeacher:
         top_k: posteriors kept of each frame; None for all.
         temperatures: where the tail is computed.
         device: where the teacher runs.
-        side: transforms and i-vectors, as far as the teacher's features take them.
 
     Raises:
         DktError: the features are not the teacher's.
@@ -109,15 +108,16 @@ class RunningTeacher:
         top_k: int | None,
         temperatures: tuple[float, ...],
         device: torch.device,
-        side: SideInputs,
     ) -> None:
+        _refuse_side_inputs(info, data)
         self.header = TargetHeader(
             fingerprint(network), info.num_pdfs, _at_most(top_k, info.num_pdfs), temperatures, {}
         )
         self.where = f"what the teacher made of {data.path}"
         self._targets: dict[str, SoftTargets] = {}
         seen = hashlib.sha256(str((self.header.top_k, temperatures)).encode())
-        reader = FeatureReader(data, info.feature_options, _side_of(info, side))
+        reader = FeatureReader(data, info.feature_options)
+        reader.drop_missing(Tally(f"teacher on {data.path}", 1.0))
         logger.info("teacher on %s: %s in memory", data.path, self.header.describe())
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
             for utt, frames in reader:
@@ -152,11 +152,14 @@ class RunningTeacher:
         self.header.check_teacher(fingerprint, num_pdfs, self.where)
 
 
-def _side_of(info: ModelInfo, side: SideInputs) -> SideInputs:
-    """What a teacher takes of the student's side inputs: their features may differ."""
-    return SideInputs(
-        side.transform_dir if info.speaker_transforms else None, side.ivectors if info.ivector_dim else None
-    )
+def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
+    """The transforms and i-vectors that a training is given are the student's, which may differ."""
+    if info.speaker_transforms or info.ivector_dim:
+        raise DktError(
+            "a teacher that takes fMLLR transforms or i-vectors cannot be run at once",
+            path=data.path,
+            hint="make its soft targets with steps/make_soft_targets.sh and give them by --soft-targets",
+        )
 
 
 def _at_most(top_k: int | None, num_pdfs: int) -> int | None:
@@ -169,7 +172,6 @@ def open_teaching(
     temperature: float,
     hmm_dir: Path,
     device: torch.device,
-    side: dict[str, SideInputs],
 ) -> dict[str, TargetSource]:
     """The soft targets of training and cross-validation data.
 
@@ -179,7 +181,6 @@ def open_teaching(
         temperature: T.
         hmm_dir: with the student's ``final.mdl`` and, where there are, tree and phones.
         device: where a teacher runs.
-        side: the transforms and i-vectors of the data.
 
     Raises:
         DktError: they are not there, are another teacher's, or are of other pdfs.
@@ -189,7 +190,7 @@ def open_teaching(
         _check_same(hmm_dir, options.directory)
     name = None
     if options.soft_targets is None:
-        sources = _run_teacher(options, data, temperature, device, side)
+        sources = _run_teacher(options, data, temperature, device)
     else:
         sources = _read_targets(options, temperature, transitions)
         if options.teacher is not None:
@@ -220,11 +221,7 @@ def _content(path: Path) -> list[bytes]:
 
 
 def _run_teacher(
-    options: TeachingOptions,
-    data: dict[str, DataDir],
-    temperature: float,
-    device: torch.device,
-    side: dict[str, SideInputs],
+    options: TeachingOptions, data: dict[str, DataDir], temperature: float, device: torch.device
 ) -> dict[str, TargetSource]:
     info, network = load_model(model_file(options.teacher or ""), device)
     given = {"train": options.teacher_data_train, "dev": options.teacher_data_dev}
@@ -232,9 +229,7 @@ def _run_teacher(
     for part, own in data.items():
         place = given[part]
         teacher_data = own if place is None else DataDir(place)
-        sources[part] = RunningTeacher(
-            info, network, teacher_data, options.top_k, (temperature,), device, side[part]
-        )
+        sources[part] = RunningTeacher(info, network, teacher_data, options.top_k, (temperature,), device)
     return sources
 
 

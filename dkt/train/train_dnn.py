@@ -164,6 +164,12 @@ def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np
         return matrix
     rows, columns = matrix.shape
     acoustic_dim = info.spliced_dim - info.ivector_dim
+    if columns not in (acoustic_dim, acoustic_dim + 1):
+        raise DktError(
+            f"a matrix of shape {matrix.shape}, the spliced features without i-vectors have dimension "
+            f"{acoustic_dim}",
+            path=config.lda,
+        )
     whole = np.zeros((rows + info.ivector_dim, info.spliced_dim + columns - acoustic_dim), matrix.dtype)
     whole[:rows, :acoustic_dim] = matrix[:, :acoustic_dim]
     whole[rows:, acoustic_dim : info.spliced_dim] = np.eye(info.ivector_dim)

@@ -117,8 +117,7 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
 def _open_targets(objective: ObjectiveConfig, inputs: StudentInputs, device: torch.device) -> None:
     training = inputs.training
     data = {"train": training.data_train, "dev": training.data_dev}
-    side = {"train": training.side_train, "dev": training.side_dev}
-    sources = open_teaching(inputs.teaching, data, objective.temperature, inputs.hmm_dir, device, side)
+    sources = open_teaching(inputs.teaching, data, objective.temperature, inputs.hmm_dir, device)
     for source in sources.values():
         objective.check_header(source.header, source.where)
     training.targets_train, training.targets_dev = sources["train"], sources["dev"]

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 BY_UTTERANCE = (
     "feats.scp",
-    "pitch.scp",
     "text",
     "vad.scp",
     "utt2lang",
@@ -105,6 +104,11 @@ def write_filtered(source: Path, keys_of_part: list[set[bytes]], folders: list[P
         warn(f"{source}: {len(lost)} lines are left out, first '{lost[0]}': utt2spk has nothing for them")
 
 
+def other_scripts(folder: Path) -> set[str]:
+    """Script files that are not Kaldi's own: further streams of features, such as pitch.scp."""
+    return {path.name for path in folder.glob("*.scp")} - set(SOURCES)
+
+
 def warn(message: str) -> None:
     """Say on stderr what does not stop the split."""
     print(f"split_data.sh: warning: {message}", file=sys.stderr)
@@ -137,7 +141,10 @@ def write_parts(data: Path, parts: list[Pairs], target: Path) -> None:
     utts = [{utt for utt, _ in part} for part in parts]
     speakers = [{speaker for _, speaker in part} for part in parts]
     recordings = [{recording_of.get(utt, utt) for utt in part} for part in utts]
-    for names, keys in ((BY_UTTERANCE, utts), (BY_SPEAKER, speakers), (BY_RECORDING, recordings)):
+    by_utterance = [*BY_UTTERANCE, *sorted(other_scripts(data))]
+    # CMVN statistics may be of utterances, too.
+    by_speaker = [own | of_speakers for own, of_speakers in zip(utts, speakers, strict=True)]
+    for names, keys in ((by_utterance, utts), (BY_SPEAKER, by_speaker), (BY_RECORDING, recordings)):
         for name in names:
             if (data / name).is_file():
                 write_filtered(data / name, keys, folders)
@@ -156,7 +163,7 @@ def is_current(data: Path, target: Path, num_parts: int) -> bool:
     """Whether the parts are all there, for the files that the data has now, and none older than those."""
     if not all((target / str(number)).is_dir() for number in range(1, num_parts + 1)):
         return False
-    for name in SOURCES:
+    for name in {*SOURCES, *other_scripts(data), *other_scripts(target / "1")}:
         source, copy = time_of(data / name), time_of(target / "1" / name)
         if copy < source or (source < 0 <= copy and name != "spk2utt"):  # spk2utt is always made
             return False
