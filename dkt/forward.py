@@ -3,124 +3,93 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
-import torch
 
-from dkt.dataset import gather_context
 from dkt.errors import DktError
-from dkt.features import splice_indices
-from dkt.nnet.lstm import Lstm, delayed
-from dkt.nnet.modelfile import ModelInfo, Network
+from dkt.nnet.nnet1 import Nnet1
+from dkt.scorer import OutputOptions, Scorer
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class OutputOptions:
-    """What is written, in the terms of Kaldi's ``nnet-forward``.
-
-    Attributes:
-        no_softmax: logits rather than posteriors.
-        apply_log: the logarithm of the posteriors.
-        log_priors: float32 of shape ``(P,)``, subtracted from log-posteriors or logits; None for none.
-        prior_scale: what they are multiplied by first.
-    """
-
-    no_softmax: bool = False
-    apply_log: bool = False
-    log_priors: np.ndarray | None = None
-    prior_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if self.no_softmax and self.apply_log:
-            raise DktError("--apply-log and --no-softmax exclude each other: logits have no logarithm")
-        if self.log_priors is not None and not (self.no_softmax or self.apply_log):
-            raise DktError(
-                "priors are subtracted from logs", hint="add --no-softmax=true or --apply-log=true"
-            )
-
-    def check(self, num_pdfs: int) -> None:
-        """Raise DktError unless the priors are of ``num_pdfs`` pdfs."""
-        if self.log_priors is not None and len(self.log_priors) != num_pdfs:
-            raise DktError(
-                f"{len(self.log_priors)} priors for a model of {num_pdfs} pdfs",
-                hint="give the ali_train_pdf.counts of this model",
-            )
-
-
-@torch.inference_mode()
-def logits_of(network: Network, info: ModelInfo, features: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Logits of one utterance: features ``(T, F)`` to ``(T, P)``, one row a frame."""
-    frames = torch.from_numpy(np.ascontiguousarray(features)).to(device)
-    if isinstance(network, Lstm):
-        outputs, _ = network(delayed(frames, network.config.target_delay)[:, None])
-        return outputs[:, 0]
-    index = torch.from_numpy(splice_indices(len(features), info.left_context, info.right_context)).to(device)
-    return network(gather_context(frames, index, torch.arange(len(frames), device=device), info.ivector_dim))
-
-
-def convert(logits: torch.Tensor, options: OutputOptions) -> np.ndarray:
-    """Logits ``(T, P)`` to what the options ask for, float32 of the same shape."""
-    if options.no_softmax:
-        result = logits
-    elif options.apply_log:
-        result = torch.log_softmax(logits, dim=1)
-    else:
-        result = torch.softmax(logits, dim=1)
-    output = result.cpu().numpy()
-    if options.log_priors is not None:
-        output = output - np.float32(options.prior_scale) * options.log_priors
-    return output
-
-
 def forward(
-    network: Network,
-    info: ModelInfo,
+    scorer: Scorer,
     features: Iterable[tuple[str, np.ndarray]],
     options: OutputOptions,
     writer: MatrixWriter,
-    device: torch.device,
     source: str,
     tally: Tally,
+    transform: Nnet1 | None = None,
 ) -> None:
     """Write the network's output for every utterance, each flushed when it is done.
 
     Args:
-        network: in evaluation mode.
-        info: of the model.
-        features: utterances and features ``(T, F)``, after CMVN and deltas.
-        options: what is written.
+        scorer: the network.
+        features: utterances and features ``(T, F)``.
+        options: the priors, and how they count.
         writer: an open writer.
-        device: where the network is.
         source: where the features come from, for errors.
         tally: where utterances are counted.
+        transform: applied to the features first (``--feature-transform`` of ``nnet-forward``).
 
     Raises:
-        DktError: features of another dimension, an output that is not a number, or too many utterances
-            lost; what was done is written.
+        DktError: features of another dimension or without frames, a value in features or output that is not
+            a number, or too many utterances lost; what was done is written.
     """
-    options.check(info.num_pdfs)
-    num_frames = 0
+    options.check(scorer.output_dim)
+    if transform is not None:
+        _check_transform(transform, scorer)
+    num_frames, begin = 0, time.monotonic()
     for utt, frames in features:
-        if frames.ndim != 2 or frames.shape[1] != info.feature_dim:
-            raise DktError(
-                f"features of shape {frames.shape}, the model was trained on dimension {info.feature_dim}",
-                path=source,
-                utt=utt,
-                hint="make the features with the configuration that the model was trained with",
-            )
-        output = convert(logits_of(network, info, frames, device), options)
-        if not np.isfinite(output).all():
-            raise DktError(
-                "the output of the network is not a number", path=source, utt=utt, hint="look at its features"
-            )
+        try:
+            output = _output(scorer, frames, options, transform)
+        except DktError as error:
+            raise DktError(str(error), path=source, utt=utt) from None
         writer.write(utt, output)
         tally.done()
         num_frames += len(frames)
     tally.finish(source)
-    logger.info("Done %d files, %d frames", tally.num_done, num_frames)
+    seconds = max(time.monotonic() - begin, 1e-6)
+    logger.info("Done %d files in %.3gmin, (fps %.4g)", tally.num_done, seconds / 60, num_frames / seconds)
+
+
+def _check_transform(transform: Nnet1, scorer: Scorer) -> None:
+    if transform.output_dim not in (None, scorer.input_dim):
+        raise DktError(
+            f"gives features of dimension {transform.output_dim}, the network takes {scorer.input_dim}",
+            path=transform.path,
+            hint="give the final.feature_transform of this network",
+        )
+
+
+def _output(
+    scorer: Scorer, frames: np.ndarray, options: OutputOptions, transform: Nnet1 | None
+) -> np.ndarray:
+    """What is written of one utterance: float32 of shape ``(T, P)``."""
+    expected = transform.input_dim if transform is not None and transform.input_dim else scorer.input_dim
+    if frames.ndim != 2 or len(frames) == 0 or frames.shape[1] != expected:
+        if frames.size == 0:
+            raise DktError("the features have no frames", hint="leave the utterance out")
+        raise DktError(
+            f"features of shape {frames.shape}, the model was trained on dimension {expected}",
+            hint="make the features with the configuration that the model was trained with",
+        )
+    _check_finite(frames, "the features hold a value that is not a number")
+    if transform is not None:
+        frames = transform(frames).cpu().numpy()
+        _check_finite(frames, f"a feature after {transform.path} is not a number")
+    output = scorer(frames).cpu().numpy()
+    if options.log_priors is not None:
+        output = output - np.float32(options.prior_scale) * options.log_priors
+    _check_finite(output, "the output of the network is not a number")
+    return output
+
+
+def _check_finite(values: np.ndarray, message: str) -> None:
+    if not np.isfinite(values).all():
+        raise DktError(message, hint="look at the features")

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dkt.bounded import read_exactly
+from dkt.bounded import read_bytes
 from dkt.errors import DktError
 from dkt.tables import TableWriter, read_table
 from dkt.transitions import TransitionModel
@@ -25,7 +25,6 @@ _FRAME_SIZE = np.dtype([("size", "u1"), ("value", "<i4")])
 _ENTRY = np.dtype([("id_size", "u1"), ("id", "<i4"), ("weight_size", "u1"), ("weight", "<f4")])
 # The limit that Kaldi's own reader sets to the number of frames.
 _IMPROBABLE = 10_000_000
-_SHORT = 1 << 16
 
 
 @dataclass
@@ -130,30 +129,22 @@ def read_posterior_or_matrix(stream: BinaryIO) -> Posterior | np.ndarray:
 
 def _read_binary(stream: BinaryIO) -> Posterior:
     # The byte in front of the number of frames is taken already.
-    num_frames = int.from_bytes(_read_bytes(stream, 4), "little", signed=True)
+    num_frames = int.from_bytes(read_bytes(stream, 4), "little", signed=True)
     if not 0 <= num_frames <= _IMPROBABLE:
         raise DktError(f"the archive is damaged: a Posterior of {num_frames} frames")
     lengths, entries = array("q"), bytearray()
     for frame in range(num_frames):
-        size, length = _SIZE.unpack(_read_bytes(stream, _SIZE.size))
+        size, length = _SIZE.unpack(read_bytes(stream, _SIZE.size))
         if size != 4 or not 0 <= length <= _IMPROBABLE:
             raise DktError(f"the archive is damaged: {length} entries in frame {frame}")
         lengths.append(length)
-        entries += _read_bytes(stream, length * _ENTRY.itemsize)
+        entries += read_bytes(stream, length * _ENTRY.itemsize)
     items = np.frombuffer(entries, dtype=_ENTRY)
     if (items["id_size"] != 4).any() or (items["weight_size"] != 4).any():
         raise DktError("expected pairs of a 4-byte integer and a 4-byte float")
     return Posterior(
         np.array(lengths, dtype=np.int64), items["id"].astype(np.int32), items["weight"].astype(np.float32)
     )
-
-
-def _read_bytes(stream: BinaryIO, size: int) -> bytes | memoryview:
-    # Frames are short: only one that claims to be long needs the care that arrays are read with.
-    data = stream.read(size) if size <= _SHORT else read_exactly(stream, size).data
-    if len(data) != size:
-        raise DktError(f"the archive is cut short: {size} bytes expected, {len(data)} found")
-    return data
 
 
 def _parse_text(line: bytes) -> Posterior:

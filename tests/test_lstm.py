@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from pathlib import Path
 
@@ -13,6 +12,8 @@ from torch.nn import functional
 
 from dkt.config import build
 from dkt.errors import DktError
+from dkt.export import nnet1
+from dkt.export.nnet1 import read_nnet1
 from dkt.nnet.lstm import (
     Lstm,
     LstmConfig,
@@ -39,34 +40,16 @@ each_form = pytest.mark.parametrize("form", FORMS, ids=FORM_NAMES)
 each_class = pytest.mark.parametrize("layer_type", [PlainLstmLayer, LstmLayer])
 
 
-def read_nnet1(path: Path) -> list[tuple[str, list[np.ndarray]]]:
-    """The components of a network in Kaldi's text form: name and parameters."""
-    data = path.read_bytes()
-    text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
-    components = []
-    for part in text.removeprefix("<Nnet>").split("<!EndOfComponent>")[:-1]:
-        head, *bodies = part.split("[")
-        rows = [[line.split() for line in body.partition("]")[0].strip().splitlines()] for body in bodies]
-        arrays = [np.array(x[0] if len(x) == 1 else x, dtype=np.float32) for x in rows]
-        components.append((head.split()[0].strip("<>"), arrays))
-    return components
-
-
 def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
-    """The network that Kaldi trained, its parameters read from the text file."""
-    *layers, (affine, (weight, bias)), (softmax, _) = read_nnet1(directory / "final.nnet.txt.gz")
-    assert [name for name, _ in layers] == ["LstmProjected"] * 2
-    assert (affine, softmax) == ("AffineTransform", "Softmax")
-    state = {"shift": np.zeros(40), "scale": np.ones(40), "output.weight": weight, "output.bias": bias}
-    for number, (_, (w_gifo_x, w_gifo_r, biases, p_i, p_f, p_o, w_r_m)) in enumerate(layers):
-        own = {
-            "w_gifo_x": w_gifo_x,
-            "w_gifo_r": w_gifo_r,
-            "bias": biases,
-            "peepholes": np.stack([p_i, p_f, p_o]),
-            "w_r_m": w_r_m,
-        }
-        state |= {f"layers.{number}.{name}": value for name, value in own.items()}
+    """The network that Kaldi trained."""
+    *layers, affine, softmax = read_nnet1(directory / "final.nnet")
+    assert len(layers) == 2 and isinstance(affine, nnet1.Affine) and softmax.marker == "<Softmax>"
+    state = {"shift": np.zeros(40), "scale": np.ones(40)}
+    state |= {"output.weight": affine.weight, "output.bias": affine.bias}
+    for number, layer in enumerate(layers):
+        assert isinstance(layer, nnet1.Lstm) and layer.cell_clip == LstmConfig().cell_clip
+        (weights,) = layer.directions
+        state |= {f"layers.{number}.{name}": value for name, value in vars(weights).items()}
     network = Lstm(LstmConfig(), 40, 624, layer_type)
     network.load_state_dict({name: torch.as_tensor(value) for name, value in state.items()})
     return network.eval()
@@ -75,9 +58,10 @@ def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
 @each_class
 def test_output_of_kaldi_is_reproduced(kaldi_fixtures, layer_type):
     golden = kaldi_fixtures / "golden" / "nnet1_lstm"
-    ((name, (offsets,)),) = read_nnet1(golden / "final.feature_transform.txt")
-    delay = int(offsets.item())
-    assert name == "Splice" and delay == LstmConfig().target_delay
+    (splice,) = read_nnet1(golden / "final.feature_transform.txt")
+    assert isinstance(splice, nnet1.Splice)
+    delay = int(splice.offsets.item())
+    assert delay == LstmConfig().target_delay
     network = golden_network(golden, layer_type)
     logits = dict(read_matrices(f"ark:{golden}/logits.ark"))
     posteriors = dict(read_matrices(f"ark:{golden}/posteriors.ark"))

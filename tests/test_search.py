@@ -9,8 +9,9 @@ import pytest
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.scan import parse_points
-from dkt.hmm.search import NoPathError, Searcher
+from dkt.hmm.scan_points import parse_points
+from dkt.hmm.search import Searcher
+from dkt.hmm.searching import NoPathError
 from dkt.objectio import ObjectWriter
 from dkt.tables import MatrixWriter, read_int_vectors
 from dkt.topology import HmmState, HmmTopology

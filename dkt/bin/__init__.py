@@ -6,10 +6,12 @@ import argparse
 import importlib
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 
 from dkt import __version__
+from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
@@ -36,6 +38,12 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "make-soft-targets": ("make_soft_targets", "the posteriors of a teacher, kept for its students"),
     "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),
     "decode-scan": ("decode_scan", "one-best searches at several language-model weights and word penalties"),
+    "latgen": ("latgen", "lattices from log-likelihoods on a graph"),
+    "lattice-best-path": ("lattice_best_path", "words and alignments of the best paths of lattices"),
+    "lattice-scan": ("lattice_scan", "best paths of lattices at several weights and word penalties"),
+    "lattice-oracle": ("lattice_oracle", "fewest word errors of any path of lattices"),
+    "lattice-depth": ("lattice_depth", "how many arcs of lattices cross a frame"),
+    "lattice-copy": ("lattice_copy", "lattices in another form"),
     "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
     "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
     "ali-to-pdf": ("ali_to_pdf", "alignments as pdf-ids"),
@@ -71,12 +79,18 @@ def _usage() -> str:
 def _run_command(name: str, argv: Sequence[str]) -> int:
     module_name, text = COMMANDS[name]
     module = importlib.import_module(f"dkt.bin.{module_name}")
+    # No abbreviations, as in Kaldi: a short form of a boolean option would swallow the argument behind it.
     parser = argparse.ArgumentParser(
-        prog=f"dkt {name}", description=text, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog=f"dkt {name}",
+        description=text,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
     )
     module.add_arguments(parser)
-    parser.add_argument("--verbose", type=int, default=0, help="1: log in more detail")
-    args = parser.parse_args(argv)
+    add_standard_options(parser)
+    args = parser.parse_args(rewrite(parser, argv))
+    if args.print_args:
+        print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.DEBUG if args.verbose else logging.INFO,

@@ -9,8 +9,9 @@ from contextlib import ExitStack
 from dkt.bin.options import add_max_loss, boolean
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
-from dkt.hmm.search import Searcher, SearchResult, decode_table, to_words
-from dkt.hmm.symbols import read_symbol_table
+from dkt.hmm.search import Searcher, SearchResult
+from dkt.hmm.searching import decode_table
+from dkt.hmm.symbols import read_symbol_table, to_words
 from dkt.tables import IntVectorWriter, TextWriter, read_matrices
 from dkt.tally import Tally
 from dkt.transitions import load_transition_model
@@ -20,13 +21,18 @@ logger = logging.getLogger(__name__)
 MAX_INT = 2**31 - 1
 
 
-def add_beams(parser: argparse.ArgumentParser, beam: float, max_active: int, min_active: int) -> None:
+def add_beams(
+    parser: argparse.ArgumentParser, beam: float, max_active: int, min_active: int, allow_partial: bool = True
+) -> None:
     """Declare the options that bound a search, with these defaults."""
     parser.add_argument("--beam", type=float, default=beam, help="larger: slower, more accurate")
     parser.add_argument("--max-active", type=int, default=max_active, help="active states a frame at most")
     parser.add_argument("--min-active", type=int, default=min_active, help="active states kept at least")
     parser.add_argument(
-        "--allow-partial", type=boolean, default=True, help="accept paths that end in no final state"
+        "--allow-partial",
+        type=boolean,
+        default=allow_partial,
+        help="accept paths that end in no final state",
     )
 
 

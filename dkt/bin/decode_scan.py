@@ -7,8 +7,9 @@ from pathlib import Path
 
 from dkt.bin.decode_faster_mapped import add_beams
 from dkt.bin.options import add_max_loss
+from dkt.bin.scan_options import add_points, points
 from dkt.hmm.fst import load_fst
-from dkt.hmm.scan import parse_points, scan
+from dkt.hmm.scan import scan
 from dkt.hmm.search import Searcher
 from dkt.hmm.symbols import read_symbol_table
 from dkt.tables import read_matrices
@@ -19,12 +20,7 @@ from dkt.transitions import load_transition_model
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
     add_beams(parser, beam=13.0, max_active=7000, min_active=200)
-    parser.add_argument(
-        "--lmwts",
-        default="7 8 9 10 11 12 13",
-        help="language-model weights; the acoustic scale is 1 / weight",
-    )
-    parser.add_argument("--word-ins-penalties", default="0.0 0.5 1.0", help="costs of every word")
+    add_points(parser)
     add_max_loss(parser)
     parser.add_argument("model", help="final.mdl, for its transition-ids")
     parser.add_argument("graph", help="the graph directory, or HCLG.fst itself")
@@ -35,8 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance at every point."""
-    lmwts = parse_points(args.lmwts, "--lmwts")
-    penalties = parse_points(args.word_ins_penalties, "--word-ins-penalties")
+    lmwts, penalties = points(args)
     graph = Path(args.graph)
     fst = load_fst(graph / "HCLG.fst" if graph.is_dir() else graph)
     id2pdf = load_transition_model(args.model).id2pdf

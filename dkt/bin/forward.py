@@ -1,11 +1,21 @@
-"""``dkt forward [options] <model> <data-dir or features-rspecifier> <wspecifier>``."""
+"""``dkt forward [options] <model> <data-dir or features-rspecifier> <wspecifier>``, as ``nnet-forward``."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.options import add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.errors import DktError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dkt.scorer import Scorer
+    from dkt.tally import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,30 +25,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--class-frame-counts", help="ali_train_pdf.counts: subtract their log-priors")
     parser.add_argument("--prior-scale", type=float, default=1.0, help="multiplies the log-priors")
     parser.add_argument("--prior-floor", type=float, default=1e-10, help="disables pdfs that are rarer")
+    parser.add_argument(
+        "--feature-transform", metavar="NNET1", help="applied to the features of an rspecifier first"
+    )
     add_side_inputs(parser)
     add_max_loss(parser)
     add_device_options(parser)
-    parser.add_argument("model", help="final.pt")
-    parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
+    parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1")
+    parser.add_argument(
+        "features", help="a data directory, or an rspecifier of features after CMVN and deltas"
+    )
     parser.add_argument("wspecifier")
 
 
 def run(args: argparse.Namespace) -> None:
     """Run the network."""
     from dkt.alignments import load_counts, log_priors
-    from dkt.feature_reader import read_features
-    from dkt.forward import OutputOptions, forward
-    from dkt.nnet.modelfile import load_model
+    from dkt.forward import forward
+    from dkt.nnet.nnet1 import Nnet1
+    from dkt.scorer import OutputOptions, load_scorer
     from dkt.tables import MatrixWriter
     from dkt.tally import Tally
 
     device = choose_device(args)
-    info, network = load_model(args.model, device)
     priors = None
     if args.class_frame_counts:
         priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
+    # As in Kaldi, an empty name is none.
+    transform = Nnet1.read(args.feature_transform, device) if args.feature_transform else None
+    scorer = load_scorer(args.model, options, device)
     tally = Tally("forward", args.max_loss)
-    features = read_features(args.features, info.feature_options, tally, side_inputs(args))
+    features = _features(args, scorer, tally)
     with MatrixWriter(args.wspecifier) as writer:
-        forward(network, info, features, options, writer, device, args.features, tally)
+        forward(scorer, features, options, writer, args.features, tally, transform)
+
+
+def _features(args: argparse.Namespace, scorer: Scorer, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
+    from dkt.feature_options import FeatureOptions
+    from dkt.feature_reader import read_features
+
+    if Path(args.features).is_dir():
+        if scorer.pipeline is None:
+            raise DktError(
+                "a network of nnet1 does not know what is done to the features of a data directory",
+                path=args.features,
+                hint="give 'ark:dkt feats --nnet-dir=DIR DATA ark:- |'",
+            )
+        if args.feature_transform:
+            raise DktError(
+                "the features of a data directory go through the model's own pipeline",
+                path=args.features,
+                hint="leave out --feature-transform",
+            )
+    return read_features(args.features, scorer.pipeline or FeatureOptions(), tally, side_inputs(args))

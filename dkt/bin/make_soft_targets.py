@@ -53,8 +53,9 @@ def _teacher(info: ModelInfo) -> dict[str, Any]:
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
     from dkt.feature_reader import read_features
-    from dkt.forward import OutputOptions, forward
+    from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model
+    from dkt.scorer import ModelScorer, OutputOptions
     from dkt.tally import Tally
     from dkt.target_store import SoftTargetWriter, begin, finish
     from dkt.targets import TargetHeader
@@ -72,4 +73,5 @@ def run(args: argparse.Namespace) -> None:
     tally = Tally("soft targets", args.max_loss)
     features = read_features(args.features, info.feature_options, tally, side_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:
-        forward(network, info, features, OutputOptions(apply_log=True), writer, device, args.features, tally)
+        options = OutputOptions(apply_log=True)
+        forward(ModelScorer(info, network, options, device), features, options, writer, args.features, tally)

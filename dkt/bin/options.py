@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def boolean(text: str) -> bool:
-    """Kaldi's boolean options: ``--name=true`` or ``--name=false``."""
-    if text in ("true", "True", "t", "T", "1"):
+    """Kaldi's boolean options: ``--name=true`` or ``--name=false`` (``ParseOptions::ToBool``)."""
+    if text.lower() in ("true", "t", "1"):
         return True
-    if text in ("false", "False", "f", "F", "0"):
+    if text.lower() in ("false", "f", "0"):
         return False
     raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
 

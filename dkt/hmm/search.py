@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import kaldi_decoder
@@ -13,18 +10,11 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
-from dkt.tally import Tally
-
-logger = logging.getLogger(__name__)
+from dkt.hmm.searching import NoPathError, check_graph, check_loglikes
 
 # Scores are spread over transition-ids for so many frames at a time: the whole of a long utterance and a
 # large model would take gigabytes.
 _CHUNK_FRAMES = 256
-_FRAMES_PER_SECOND = 100.0
-
-
-class NoPathError(DktError):
-    """An utterance for which the search found no path that may be used."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +74,7 @@ class Searcher:
         _check_settings(beam, max_active, min_active, acoustic_scale)
         arrays = graph if isinstance(graph, FstArrays) else FstArrays.from_kaldifst(graph)
         id2pdf = np.asarray(id2pdf)
-        _check_graph(arrays, len(id2pdf) - 1)
+        check_graph(arrays, len(id2pdf) - 1)
         if word_ins_penalty != 0.0:
             arrays = arrays.with_word_penalty(word_ins_penalty)
         self.acoustic_scale = acoustic_scale
@@ -109,7 +99,7 @@ class Searcher:
             DktError: there is no frame, a wrong number of pdfs, or a score is NaN or +inf.
         """
         scale = self.acoustic_scale if acoustic_scale is None else acoustic_scale
-        self._check_loglikes(loglikes)
+        check_loglikes(loglikes, self.num_pdfs)
         self._decoder.init_decoding()
         for begin in range(0, len(loglikes), _CHUNK_FRAMES):
             scaled = np.float32(scale) * loglikes[begin : begin + _CHUNK_FRAMES].astype(
@@ -119,20 +109,6 @@ class Searcher:
             assert scores.dtype == np.float32 and scores.flags.c_contiguous
             self._decoder.advance_decoding(kaldi_decoder.DecodableCtc(scores, offset=begin))
         return self._best_path(len(loglikes))
-
-    def _check_loglikes(self, loglikes: np.ndarray) -> None:
-        if loglikes.ndim != 2 or loglikes.shape[1] != self.num_pdfs:
-            raise DktError(
-                f"log-likelihoods of shape {loglikes.shape}, expected {self.num_pdfs} columns, one a pdf",
-                hint="use log-likelihoods and graph of one model",
-            )
-        if len(loglikes) == 0:
-            raise DktError("no frames")
-        best = loglikes.max()
-        if np.isnan(best) or best == np.inf:
-            raise DktError(
-                "a log-likelihood is NaN or +inf", hint="look at the network and at its class-frame counts"
-            )
 
     def _best_path(self, num_frames: int) -> SearchResult:
         reached_final = self._decoder.reached_final()
@@ -161,113 +137,3 @@ def _check_settings(beam: float, max_active: int, min_active: int, acoustic_scal
         )
     if not 0.0 < acoustic_scale < np.inf:
         raise DktError(f"the acoustic scale is {acoustic_scale}, expected a number above 0")
-
-
-def _check_graph(graph: FstArrays, num_transition_ids: int) -> None:
-    if graph.start < 0:
-        raise DktError("the graph is empty")
-    # The decoder reads past the end of its scores without noticing.
-    label = int(graph.arcs["ilabel"].max(initial=0))
-    if label > num_transition_ids:
-        raise DktError(
-            f"the graph has input label {label}, but the model only {num_transition_ids} transition-ids",
-            hint="use the final.mdl that the graph was made with",
-        )
-
-
-def to_words(ids: Iterable[int], words: dict[int, str], path: str) -> list[str]:
-    """Words from integers; ``path`` is the symbol table, for errors.
-
-    Raises:
-        DktError: an integer is not in the table.
-    """
-    ids = list(ids)
-    for index in ids:
-        if index not in words:
-            raise DktError(
-                f"no word has the integer {index}", path=path, hint="use the words.txt of the graph"
-            )
-    return [words[index] for index in ids]
-
-
-def search_utterance(
-    searcher: Searcher, loglikes: np.ndarray, path: str, utt: str, acoustic_scale: float | None = None
-) -> SearchResult:
-    """``Searcher.search`` with errors that name the file ``path`` and the utterance ``utt``.
-
-    Raises:
-        NoPathError: as ``Searcher.search``, without the names, as a reason to drop the utterance.
-        DktError: as ``Searcher.search``, but for an utterance without frames, which is a NoPathError.
-    """
-    if len(loglikes) == 0:
-        raise NoPathError("it has no frames")
-    try:
-        return searcher.search(loglikes, acoustic_scale)
-    except NoPathError:
-        raise
-    except DktError as error:
-        raise DktError(str(error), path=path, utt=utt) from None
-
-
-def decode_table(
-    searcher: Searcher,
-    loglikes: Iterable[tuple[str, np.ndarray]],
-    path: str,
-    tally: Tally,
-    write: Callable[[str, SearchResult], None],
-) -> None:
-    """Search a table of log-likelihoods, utterance by utterance, and log as ``decode-faster-mapped`` does.
-
-    Args:
-        searcher: the search.
-        loglikes: utterances and log-likelihoods of shape ``(T, P)``.
-        path: where they come from, for errors.
-        tally: counts the utterances without a path.
-        write: takes every utterance and its best path.
-
-    Raises:
-        DktError: log-likelihoods of another model, or that are no numbers.
-    """
-    total, num_frames = 0.0, 0
-    timer = SearchTimer()
-    for utt, matrix in loglikes:
-        try:
-            with timer:
-                result = search_utterance(searcher, matrix, path, utt)
-        except NoPathError as error:
-            tally.drop(utt, str(error))
-            continue
-        tally.done()
-        if not result.reached_final:
-            logger.warning("utterance '%s' did not reach a final state: a partial path is written", utt)
-        write(utt, result)
-        total, num_frames = total + result.loglike, num_frames + len(matrix)
-        per_frame = result.loglike / len(matrix)
-        logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, len(matrix))
-    timer.log(num_frames)
-    logger.info("Done %d utterances, failed for %d", tally.num_done, tally.num_dropped)
-    if num_frames:
-        logger.info("Overall log-likelihood per frame is %g over %d frames.", total / num_frames, num_frames)
-
-
-class SearchTimer:
-    """Adds up the time spent inside its ``with`` blocks."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._begin = 0.0
-
-    def __enter__(self) -> None:
-        self._begin = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._begin
-
-    def log(self, num_frames: int) -> None:
-        """Log the time and the real-time factor of a search of ``num_frames`` frames."""
-        factor = self.seconds * _FRAMES_PER_SECOND / max(num_frames, 1)
-        logger.info(
-            "Time taken [excluding initialization] %.2fs: real-time factor assuming 100 frames/sec is %.3f",
-            self.seconds,
-            factor,
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
@@ -82,6 +82,21 @@ def parse_transcripts(lines: Sequence[str], path: str | Path) -> dict[str, list[
         DktError: a line is empty, or an utterance occurs twice.
     """
     return {utt: fields(words) for utt, words in parse_keyed_lines(lines, path).items()}
+
+
+def to_words(ids: Iterable[int], words: dict[int, str], path: str) -> list[str]:
+    """Words from integers; ``path`` is the symbol table, for errors.
+
+    Raises:
+        DktError: an integer is not in the table.
+    """
+    ids = list(ids)
+    for index in ids:
+        if index not in words:
+            raise DktError(
+                f"no word has the integer {index}", path=path, hint="use the words.txt of the graph"
+            )
+    return [words[index] for index in ids]
 
 
 def transcripts_to_ints(

@@ -21,6 +21,7 @@ from dkt.objectio import replace_file
 
 _FORMAT = "dkt-model"
 _VERSION = 1
+_ZIP = b"PK"
 
 Network = Dnn | Lstm
 
@@ -158,6 +159,19 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if not isinstance(content, dict):
         raise DktError("is no file of dkt", path=path)
     return content
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file begins as those of ``save_torch``, which are zip archives.
+
+    Raises:
+        DktError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(_ZIP)) == _ZIP
+    except OSError as error:
+        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
 
 
 def save_model(path: Path, info: ModelInfo, network: Network) -> None:

@@ -17,8 +17,10 @@ from dkt.alignments import count_pdfs, save_counts
 from dkt.config import first_difference, read_yaml
 from dkt.dataset import Utterances
 from dkt.errors import DktError
+from dkt.export.feature_transform import beyond_kaldi, feature_transform
+from dkt.export.nnet1_writer import write_nnet1
 from dkt.feature_options import FeatureOptions
-from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, save_model
+from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, is_torch_file, save_model
 from dkt.objectio import ObjectWriter, replace_file
 from dkt.targets import SoftTargets
 from dkt.train.loop import CHECKPOINT
@@ -26,11 +28,20 @@ from dkt.train.loop import CHECKPOINT
 logger = logging.getLogger(__name__)
 
 MODEL = "final.pt"
+#: What Kaldi's ``steps/nnet`` scripts ask for: ``steps/compat/nnet-forward`` runs the model under that name.
+KALDI_MODEL = "final.nnet"
+FEATURE_TRANSFORM = "final.feature_transform"
 CONFIG = "config.yaml"
 #: Where a soft training that a hard one follows has its own directory.
 SOFT = "soft"
 COUNTS = "ali_train_pdf.counts"
 _OPTION_FILES = ("cmvn_opts", "online_cmvn_opts", "delta_opts", "splice_opts")
+# Kaldi's scripts leave out a step whose file is empty; defaults are written out.
+_DEFAULTS = {
+    "cmvn_opts": "--norm-means=true",
+    "online_cmvn_opts": "--norm-means=true",
+    "delta_opts": "--delta-order=2",
+}
 _COPIED = ("final.mdl", "tree", "phones.txt")
 
 
@@ -76,13 +87,15 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
         Whether the training is done already.
 
     Raises:
-        DktError: the directory holds an experiment of another configuration; the first difference is named.
+        DktError: the directory holds an experiment of another configuration, whose first difference is named,
+            or a network of Kaldi's.
     """
     assert is_dataclass(config) and not isinstance(config, type)
     content = {**asdict(config), "derived": facts}
     # What is shown of a training does not change it: events may be asked for, or not, when it goes on.
     content.get("training", {}).pop("tensorboard", None)
     path = directory / CONFIG
+    _refuse_kaldis(directory / KALDI_MODEL)
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
     begun = any((directory / part / name).exists() for part in ("", SOFT) for name in (MODEL, CHECKPOINT))
     if begun and path.exists():
@@ -95,6 +108,12 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
         directory.mkdir(parents=True, exist_ok=True)
         replace_file(path, yaml.safe_dump(content, sort_keys=False).encode("utf-8"))
     return (directory / MODEL).exists()
+
+
+def _refuse_kaldis(network: Path) -> None:
+    # Not by its being a link to our model: copies of directories may have files for links.
+    if network.exists() and not is_torch_file(network):
+        raise DktError("is a network that dkt did not train", path=network, hint="choose another directory")
 
 
 def _compare(path: Path, content: dict[str, Any]) -> None:
@@ -123,13 +142,24 @@ def pipeline_facts(options: FeatureOptions) -> dict[str, str | int]:
     return facts | ({"ivector_dim": options.ivector_dim} if options.ivector_dim else {})
 
 
-def write_feature_files(directory: Path, options: FeatureOptions) -> None:
+def write_feature_files(directory: Path, options: FeatureOptions, raw_dim: int) -> None:
     """Write Kaldi's files of a feature pipeline; a step without file is not done.
 
     These are ``cmvn_opts``, ``online_cmvn_opts``, ``delta_opts``, ``splice_opts``, ``ivector_dim``,
-    ``final.mat`` and ``global_cmvn_stats.mat``. ``feature_pipeline`` is a line for people.
+    ``final.mat``, ``global_cmvn_stats.mat`` and ``final.feature_transform``. ``feature_pipeline`` is a line
+    for people.
+
+    Args:
+        directory: the experiment directory.
+        options: the pipeline.
+        raw_dim: dimension of the features on disk.
     """
     values = {name: getattr(options, name) for name in _OPTION_FILES}
+    values |= {
+        name: default
+        for name, default in _DEFAULTS.items()
+        if values[name] is not None and not values[name].strip()
+    }
     values["ivector_dim"] = str(options.ivector_dim) if options.ivector_dim else None
     values["feature_pipeline"] = options.describe()
     for name, value in values.items():
@@ -145,6 +175,16 @@ def write_feature_files(directory: Path, options: FeatureOptions) -> None:
             (directory / name).unlink(missing_ok=True)
         else:
             write_matrix(directory / name, matrix.values)
+    _write_feature_transform(directory / FEATURE_TRANSFORM, options, raw_dim)
+
+
+def _write_feature_transform(path: Path, options: FeatureOptions, raw_dim: int) -> None:
+    reason = beyond_kaldi(options)
+    if reason is None:
+        replace_file(path, write_nnet1(feature_transform(options, raw_dim), binary=False))
+        return
+    path.unlink(missing_ok=True)
+    logger.info("no %s and %s: Kaldi's steps/nnet scripts cannot do %s", path, KALDI_MODEL, reason)
 
 
 def write_matrix(path: Path, matrix: np.ndarray) -> None:
@@ -162,7 +202,15 @@ def write_counts(directory: Path, labels: torch.Tensor, num_pdfs: int) -> None:
 
 
 def save_result(directory: Path, info: ModelInfo, network: Network) -> None:
-    """Write the model of a training that has ended; its checkpoint goes."""
+    """Write the model of a training that has ended, under Kaldi's name too; its checkpoint goes."""
     save_model(directory / MODEL, info, network)
     (directory / CHECKPOINT).unlink(missing_ok=True)
+    _link_for_kaldi(directory)
     logger.info("model %s (fingerprint %s)", directory / MODEL, fingerprint(network))
+
+
+def _link_for_kaldi(directory: Path) -> None:
+    link = directory / KALDI_MODEL
+    link.unlink(missing_ok=True)
+    if (directory / FEATURE_TRANSFORM).exists():
+        link.symlink_to(MODEL)

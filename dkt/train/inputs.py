@@ -13,7 +13,7 @@ from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
 from dkt.side_inputs import Ivectors, SideInputs
-from dkt.tables import read_matrices
+from dkt.tables import MatrixTable, read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.target_store import TargetSource
 
@@ -104,6 +104,12 @@ class TrainingInputs:
             return self.ali_train.num_pdfs
         assert self.targets_train is not None
         return self.targets_train.header.num_pdfs
+
+    def raw_dim(self, options: FeatureOptions) -> int:
+        """The dimension of the training data's features on disk, of the first stream of several."""
+        path = self.data_train.file(options.streams.split()[0], "steps/make_fbank.sh or steps/make_mfcc.sh")
+        features = MatrixTable(f"scp:{path}")
+        return int(features[next(iter(features))].shape[1])
 
     def check(self) -> None:
         """Raise DktError unless alignments and data directories belong together."""

@@ -13,9 +13,9 @@ import torch
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
-from dkt.forward import logits_of
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
+from dkt.scorer import logits_of
 from dkt.tally import Tally
 from dkt.target_store import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets

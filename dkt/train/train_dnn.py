@@ -97,7 +97,7 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
     experiment.copy_kaldi_files(inputs.ali_train.path, directory)
-    experiment.write_feature_files(directory, options)
+    experiment.write_feature_files(directory, options, inputs.raw_dim(options))
     experiment.write_counts(directory, train.labels, info.num_pdfs)
     network = _train(recipe, info, train, dev, directory, device)
     experiment.save_result(directory, info, network)

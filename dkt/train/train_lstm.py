@@ -202,7 +202,8 @@ def _targets_fingerprint(
 
 def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, directory: Path) -> None:
     experiment.copy_kaldi_files(inputs.hmm_dir, directory)
-    experiment.write_feature_files(directory, info.feature_options)
+    options = info.feature_options
+    experiment.write_feature_files(directory, options, inputs.training.raw_dim(options))
     if inputs.training.ali_train is not None:
         experiment.write_counts(directory, train.labels, info.num_pdfs)
         return

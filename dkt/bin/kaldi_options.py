@@ -1,0 +1,89 @@
+"""Options as Kaldi's programs spell them, rewritten into those of argparse (``util/parse-options.cc``)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dkt.bin.options import boolean
+from dkt.errors import DktError
+
+_CONFIG = "--config"
+
+
+def add_standard_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every program of Kaldi takes, ``--config`` unless the command has one of its own."""
+    parser.add_argument("--verbose", type=int, default=0, help="1: log in more detail")
+    parser.add_argument("--print-args", type=boolean, default=False, help="print the command line first")
+    if _CONFIG not in _options(parser):
+        parser.add_argument(
+            _CONFIG, action=_ConfigFile, metavar="FILE", help="options, one --name=value a line"
+        )
+
+
+class _ConfigFile(argparse.Action):
+    """Marks a ``--config`` that is Kaldi's: ``rewrite`` has read it, so that here is nothing left to do."""
+
+    def __call__(self, *arguments: object, **others: object) -> None:
+        """Keep nothing."""
+
+
+def rewrite(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
+    """The arguments as argparse takes them.
+
+    ``--no_softmax`` becomes ``--no-softmax=true``: ``_`` is ``-``, capitals are small letters, and a boolean
+    option without value is true rather than swallowing the argument behind it. The options of ``--config``
+    come first, so that those of the command line win over them.
+
+    Args:
+        parser: with all of the command's options.
+        argv: the arguments of the command.
+
+    Raises:
+        DktError: a configuration file cannot be read, or holds a line that is no option.
+    """
+    options = _options(parser)
+    end = argv.index("--") if "--" in argv else len(argv)
+    given = [_spelt(options, argument) for argument in argv[:end]]
+    configured: list[str] = []
+    if isinstance(options.get(_CONFIG), _ConfigFile):
+        for place, argument in enumerate(given):
+            name, equals, path = argument.partition("=")
+            if name == _CONFIG and (equals or place + 1 < len(given)):
+                configured += _read_config(options, path if equals else given[place + 1])
+    return [*configured, *given, *argv[end:]]
+
+
+def _options(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:
+    # argparse has no public list of its options.
+    return parser._option_string_actions
+
+
+def _spelt(options: Mapping[str, argparse.Action], argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    plain = name.lower().replace("_", "-")
+    if not argument.startswith("--") or plain not in options:
+        return argument
+    if not equals and options[plain].type is boolean:
+        return f"{plain}=true"
+    return f"{plain}{equals}{value}"
+
+
+def _read_config(options: Mapping[str, argparse.Action], path: str) -> list[str]:
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DktError(f"cannot be read: {getattr(error, 'strerror', None) or error}", path=path) from None
+    given = []
+    for number, line in enumerate(text.splitlines(), 1):
+        option = line.partition("#")[0].strip()
+        if not option:
+            continue
+        name, equals, value = _spelt(options, option).partition("=")
+        if name == _CONFIG or name not in options:
+            raise DktError(f"line {number}: '{option}' is no option of this command", path=path)
+        if not equals and options[name].nargs != 0:
+            raise DktError(f"line {number}: '{option}' has no value, expected {name}=value", path=path)
+        given.append(f"{name}{equals}{value.strip()}")
+    return given

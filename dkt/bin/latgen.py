@@ -1,0 +1,111 @@
+"""``dkt latgen``: lattices from log-likelihoods, as Kaldi's ``latgen-faster-mapped``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from contextlib import ExitStack
+
+from dkt.bin.decode_faster_mapped import MAX_INT, add_beams
+from dkt.bin.options import add_max_loss, boolean
+from dkt.hmm.fst import load_fst
+from dkt.hmm.lattice_files import LatticeWriter
+from dkt.hmm.lattice_generation import GeneratedLattice, LatticeGenerator
+from dkt.hmm.lattice_search import LatticeSearcher
+from dkt.hmm.searching import decode_table
+from dkt.hmm.symbols import read_symbol_table, to_words
+from dkt.hmm.token_passing import Beams
+from dkt.tables import IntVectorWriter, read_matrices
+from dkt.tally import Tally
+from dkt.transitions import load_transition_model
+
+logger = logging.getLogger(__name__)
+
+# Of Kaldi's program, and without meaning here.
+_IGNORED = (
+    "phone-determinize",
+    "word-determinize",
+    "minimize",
+    "delta",
+    "hash-ratio",
+    "memory-pool-tokens-block-size",
+    "memory-pool-links-block-size",
+    "prune-scale",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    add_beams(parser, beam=16.0, max_active=MAX_INT, min_active=200, allow_partial=False)
+    parser.add_argument("--lattice-beam", type=float, default=10.0, help="larger: deeper lattices, slower")
+    parser.add_argument(
+        "--prune-interval", type=int, default=25, help="frames between prunings of the search"
+    )
+    parser.add_argument(
+        "--beam-delta", type=float, default=0.5, help="added to a beam that --max-active made"
+    )
+    parser.add_argument("--acoustic-scale", type=float, default=0.1, help="factor on log-likelihoods")
+    parser.add_argument(
+        "--determinize-lattice",
+        type=boolean,
+        default=True,
+        help="compact lattices, each sequence of words once; else those of the search, state by state",
+    )
+    parser.add_argument(
+        "--max-mem",
+        type=int,
+        default=50_000_000,
+        help="bytes, about, of a determinisation, which then ends at a narrower beam",
+    )
+    parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
+    for name in _IGNORED:
+        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    add_max_loss(parser)
+    parser.add_argument("model", help="final.mdl, for its transition-ids")
+    parser.add_argument("fst", help="HCLG.fst")
+    parser.add_argument("loglikes", metavar="loglikes-rspecifier")
+    parser.add_argument("lattices", metavar="lattice-wspecifier")
+    parser.add_argument("words", metavar="words-wspecifier", nargs="?")
+    parser.add_argument("alignments", metavar="alignments-wspecifier", nargs="?")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make a lattice of every utterance of the table."""
+    table = args.word_symbol_table
+    symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
+    searcher = LatticeSearcher(
+        load_fst(args.fst),
+        load_transition_model(args.model).id2pdf,
+        Beams(
+            beam=args.beam,
+            max_active=args.max_active,
+            min_active=args.min_active,
+            lattice_beam=args.lattice_beam,
+            beam_delta=args.beam_delta,
+            prune_interval=args.prune_interval,
+        ),
+        acoustic_scale=args.acoustic_scale,
+        allow_partial=args.allow_partial,
+    )
+    generator = LatticeGenerator(searcher, args.determinize_lattice, args.max_mem)
+    tally = Tally("decode", args.max_loss)
+    with ExitStack() as files:
+        lattices = files.enter_context(LatticeWriter(args.lattices))
+        words = files.enter_context(IntVectorWriter(args.words)) if args.words else None
+        alignments = files.enter_context(IntVectorWriter(args.alignments)) if args.alignments else None
+
+        def write(utt: str, result: GeneratedLattice) -> None:
+            if words is not None:
+                words.write(utt, result.words)
+            if alignments is not None:
+                alignments.write(utt, result.alignment)
+            if table:
+                logger.info("%s %s", utt, " ".join(to_words(result.words, symbols, table)))
+            if result.beam < args.lattice_beam:
+                logger.warning(
+                    "the lattice of utterance '%s' is whole within a beam of %.2f", utt, result.beam
+                )
+            lattices.write(utt, result.lattice)
+
+        decode_table(generator, read_matrices(args.loglikes), args.loglikes, tally, write)
+    tally.finish(args.loglikes)

@@ -1,0 +1,69 @@
+"""``dkt lattice-oracle``: fewest errors of any path of lattices, as Kaldi's program of that name."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+
+from dkt.bin.lattice_options import WordSymbols, add_word_symbols
+from dkt.bin.options import add_max_loss
+
+# No word of a lattice: what the reference says and the symbol table does not have is always an error.
+_UNKNOWN = -1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    add_word_symbols(parser, "references are words, not their integers, and words are written")
+    parser.add_argument(
+        "--wildcard-symbols", type=_integers, default=[], help="integers of words that are no errors: 1:2:3"
+    )
+    add_max_loss(parser)
+    parser.add_argument("lattices", metavar="lattice-rspecifier")
+    parser.add_argument("references", metavar="reference-rspecifier")
+    parser.add_argument("words", metavar="transcriptions-wspecifier")
+    parser.add_argument("distances", metavar="edit-distance-wspecifier", nargs="?")
+
+
+def _integers(text: str) -> list[int]:
+    return [int(word) for word in text.split(":") if word]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Find the oracle path of every lattice of the table."""
+    from dkt.hmm.lattice_files import read_compact_lattices
+    from dkt.hmm.lattice_oracle import OraclePath
+    from dkt.hmm.lattice_passes import take_oracle_paths
+    from dkt.number_tables import NumberWriter
+    from dkt.tally import Tally
+
+    symbols = WordSymbols(args)
+    references = _read_references(args.references, symbols)
+    tally = Tally("lattice-oracle", args.max_loss)
+    with ExitStack() as files:
+        words = files.enter_context(symbols.writer(args.words)) if args.words else None
+        distances = files.enter_context(NumberWriter(args.distances)) if args.distances else None
+
+        def write(utt: str, path: OraclePath) -> None:
+            symbols.log(f"{utt} (oracle)", path.words)
+            if words is not None:
+                words.write(utt, symbols.entry(path.words))
+            if distances is not None:
+                distances.write(utt, path.num_errors)
+
+        lattices = read_compact_lattices(args.lattices)
+        take_oracle_paths(lattices, references, args.wildcard_symbols, tally, write)
+    tally.finish(args.lattices)
+
+
+def _read_references(rspecifier: str, symbols: WordSymbols) -> Mapping[str, Sequence[int]]:
+    from dkt.hmm.scoring import read_texts
+    from dkt.tables import read_int_vectors
+
+    if not symbols.as_text:
+        return {utt: ids.tolist() for utt, ids in read_int_vectors(rspecifier)}
+    return {
+        utt: [symbols.numbers.get(word, _UNKNOWN) for word in words]
+        for utt, words in read_texts(rspecifier).items()
+    }

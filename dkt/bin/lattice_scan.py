@@ -1,0 +1,31 @@
+"""``dkt lattice-scan``: best paths at several language-model weights and word insertion penalties."""
+
+from __future__ import annotations
+
+import argparse
+
+from dkt.bin.options import add_max_loss
+from dkt.bin.scan_options import add_points, points
+from dkt.hmm.lattice_files import read_compact_lattices
+from dkt.hmm.lattice_scan import scan_lattices
+from dkt.hmm.symbols import read_symbol_table
+from dkt.tally import Tally
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options and arguments."""
+    add_points(parser)
+    add_max_loss(parser)
+    parser.add_argument("lattices", metavar="lattice-rspecifier")
+    parser.add_argument("words", help="words.txt")
+    parser.add_argument("out_dir", metavar="out-dir", help="receives <weight>_<penalty>.txt")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Find the best paths of every lattice at every point."""
+    lmwts, penalties = points(args)
+    words = {number: word for word, number in read_symbol_table(args.words).items()}
+    tally = Tally("lattice-scan", args.max_loss)
+    lattices = read_compact_lattices(args.lattices)
+    scan_lattices(lattices, lmwts, penalties, words, args.out_dir, tally)
+    tally.finish(args.lattices)

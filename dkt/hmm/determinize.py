@@ -1,0 +1,252 @@
+"""Determinisation of lattices: one path for every sequence of words within the beam, the best there is.
+
+The result is what Kaldi's ``DeterminizeLatticePruned`` gives (``lat/determinize-lattice-pruned.cc``; Povey et
+al., "Generating exact lattices in the WFST framework", 2012): a state stands for the set of all places, each
+with a residual cost and a residual string of transition-ids, where one can be after the words so far. States
+are taken in the order of the best whole path through them, so that what lies outside the beam is never made,
+and stopping early leaves the lattice of a narrower beam.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from dkt.hmm.lattice import CompactLattice
+from dkt.hmm.word_closure import TID_BYTES, TOLERANCE, LegStrings, WordClosure
+from dkt.hmm.word_steps import WordStep, words_after
+
+# Residual costs that differ by less are taken for equal, as with Kaldi's --delta: sums in another order.
+_DELTA = 1.0 / 1024.0
+# About what a place takes. Kaldi, which shares the strings, takes as much by its own count.
+_PLACE_BYTES = 100
+
+
+@dataclass(frozen=True)
+class Determinized:
+    """A determinised lattice.
+
+    Attributes:
+        lattice: with acoustic costs as the closure has them; states in topological order.
+        beam: within which it is whole: smaller than was asked for if memory ran out.
+    """
+
+    lattice: CompactLattice
+    beam: float
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where one can be: junctions, each once, with residual costs and the bytes of residual strings."""
+
+    junctions: np.ndarray
+    graph: np.ndarray
+    acoustic: np.ndarray
+    strings: list[bytes]
+
+    def key(self) -> tuple[bytes, bytes, tuple[bytes, ...]]:
+        costs = np.round((self.graph + self.acoustic) / _DELTA).astype(np.int64)
+        return self.junctions.tobytes(), costs.tobytes(), tuple(self.strings)
+
+
+@dataclass(frozen=True)
+class _Arc:
+    """A word; or, with ``nextstate`` -1, the end."""
+
+    label: int
+    graph: float
+    acoustic: float
+    string: bytes
+    nextstate: int
+
+
+@dataclass
+class _State:
+    """Costs are of the best path from the start, and of the best one from here to the end."""
+
+    places: _Places
+    rest: float
+    forward: float = np.inf
+    arcs: list[_Arc] | None = field(default=None)  # None: not made yet
+
+
+def determinize(closure: WordClosure, beam: float, max_mem: int = 0) -> Determinized:
+    """Determinise what was found of an utterance.
+
+    Args:
+        closure: of its raw lattice, made with this beam or a larger one.
+        beam: paths worse than the best by more than this are left out.
+        max_mem: about how many bytes the places may take; with more the lattice ends at a narrower beam. 0:
+            no limit.
+    """
+    states = _States(closure, beam)
+    beam = states.make(max_mem)
+    return Determinized(states.to_lattice(), beam)
+
+
+class _States:
+    """The states of a determinised lattice, which are made on the way."""
+
+    def __init__(self, closure: WordClosure, beam: float) -> None:
+        self.closure = closure
+        self.beam = beam
+        self.best = float(closure.entry_beta[0])
+        self.states: list[_State] = []
+        self._numbers: dict[tuple[bytes, bytes, tuple[bytes, ...]], int] = {}
+        self._queue: list[tuple[float, int]] = []
+        self._legs = LegStrings(closure)
+        self._from_one: dict[tuple[bytes, bytes], _Arc] = {}
+        self._bytes = 0
+        # Nothing that all paths begin with is taken out: no arc leads to the start.
+        self._reach(self._number(self._start()), 0.0)
+
+    def make(self, max_mem: int) -> float:
+        """Make the states within the beam, the best first; gives the beam within which all are there."""
+        while self._queue:
+            cost, number = heapq.heappop(self._queue)
+            state = self.states[number]
+            if state.arcs is not None:
+                continue
+            if max_mem and self._bytes > max_mem:
+                return cost - self.best
+            state.arcs = [*self._leave(state), *self._end(state)]
+        return self.beam
+
+    def _reach(self, number: int, forward: float) -> None:
+        state = self.states[number]
+        if state.arcs is None and forward < state.forward:
+            state.forward = forward
+            heapq.heappush(self._queue, (forward + state.rest, number))
+
+    def _number(self, places: _Places) -> int:
+        key = places.key()
+        number = self._numbers.setdefault(key, len(self.states))
+        if number == len(self.states):
+            rest = places.graph + places.acoustic + self.closure.beta[places.junctions]
+            self.states.append(_State(places, float(rest.min())))
+            self._bytes += _PLACE_BYTES * len(places.strings)
+        return number
+
+    def _start(self) -> _Places:
+        closure = self.closure
+        legs = np.arange(closure.leg_offsets[0], closure.leg_offsets[1])
+        legs = legs[np.argsort(closure.leg_junctions[legs])]
+        strings = [self._legs[leg] for leg in legs.tolist()]
+        return _Places(
+            closure.leg_junctions[legs], closure.leg_graph[legs], closure.leg_acoustic[legs], strings
+        )
+
+    def _leave(self, state: _State) -> Iterator[_Arc]:
+        """The arcs of a state whose best cost is known."""
+        places = state.places
+        limit = self.best + self.beam + TOLERANCE - state.forward
+        for step in words_after(
+            self.closure, places.junctions, places.graph, places.acoustic, limit, self.beam
+        ):
+            arc = self._arc(places, step)
+            self._reach(arc.nextstate, state.forward + arc.graph + arc.acoustic)
+            yield arc
+
+    def _arc(self, places: _Places, step: WordStep) -> _Arc:
+        """The arc of a word; mostly all places come from one, and the arc is known but for what that brings."""
+        owner = int(step.owners[0])
+        if (step.owners != owner).any():
+            before = [places.strings[o] for o in step.owners.tolist()]
+            return self._arrive(step, step.graph, step.acoustic, before)
+        key = step.words.tobytes(), step.legs.tobytes()
+        graph, acoustic = float(places.graph[owner]), float(places.acoustic[owner])
+        arc = self._from_one.get(key)
+        if arc is None:
+            before = [b""] * len(step.legs)
+            arc = self._arrive(step, step.graph - graph, step.acoustic - acoustic, before)
+            self._from_one[key] = arc
+        return replace(
+            arc,
+            graph=arc.graph + graph,
+            acoustic=arc.acoustic + acoustic,
+            string=places.strings[owner] + arc.string,
+        )
+
+    def _arrive(self, step: WordStep, graph: np.ndarray, acoustic: np.ndarray, before: list[bytes]) -> _Arc:
+        tids = self.closure.word_tids[step.words].tolist()
+        strings = [
+            b"".join((string, tid.to_bytes(TID_BYTES, "little") if tid else b"", self._legs[leg]))
+            for string, tid, leg in zip(before, tids, step.legs.tolist(), strict=True)
+        ]
+        arc_graph, arc_acoustic, prefix, places = _normalise(
+            _Places(step.junctions, graph, acoustic, strings)
+        )
+        return _Arc(step.label, arc_graph, arc_acoustic, prefix, self._number(places))
+
+    def _end(self, state: _State) -> Iterator[_Arc]:
+        places = state.places
+        graph = places.graph + self.closure.final[places.junctions]
+        best = int(np.argmin(graph + places.acoustic))
+        total = state.forward + graph[best] + places.acoustic[best]
+        if total <= self.best + self.beam + TOLERANCE:
+            yield _Arc(0, float(graph[best]), float(places.acoustic[best]), places.strings[best], -1)
+
+    def to_lattice(self) -> CompactLattice:
+        """The states that were made and lead to the end, in topological order."""
+        order = self._ordered()
+        numbers = {state: number for number, state in enumerate(order)}
+        arcs = [[a for a in self.states[s].arcs or [] if a.nextstate in numbers] for s in order]
+        flat = [arc for leaving in arcs for arc in leaving]
+        ends = [next((a for a in self.states[s].arcs or [] if a.nextstate < 0), None) for s in order]
+        return CompactLattice(
+            start=0 if order else -1,
+            offsets=np.cumsum([0, *map(len, arcs)], dtype=np.int64),
+            labels=np.array([arc.label for arc in flat], dtype=np.int32),
+            graph_costs=np.array([arc.graph for arc in flat], dtype=np.float32),
+            acoustic_costs=np.array([arc.acoustic for arc in flat], dtype=np.float32),
+            strings=[_tids(arc.string) for arc in flat],
+            nextstates=np.array([numbers[arc.nextstate] for arc in flat], dtype=np.int32),
+            final_graph=np.array([end.graph if end else np.inf for end in ends], dtype=np.float32),
+            final_acoustic=np.array([end.acoustic if end else np.inf for end in ends], dtype=np.float32),
+            final_strings=[_tids(end.string if end else b"") for end in ends],
+        )
+
+    def _ordered(self) -> list[int]:
+        """Depth first, children before parents, turned round; states that lead nowhere are left out."""
+        useful: dict[int, bool] = {}
+        finished: list[int] = []
+        stack = [(0, iter(self.states[0].arcs or []))]
+        while stack:
+            state, arcs = stack[-1]
+            child = next((a.nextstate for a in arcs if a.nextstate >= 0 and a.nextstate not in useful), None)
+            if child is not None:
+                stack.append((child, iter(self.states[child].arcs or [])))
+                continue
+            stack.pop()
+            leaving = self.states[state].arcs or []
+            useful[state] = any(a.nextstate < 0 or useful[a.nextstate] for a in leaving)
+            if useful[state]:
+                finished.append(state)
+        return finished[::-1]
+
+
+def _normalise(places: _Places) -> tuple[float, float, bytes, _Places]:
+    """Take out what all places share: costs, those of the best of them, and the beginning of the strings."""
+    best = int(np.argmin(places.graph + places.acoustic))
+    graph, acoustic = float(places.graph[best]), float(places.acoustic[best])
+    # What the first and the last of sorted strings share, all share.
+    size = _common(min(places.strings), max(places.strings))
+    strings = [string[size:] for string in places.strings]
+    rest = _Places(places.junctions, places.graph - graph, places.acoustic - acoustic, strings)
+    return graph, acoustic, places.strings[best][:size], rest
+
+
+def _common(first: bytes, second: bytes) -> int:
+    """How many bytes of whole transition-ids two strings have in common at their beginning."""
+    size = min(len(first), len(second))
+    if first[:size] == second[:size]:
+        return size
+    differ = np.frombuffer(first[:size], dtype="<i4") != np.frombuffer(second[:size], dtype="<i4")
+    return int(np.argmax(differ)) * TID_BYTES
+
+
+def _tids(string: bytes) -> np.ndarray:
+    return np.frombuffer(string, dtype="<i4")

@@ -1,0 +1,160 @@
+"""What the searches of log-likelihoods share: checks, errors, and the way through a table of utterances."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from dkt.errors import DktError
+from dkt.hmm.fst import FstArrays
+from dkt.tally import Tally
+
+logger = logging.getLogger(__name__)
+
+_FRAMES_PER_SECOND = 100.0
+
+
+class NoPathError(DktError):
+    """An utterance for which the search found no path that may be used."""
+
+
+class Found(Protocol):
+    """What a search gives: the log-likelihood of the best path, and whether it ends in a final state."""
+
+    @property
+    def loglike(self) -> float: ...
+
+    @property
+    def reached_final(self) -> bool: ...
+
+
+Result = TypeVar("Result", bound=Found)
+_Given = TypeVar("_Given", bound=Found, covariant=True)
+
+
+class Search(Protocol[_Given]):
+    """Searches one utterance after another."""
+
+    def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> _Given:
+        """Search log-likelihoods of shape ``(T, P)``, with another acoustic scale if one is given."""
+        ...
+
+
+def check_loglikes(loglikes: np.ndarray, num_pdfs: int) -> None:
+    """Raise DktError unless there are frames of that many pdfs, none of them NaN or +inf; -inf is fine."""
+    if loglikes.ndim != 2 or loglikes.shape[1] != num_pdfs:
+        raise DktError(
+            f"log-likelihoods of shape {loglikes.shape}, expected {num_pdfs} columns, one a pdf",
+            hint="use log-likelihoods and graph of one model",
+        )
+    if len(loglikes) == 0:
+        raise DktError("no frames")
+    best = loglikes.max()
+    if np.isnan(best) or best == np.inf:
+        raise DktError(
+            "a log-likelihood is NaN or +inf", hint="look at the network and at its class-frame counts"
+        )
+
+
+def check_graph(graph: FstArrays, num_transition_ids: int) -> None:
+    """Raise DktError for a graph that is empty or has input labels that the model does not."""
+    if graph.start < 0:
+        raise DktError("the graph is empty")
+    # The decoder reads past the end of its scores without noticing.
+    label = int(graph.arcs["ilabel"].max(initial=0))
+    if label > num_transition_ids:
+        raise DktError(
+            f"the graph has input label {label}, but the model only {num_transition_ids} transition-ids",
+            hint="use the final.mdl that the graph was made with",
+        )
+
+
+def search_utterance(
+    searcher: Search[Result],
+    loglikes: np.ndarray,
+    path: str,
+    utt: str,
+    acoustic_scale: float | None = None,
+) -> Result:
+    """``searcher.search`` with errors that name the file ``path`` and the utterance ``utt``.
+
+    Raises:
+        NoPathError: as ``searcher.search``, without the names, as a reason to drop the utterance.
+        DktError: as ``searcher.search``, but for an utterance without frames, which is a NoPathError.
+    """
+    if len(loglikes) == 0:
+        raise NoPathError("it has no frames")
+    try:
+        return searcher.search(loglikes, acoustic_scale)
+    except NoPathError:
+        raise
+    except DktError as error:
+        raise DktError(str(error), path=path, utt=utt) from None
+
+
+def decode_table(
+    searcher: Search[Result],
+    loglikes: Iterable[tuple[str, np.ndarray]],
+    path: str,
+    tally: Tally,
+    write: Callable[[str, Result], None],
+) -> None:
+    """Search a table of log-likelihoods, utterance by utterance, and log as Kaldi's decoders do.
+
+    Args:
+        searcher: the search.
+        loglikes: utterances and log-likelihoods of shape ``(T, P)``.
+        path: where they come from, for errors.
+        tally: counts the utterances without a path.
+        write: takes every utterance and what was found.
+
+    Raises:
+        DktError: log-likelihoods of another model, or that are no numbers.
+    """
+    total, num_frames = 0.0, 0
+    timer = SearchTimer()
+    for utt, matrix in loglikes:
+        try:
+            with timer:
+                result = search_utterance(searcher, matrix, path, utt)
+        except NoPathError as error:
+            tally.drop(utt, str(error))
+            continue
+        tally.done()
+        if not result.reached_final:
+            logger.warning("utterance '%s' did not reach a final state: a partial path is written", utt)
+        write(utt, result)
+        total, num_frames = total + result.loglike, num_frames + len(matrix)
+        per_frame = result.loglike / len(matrix)
+        logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, len(matrix))
+    timer.log(num_frames)
+    logger.info("Done %d utterances, failed for %d", tally.num_done, tally.num_dropped)
+    if num_frames:
+        logger.info("Overall log-likelihood per frame is %g over %d frames.", total / num_frames, num_frames)
+
+
+class SearchTimer:
+    """Adds up the time spent inside its ``with`` blocks."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._begin = 0.0
+
+    def __enter__(self) -> None:
+        self._begin = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds += time.perf_counter() - self._begin
+
+    def log(self, num_frames: int) -> None:
+        """Log the time and the real-time factor of a search of ``num_frames`` frames."""
+        factor = self.seconds * _FRAMES_PER_SECOND / max(num_frames, 1)
+        logger.info(
+            "Time taken [excluding initialization] %.2fs: real-time factor assuming 100 frames/sec is %.3f",
+            self.seconds,
+            factor,
+        )

@@ -1,0 +1,117 @@
+"""Options in Kaldi's spellings."""
+
+from __future__ import annotations
+
+import argparse
+
+import pytest
+
+from dkt.bin import main
+from dkt.bin.flags import add_flag
+from dkt.bin.kaldi_options import add_standard_options, rewrite
+from dkt.bin.options import boolean
+from dkt.errors import DktError
+
+
+def parser_of(own_config=False):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--no-softmax", type=boolean, default=False)
+    parser.add_argument("--prior-scale", type=float, default=1.0)
+    parser.add_argument("--set", action="append")
+    add_flag(parser, "--binary", "in binary")
+    if own_config:
+        parser.add_argument("--config")
+    parser.add_argument("model")
+    parser.add_argument("rest", nargs="*")
+    add_standard_options(parser)
+    return parser
+
+
+def parse(*argv, own_config=False):
+    parser = parser_of(own_config)
+    return parser.parse_args(rewrite(parser, argv))
+
+
+@pytest.mark.parametrize(
+    ("spelt", "value"),
+    [
+        (["--no-softmax"], True),
+        (["--no_softmax"], True),
+        (["--No-Softmax=TRUE"], True),
+        (["--no_softmax=false"], False),
+        (["--no-softmax", "--no-softmax=F"], False),
+        ([], False),
+    ],
+)
+def test_a_boolean_option_leaves_the_arguments_alone(spelt, value):
+    args = parse(*spelt, "final.nnet", "true", "ark:-")
+    assert args.no_softmax is value
+    assert (args.model, args.rest) == ("final.nnet", ["true", "ark:-"])
+    assert parse("final.nnet", *spelt).no_softmax is value
+
+
+def test_other_options_keep_their_value_as_it_is():
+    args = parse("--prior_scale=0.5", "--set=a.B_c=D_e", "--set", "x_y=1", "--binary", "m_X")
+    assert (args.prior_scale, args.set, args.binary, args.model) == (0.5, ["a.B_c=D_e", "x_y=1"], True, "m_X")
+
+
+def test_after_two_dashes_come_arguments():
+    args = parse("--binary", "--", "--no_softmax", "x")
+    assert (args.binary, args.no_softmax, args.model, args.rest) == (True, False, "--no_softmax", ["x"])
+
+
+@pytest.mark.parametrize(
+    "wrong", ["--no-softmax=", "--no-softmax=maybe", "--no-soft", "--no_soft=true", "--x"]
+)
+def test_wrong_options(wrong, capsys):
+    with pytest.raises(SystemExit):
+        parse(wrong, "m")
+    assert wrong.partition("=")[0] in capsys.readouterr().err
+
+
+def test_a_configuration_file_comes_before_the_command_line(tmp_path):
+    config = tmp_path / "forward.conf"
+    config.write_text("# how it is done\n--no_softmax  # a remark\n\n --prior-scale= 0.25\n--binary=true\n")
+    for given in ([f"--config={config}"], ["--config", str(config)]):
+        args = parse("--binary=false", *given, "m", "r")
+        assert (args.no_softmax, args.prior_scale, args.binary) == (True, 0.25, False)
+        assert (args.model, args.rest) == ("m", ["r"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("prior-scale=1", "line 2: 'prior-scale=1' is no option of this command"),
+        ("--prior-scales=1", "'--prior-scales=1' is no option"),
+        ("--prior-scale 1", "is no option"),
+        ("--prior-scale", "has no value, expected --prior-scale=value"),
+        ("--config=x", "is no option"),
+    ],
+)
+def test_a_wrong_configuration_file(tmp_path, line, message):
+    (tmp_path / "conf").write_text(f"# x\n{line}\n")
+    with pytest.raises(DktError, match="conf: line 2") as error:
+        parse(f"--config={tmp_path}/conf", "m")
+    assert message in str(error.value)
+    with pytest.raises(DktError, match="nowhere: cannot be read"):
+        parse(f"--config={tmp_path}/nowhere", "m")
+
+
+def test_a_command_with_its_own_configuration_keeps_it(tmp_path):
+    assert parse("--config=x.yaml", "m", own_config=True).config == "x.yaml"
+
+
+def test_commands_take_them(tmp_path, capsys):
+    (tmp_path / "conf").write_text("--counts_dim=3\n")
+    (tmp_path / "pdfs").write_text("u 0 1 1\n")
+    options = ["--print_args", "--binary=false", f"--config={tmp_path}/conf"]
+    assert main(["analyze-counts", *options, f"ark:{tmp_path}/pdfs", f"{tmp_path}/counts"]) == 0
+    assert (tmp_path / "counts").read_text().split() == ["[", "1.5", "2.5", "0.5", "]"]
+    assert (
+        capsys.readouterr().err.splitlines()[0].startswith("dkt analyze-counts --print_args --binary=false")
+    )
+    assert main(["analyze-counts", f"--config={tmp_path}/none", "x", "y"]) == 1
+    assert "ERROR (dkt analyze-counts)" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as stop:
+        main(["forward"])
+    assert stop.value.code == 2 and "usage: dkt forward" in capsys.readouterr().err
