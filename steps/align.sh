@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Aligns a data directory by a network, as Kaldi's steps/nnet/align.sh, or, where the model directory holds none, by
-# the GMM on features that are made for it already (those of make_fmllr_feats.sh).
+# the GMM on features that are made for it already (those of make_fmllr_feats.sh). dkt's own aligner does it, whether
+# Kaldi is there or not.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/decoding.sh"
 set -euo pipefail
 
 stage=0
@@ -17,15 +19,16 @@ ivectors=
 help_message="Usage: steps/align.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
  e.g.: steps/align.sh --nj 4 data/train data/lang exp/dnn exp/dnn_ali
  or:   steps/align.sh --nj 4 data_fmllr/train data/lang exp/mono exp/mono_fmllr_ali
+The aligner is dkt's, also where KALDI_ROOT is set; the files are Kaldi's.
 options (names and defaults of Kaldi's script):
-  --stage <n>          up to 0: align, 1: only see that the alignments are there; aligning is one program (0)
-  --nj <n>             number of processes and of ali.JOB.gz (4)
-  --cmd <cmd>          how to run the job (run.pl)
+  --stage <n>          up to 0: align, 1: only see that the alignments are there (0)
+  --nj <n>             number of jobs, and of ali.JOB.gz (4)
+  --cmd <cmd>          how to run them (run.pl)
   --beam <x>           beam of the search (10)
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may fail (0.05)
+  --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . parse_options.sh
@@ -35,28 +38,51 @@ data=$1
 lang=$2
 srcdir=$3
 dir=$4
-log=$dir/log/align.log
+log=$dir/log
+parts=$dir/.parts
 
+# Those of the directory.
+model=
+nnet=
+class_frame_counts=
 if [ "$stage" -le 0 ]; then
-  require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
-    "$srcdir/final.mdl" "$srcdir/tree"
-  mkdir -p "$dir/log"
-  # Paths stand in single quotes, as a shell of dkt align reads this once more.
-  if [ -f "$srcdir/final.pt" ]; then
-    require_files "$srcdir/ali_train_pdf.counts"
-    loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
-      --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt") $(shell_quote "$data")"
-    [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
-    [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
+  require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" "$srcdir/tree"
+  check_share "$max_loss"
+  set_model
+  check_phones "$lang" "$srcdir"
+  [ ! "$srcdir" -ef "$dir" ] || die "$dir is the directory of the model: align into one of its own"
+  depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
+    "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
+    "$transform_dir" "$ivectors"
+fi
+if [ "$stage" -le 0 ] && ! already_done "$dir/.align.done" "$dir/ali.1.gz" "$dir/num_jobs"; then
+  mkdir -p "$log"
+  rm -rf "$log"/align.[0-9]*.log "$parts"
+  sdata=$(make_split "$data" "$nj") || exit 1
+  if is_network; then
+    set_loglikes
+    table=$(loglikes_rspecifier "$sdata/JOB")
   else
-    loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl") \
-      $(shell_quote "scp:$data/feats.scp")"
+    table="ark:dkt gmm-compute-likes --max-loss=1 $(shell_quote "$model") $(shell_quote "scp:$sdata/JOB/feats.scp")"
+    table+=" ark:- |"
   fi
+  set_resources "$use_gpu"
+  # Each job may lose what it must; the limit is on their sum.
   # shellcheck disable=SC2086
-  $cmd "$log" \
-    dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" \
-    --max-loss="$max_loss" --loglikes=ark:"$loglikes ark:- |" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
-  tell_losses "$log"
+  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
+    dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
+    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
+  check_losses "$max_loss" "$log"/align.[0-9]*.log
+  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
+  rm -f "$dir"/{num_jobs,ali.*.gz,*_opts,final.*,full.mat,tree}
+  for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
+  # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
+  ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}
+  rm "$parts"/1/num_jobs
+  mv "$parts"/1/* "$dir"
+  rm -r "$parts"
+  echo "$nj" >"$dir/num_jobs"
+  mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
-echo "$script_name: alignments of $data in $dir, log in $log"
+echo "$script_name: alignments of $data in $dir, logs in $log"

@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
-# What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd,
-# --max-loss and --skip-check.
+# What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd and
+# --max-loss and, if they train, --skip-check.
+
+# show_findings log: the table and the summary that dkt check wrote.
+show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; }
 
 # _check_data log argument...: calls dkt check; if it fails, shows what it found and returns 1.
 _check_data() {
@@ -8,7 +11,7 @@ _check_data() {
   # A training reads neither text nor audio.
   # shellcheck disable=SC2086,SC2154
   if ! $cmd "$log" dkt check --no-text --no-wav --max-loss="$max_loss" "${@:2}"; then
-    [ ! -f "$log" ] || grep -vE '^(#|INFO |ERROR |$)' "$log" >&2
+    show_findings "$log" >&2
     return 1
   fi
   awk -v step="$script_name" -v log_name="$log" '

@@ -63,12 +63,15 @@ _origin() {
   esac
 }
 
-# check_phones lang ali: stops if an alignment directory was made with other phones; disambiguation symbols, which depend
-# on the lexicon, may differ.
+# check_phones lang dir...: stops if a model or an alignment was made with other phones; disambiguation symbols, which
+# depend on the lexicon, may differ. As in Kaldi, directories without phones.txt pass.
 check_phones() {
-  if [ -f "$2/phones.txt" ] && ! cmp -s <(grep -v '^#' "$1/phones.txt") <(grep -v '^#' "$2/phones.txt"); then
-    die "$1/phones.txt and $2/phones.txt differ: give the lang directory that the alignment was made with"
-  fi
+  local dir
+  for dir in "${@:2}"; do
+    [ -f "$1/phones.txt" ] && [ -f "$dir/phones.txt" ] || continue
+    cmp -s <(grep -v '^#' "$1/phones.txt") <(grep -v '^#' "$dir/phones.txt") ||
+      die "$1/phones.txt and $dir/phones.txt differ: give the lang directory that the alignment was made with"
+  done
 }
 
 # require_files file...: stops unless every file is there and not empty.
@@ -80,40 +83,6 @@ require_files() {
   done
 }
 
-# back_up dir file...: moves what an earlier run left in a directory to its .backup, as Kaldi does: a run that fails
-# must not leave lists of what it has overwritten.
-back_up() {
-  local dir=$1 file
-  for file in "${@:2}"; do
-    [ -e "$dir/$file" ] || continue
-    mkdir -p "$dir/.backup"
-    mv -f "$dir/$file" "$dir/.backup/$file"
-    echo "$script_name: moved $dir/$file of an earlier run to $dir/.backup"
-  done
-}
-
-# _num_speakers data: how many speakers a data directory has.
-_num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
-
-# make_split data nj: prints the directory that holds the nj parts of a data directory, which it makes if
-# need be; to be called as sdata=$(make_split "$data" "$nj") || exit 1. With fewer speakers than jobs a
-# speaker's utterances are shared out (stored CMVN statistics stay right: each part names its speakers).
-# dkt's own splitter serves Kaldi recipes too: Kaldi's needs a link to utils in the working directory, and
-# both make the same parts.
-make_split() {
-  local data=$1 nj=$2 suffix=
-  local per_utt=()
-  [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
-  require_files "$data/utt2spk"
-  if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
-    suffix=utt
-    per_utt=(--per-utt)
-    [ -d "$data/split$nj$suffix" ] ||
-      echo "$script_name: $data has fewer speakers than the $nj jobs: split by utterance" >&2
-  fi
-  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
-    die "cannot split $data into $nj parts (the reason is above)"
-  echo "$data/split$nj$suffix"
-}
-
+. "$DKT_ROOT/steps/jobs.sh"
 . "$DKT_ROOT/steps/logs.sh"
+. "$DKT_ROOT/steps/marks.sh"

@@ -1,40 +1,52 @@
 #!/usr/bin/env bash
-# Searches a data directory, with a GMM or a network, at one or several language-model weights and word
-# insertion penalties. Arguments as of Kaldi's steps/decode.sh: the model lies in the parent of <decode-dir>.
+# Searches a data directory with a network or a GMM, leaves lattices and scores them: arguments, defaults and files
+# as of Kaldi's steps/nnet/decode.sh and, for a GMM, steps/decode.sh. The model lies in the parent of <decode-dir>.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/decoding.sh"
 set -euo pipefail
 
 stage=0
 nj=4
 cmd=run.pl
+acwt=
 beam=13.0
-max_active=7000
+lattice_beam=8.0
 min_active=200
-lmwts="7 8 9 10 11 12 13 14 15 16 17"
-word_ins_penalties="0.0 0.5 1.0"
-use_gpu=no
-max_loss=0.05
+max_active=7000
+max_mem=50000000
+srcdir=
+model=
+nnet=
+class_frame_counts=
 transform_dir=
 ivectors=
 skip_scoring=false
-srcdir=
+scoring_opts=default
+latgen=auto
+num_threads=1
+use_gpu=no
+max_loss=0.05
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
- e.g.: steps/decode.sh --nj 4 exp/mono/graph data/dev exp/dnn/decode_dev
-options:
-  --stage <n>                  0: search, 1: only score (0)
-  --nj <n>                     number of jobs (4)
-  --cmd <cmd>                  how to run them (run.pl)
-  --beam <x>                   beam of the search (13)
-  --max-active <n>             states kept a frame at most (7000)
-  --min-active <n>             and at least (200)
-  --lmwts <list>               language-model weights; the acoustic scale is 1 / weight
-  --word-ins-penalties <list>  costs of a word
-  --use-gpu <how>              yes, no or optional (no)
-  --max-loss <share>           share of utterances that may fail, all jobs together (0.05)
+ e.g.: steps/decode.sh --nj 4 exp/tri3/graph data/test exp/dnn/decode_test
+options (names and defaults of Kaldi's script):
+  --stage <n>            0: search, 1: only score (0)
+  --nj <n>               number of jobs, and of lat.JOB.gz (4)
+  --cmd <cmd>            how to run them (run.pl)
+  --acwt <x>             acoustic scale of the search (0.1; of a GMM 0.083333)
+  --beam, --lattice-beam, --min-active, --max-active, --max-mem   (13, 8, 200, 7000, 50000000)
+  --srcdir <dir>         where the model is (the parent of <decode-dir>)
+  --model, --nnet, --class-frame-counts <file>   in place of <srcdir>/final.mdl, final.pt, and prior_counts or
+                         ali_train_pdf.counts
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
-  --srcdir <dir>               where the model is (the parent of <decode-dir>)
-  --skip-scoring <bool>        do not score (false)"
+  --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
+                         found on PATH or in src/latbin (auto)
+  --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
+  --use-gpu <how>        yes, no or optional (no)
+  --max-loss <share>     share of utterances that may have no lattice, all jobs together (0.05)
+  --skip-scoring <bool>  do not score (false)
+  --scoring-opts <opts>  of local/score.sh, if KALDI_ROOT is set and it is there, or of steps/score.sh
+                         (--min-lmwt 4 --max-lmwt 15; of a GMM none)"
 . parse_options.sh
 
 [ $# = 3 ] || usage
@@ -44,33 +56,51 @@ dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
 log=$dir/log
 
+if is_network; then default_acwt=0.1 default_scoring="--min-lmwt 4 --max-lmwt 15"; else
+  default_acwt=0.083333 default_scoring=
+fi
+acwt=${acwt:-$default_acwt}
+[ "$scoring_opts" != default ] || scoring_opts=$default_scoring
+
 if [ "$stage" -le 0 ]; then
-  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk" "$srcdir/final.mdl"
+  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
   check_share "$max_loss"
+  set_model
+  check_phones "$graph" "$srcdir"
+  set_search
+  search_name="${search[*]}"
+  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
+    "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" "$nnet" "$class_frame_counts" "$transform_dir" "$ivectors"
+fi
+if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "$dir/lat.1.gz" "$dir/num_jobs"; then
   mkdir -p "$log"
-  # What an earlier search left would pass for the result of this one if this one failed.
-  rm -rf "$dir"/scoring "$dir"/scoring_kaldi "$dir"/wer_* "$log"/decode.[0-9]*.log
-  mkdir "$dir/scoring"
+  clear_decoding
   sdata=$(make_split "$data" "$nj") || exit 1
   echo "$nj" >"$dir/num_jobs"
-  # Paths stand in single quotes, as a shell of dkt decode-scan reads this once more. Each job may lose what it must;
-  # the limit is on the sum.
-  if [ -f "$srcdir/final.pt" ]; then
-    require_files "$srcdir/ali_train_pdf.counts"
-    loglikes="dkt forward --no-softmax=true --class-frame-counts=$(shell_quote "$srcdir/ali_train_pdf.counts") \
-      --use-gpu=$use_gpu --num-threads=1 --max-loss=1 $(shell_quote "$srcdir/final.pt")"
-  else
-    loglikes="dkt gmm-compute-likes --max-loss=1 $(shell_quote "$srcdir/final.mdl")"
-  fi
-  [ -z "$transform_dir" ] || loglikes+=" --transform-dir=$(shell_quote "$transform_dir")"
-  [ -z "$ivectors" ] || loglikes+=" --ivectors=$(shell_quote "$ivectors")"
-  # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$log/decode.JOB.log" \
-    dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
-    --word-ins-penalties="$word_ins_penalties" --max-loss=1 \
-    "$srcdir/final.mdl" "$graph" "$graph/words.txt" ark:"$loglikes $(shell_quote "$sdata/JOB") ark:- |" \
-    "$dir/scoring/job.JOB" || job_failed "$log"/decode.[0-9]*.log
-  check_losses "$max_loss" "$log"/decode.[0-9]*.log
-  echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
+  set_loglikes
+  # Two programs run at a time.
+  set_resources "$use_gpu" $((num_threads + 1))
+  echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
+  # A lattice archive gets its name when it is whole.
+  # shellcheck disable=SC2086 # $cmd may carry options
+  $cmd "${resources[@]}" JOB=1:"$nj" "$log/decode.JOB.log" set -o pipefail ";" \
+    "${loglikes[@]}" "$sdata/JOB" ark:- "|" \
+    "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
+    --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
+    --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- \
+    "ark:| gzip -c >$(shell_quote "$dir/.lat.JOB.gz")" "ark,t:$dir/.decoded.JOB" \
+    "&&" gzip -t "$dir/.lat.JOB.gz" "&&" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz" || job_failed "$log"/decode.[0-9]*.log
+  tell_losses "$log"/decode.[0-9]*.log
+  check_decoded
+  mark_done
 fi
-[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"
+require_files "$dir/lat.1.gz" "$dir/num_jobs"
+
+if ! "$skip_scoring"; then
+  depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt"
+  if [ "$stage" -ge 1 ] || ! already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer"; then
+    score_lattices
+    [ "$stage" -ge 1 ] || mark_done
+  fi
+fi
+echo "$script_name: lattices of $data in $dir, logs in $log"

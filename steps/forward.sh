@@ -34,22 +34,24 @@ log=$dir/log
 
 require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
 check_share "$max_loss"
+depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
+  "$transform_dir" "$ivectors"
+if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp"; then exit 0; fi
 mkdir -p "$log"
 out=$(cd "$dir" && pwd)
-sdata=$(make_split "$data" "$nj") || exit 1
-side=()
-[ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
-[ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
 
 if [ "$stage" -le 0 ]; then
   back_up "$dir" feats.scp
   rm -f "$log"/forward.[0-9]*.log
+  sdata=$(make_split "$data" "$nj") || exit 1
+  set_side_inputs
+  set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
   # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$log/forward.JOB.log" \
+  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
-    --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" ||
-    job_failed "$log"/forward.[0-9]*.log
+    --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
+    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" || job_failed "$log"/forward.[0-9]*.log
   check_losses "$max_loss" "$log"/forward.[0-9]*.log
 fi
 
@@ -58,4 +60,5 @@ for job in $(seq "$nj"); do parts+=("$dir/output.$job.scp"); done
 require_files "${parts[@]}"
 cat "${parts[@]}" | LC_ALL=C sort >"$dir/.feats.scp.partial"
 mv "$dir/.feats.scp.partial" "$dir/feats.scp"
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: outputs of $(wc -l <"$dir/feats.scp") utterances in $dir/feats.scp, logs in $log"

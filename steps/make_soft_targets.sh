@@ -34,20 +34,22 @@ log=$dir/log
 
 require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
+depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
+  "$transform_dir" "$ivectors"
+if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
 mkdir -p "$log"
-sdata=$(make_split "$data" "$nj") || exit 1
-side=()
-[ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
-[ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
 
 if [ "$stage" -le 0 ]; then
   rm -f "$log"/make_soft_targets.[0-9]*.log
+  sdata=$(make_split "$data" "$nj") || exit 1
+  set_side_inputs
+  set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
   options=(--num-jobs="$nj" --top-k="$top_k" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
   # The size is told before anything is written.
   dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
   # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
+  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
     dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
     "$teacher/final.pt" "$sdata/JOB" "$dir" ||
     job_failed "$log"/make_soft_targets.[0-9]*.log
@@ -59,4 +61,5 @@ for name in final.mdl tree phones.txt ali_train_pdf.counts; do
   [ ! -e "$teacher/$name" ] || cp "$teacher/$name" "$dir/$name"
 done
 dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"

@@ -41,10 +41,12 @@ ali_dev=$5
 dir=$6
 log=$dir/log/train.log
 
-if [ "$stage" -le 0 ]; then
-  require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
-    "$ali_dev/final.mdl" "$ali_dev/num_jobs"
-  check_phones "$lang" "$ali"
+require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
+  "$ali_dev/final.mdl" "$ali_dev/num_jobs"
+check_phones "$lang" "$ali" "$ali_dev"
+depends_on "seed max_loss ivectors ivectors_dev" "$dnn_config" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
+  "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "$dir/final.mdl"; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" "$ali" "$ali_dev"
   options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
@@ -54,9 +56,12 @@ if [ "$stage" -le 0 ]; then
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
   mkdir -p "$dir/log"
+  set_resources "$use_gpu" "$num_threads"
   # shellcheck disable=SC2086
-  $cmd "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" "$ali" "$ali_dev" "$dir" || job_failed "$log"
+  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
+    "$ali" "$ali_dev" "$dir" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/final.pt" "$dir/final.mdl"
 echo "$script_name: network in $dir/final.pt, learning curve in $dir/history.csv, log in $log"

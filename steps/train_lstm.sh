@@ -72,29 +72,42 @@ lang=$3
 dir=${!#}
 log=$dir/log/train.log
 
-if [ "$stage" -le 0 ]; then
-  require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
-  options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
-  ! "$transition_ids" || options+=(--transition-ids)
-  if "$no_ali"; then
-    options+=(--no-ali)
-    check_phones "$lang" "${hmm_dir:-${teacher:-$soft_targets}}"
-  else
-    require_files "$4/final.mdl" "$4/num_jobs" "$5/final.mdl" "$5/num_jobs"
-    check_phones "$lang" "$4"
-  fi
+require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
+if "$no_ali"; then
+  check_phones "$lang" "${hmm_dir:-${teacher:-$soft_targets}}"
+else
+  require_files "$4/final.mdl" "$4/num_jobs" "$5/final.mdl" "$5/num_jobs"
+  check_phones "$lang" "${alignments[@]}"
+fi
+names="mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k temperature \
+  lambda smoothing init_model hmm_dir transform_dir transform_dir_dev ivectors ivectors_dev max_loss"
+inputs=("$lstm_config" "$init_model" ${alignments[@]+"${alignments[@]}"})
+for place in "$data" "$data_dev" "$teacher_data_train" "$teacher_data_dev"; do
+  [ -z "$place" ] || inputs+=("$place"/*.scp "$place/utt2spk")
+done
+for place in "$soft_targets" "$soft_targets_dev" "$teacher" "$hmm_dir"; do
+  [ -z "$place" ] || inputs+=("$place/soft.scp" "$place/final.pt" "$place/final.mdl" "${place#*:}")
+done
+depends_on "seed no_ali transition_ids $names" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" "$ivectors" \
+  "$ivectors_dev"
+
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" "$dir/final.mdl"; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"}
+  options=(--use-gpu="$use_gpu")
+  ! "$transition_ids" || options+=(--transition-ids)
+  ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
-  for name in mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k \
-    temperature lambda smoothing init_model hmm_dir num_threads transform_dir transform_dir_dev ivectors ivectors_dev; do
+  for name in $names num_threads; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")
   mkdir -p "$dir/log"
+  set_resources "$use_gpu" "$num_threads"
   # shellcheck disable=SC2086
-  $cmd "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"} "$dir" ||
-    job_failed "$log"
+  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \
+    ${alignments[@]+"${alignments[@]}"} "$dir" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/final.pt" "$dir/final.mdl"
 echo "$script_name: network in $dir/final.pt, learning curve in $dir/history.csv, log in $log"

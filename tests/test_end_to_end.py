@@ -185,14 +185,33 @@ def test_losses_of_a_search_are_counted_over_all_jobs(exp, copy, tmp_path):
     (data / "feats.scp").write_text("".join(lines[1:]))
     search = ["--nj", "2", "--lmwts", "10", "--word-ins-penalties", "0.0", "--srcdir", "exp/mono"]
     places = ["exp/mono/graph", str(data), str(tmp_path / "decode")]
-    output = fails(exp, "steps/decode.sh", *search, *places)
+    output = fails(exp, "steps/decode_scan.sh", *search, *places)
     assert "1 of 8 utterances dropped" in output and "test0-00" in output
     assert "over --max-loss (0.05)" in output
-    output = succeed(exp, "steps/decode.sh", *search, "--max-loss", "0.2", *places)
+    output = succeed(exp, "steps/decode_scan.sh", *search, "--max-loss", "0.2", *places)
     assert "1 of 8 utterances dropped" in output and (tmp_path / "decode/scoring_kaldi/best_wer").exists()
     (tmp_path / "decode/wer_10_0.0").unlink()
-    succeed(exp, "steps/decode.sh", "--stage", "1", *places)
+    succeed(exp, "steps/decode_scan.sh", "--stage", "1", *places)
     assert (tmp_path / "decode/wer_10_0.0").exists()
+
+
+def test_lattices_give_the_words_of_a_search_and_priors_may_be_mean_posteriors(exp, tmp_path):
+    output = succeed(exp, "steps/make_priors.sh", "--nj", "2", "data/train_fbank", "exp/dnn")
+    assert "priors in exp/dnn/prior_counts" in output
+    lengths = (exp / "data/train_fbank/utt2num_frames").read_text().split()[1::2]
+    priors = np.array((exp / "exp/dnn/prior_counts").read_text().strip("[ ]\n").split(), float)
+    np.testing.assert_allclose(priors.sum(), sum(map(int, lengths)), rtol=1e-4)
+    options = ["--nj", "2", "--srcdir", "exp/dnn", "--scoring-opts", "--min-lmwt 9 --max-lmwt 11"]
+    place = tmp_path / "decode"
+    output = succeed(exp, "steps/decode.sh", *options, "exp/mono/graph", "data/dev_fbank", str(place))
+    assert "8 of 8 utterances have a lattice" in output and "by dkt latgen" in output
+    assert "--class-frame-counts=exp/dnn/prior_counts" in (place / "log/decode.1.log").read_text()
+    assert {path.name for path in place.glob("lat.*")} == {"lat.1.gz", "lat.2.gz"}
+    assert len(list(place.glob("wer_*"))) == 9 and best_wer(place) <= 5.0
+    assert (place / "scoring_kaldi/wer_details/wip").exists()
+    output = succeed(exp, "steps/decode.sh", *options, "exp/mono/graph", "data/dev_fbank", str(place))
+    assert output.count("done already") == 2
+    (exp / "exp/dnn/prior_counts").unlink()
 
 
 def test_what_an_alignment_lost_is_told(exp, copy, tmp_path):

@@ -17,8 +17,8 @@ from tests.test_transitions import two_phone_model
 from tests.tones import write_corpus
 
 STEPS = (
-    "align align_si compute_cmvn_stats decode forward make_fbank make_fmllr_feats make_mfcc mkgraph "
-    "perturb_data_dir_speed prepare_lang score train_dnn train_mono"
+    "align align_si check_data compute_cmvn_stats decode decode_scan forward make_fbank make_fmllr_feats "
+    "make_mfcc make_priors mkgraph perturb_data_dir_speed prepare_lang score train_dnn train_mono"
 )
 
 
@@ -83,7 +83,7 @@ def test_from_a_kaldi_alignment_to_posteriors_and_words(tmp_path: Path, kaldi_fi
     posteriors = dict(read_matrices(f"scp:{tmp_path}/exp/dnn/post_test/feats.scp"))
     assert len(posteriors) == 1 and all(matrix.shape[1] == 624 for matrix in posteriors.values())
     search = ["--nj", "1", "--beam", "8", "--max-active", "500"]
-    search += ["--lmwts", "10", "--word-ins-penalties", "0.0"]
+    search += ["--scoring-opts", "--lmwts 10 --word-ins-penalties 0.0"]
     places = [str(exp / "tri2b/graph"), "data/test", "exp/dnn/decode_test"]
     succeed(tmp_path, "steps/decode.sh", *search, *places)
     assert "[ " in (tmp_path / "exp/dnn/decode_test/scoring_kaldi/best_wer").read_text()

@@ -12,6 +12,8 @@ from dkt.errors import DktError
 if TYPE_CHECKING:
     import torch
 
+    from dkt.bin.gpus import Choice
+
 
 logger = logging.getLogger(__name__)
 
@@ -25,28 +27,43 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_device(args: argparse.Namespace) -> torch.device:
-    """The device that the options ask for.
+    """The device that the options ask for: a GPU is chosen, and the others are hidden from CUDA.
 
     Raises:
-        DktError: a GPU is asked for and there is none.
+        DktError: a GPU is asked for and there is none that can be used.
     """
     import torch
 
-    device = _choose(args)
-    if device.type == "cuda":
-        logger.info("computing on %s", torch.cuda.get_device_name(device))
-    else:
-        logger.info("computing on the CPU with %d threads", torch.get_num_threads())
-    return device
-
-
-def _choose(args: argparse.Namespace) -> torch.device:
-    import torch
+    from dkt.bin.gpus import release, take_gpu
 
     if args.num_threads is not None:
         torch.set_num_threads(args.num_threads)
-    if args.use_gpu == "no" or (args.use_gpu == "optional" and not torch.cuda.is_available()):
-        return torch.device("cpu")
+    reason = ""
+    if args.use_gpu != "no":
+        choice = take_gpu()
+        reason = choice.why if choice.gpu is None else _fault(choice)
+        if choice.gpu is not None and not reason:
+            logger.info("computing on %s (%s): %s", choice.gpu, choice.why, torch.cuda.get_device_name(0))
+            return torch.device("cuda")
+        release()
+        if args.use_gpu == "yes":
+            raise DktError(f"--use-gpu=yes, but no GPU can be used: {reason}", hint="run with --use-gpu=no")
+    why = f" (no GPU: {reason})" if reason else ""
+    logger.info("computing on the CPU with %d threads%s", torch.get_num_threads(), why)
+    return torch.device("cpu")
+
+
+def _fault(choice: Choice) -> str:
+    """Why the chosen GPU is of no use; empty if it computes."""
+    import torch
+
+    fault = ""
     if not torch.cuda.is_available():
-        raise DktError("--use-gpu=yes, but PyTorch finds no GPU", hint="run with --use-gpu=no")
-    return torch.device("cuda")
+        fault = "was built without CUDA" if torch.version.cuda is None else "finds no GPU"
+        fault = f"PyTorch {torch.__version__} {fault}"
+    else:
+        try:
+            torch.zeros(1, device="cuda")
+        except RuntimeError as error:  # taken for another process alone, or too new for this PyTorch
+            fault = str(error).splitlines()[0]
+    return f"{choice.gpu} was chosen ({choice.why}), but {fault}" if fault else ""

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 from dkt.bin.decode_faster_mapped import MAX_INT, add_beams
 from dkt.bin.options import add_max_loss, boolean
+from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
 from dkt.hmm.lattice_files import LatticeWriter
 from dkt.hmm.lattice_generation import GeneratedLattice, LatticeGenerator
@@ -21,7 +22,7 @@ from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)
 
-# Of Kaldi's program, and without meaning here.
+# Of Kaldi's program, and without meaning here: the memory of its search, steps of its determinisation.
 _IGNORED = (
     "phone-determinize",
     "word-determinize",
@@ -71,6 +72,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make a lattice of every utterance of the table."""
+    if args.fst.partition(":")[0].split(",")[0] in ("ark", "scp"):
+        raise DktError(
+            "a table of graphs, one an utterance, is not read", path=args.fst, hint="give one HCLG.fst"
+        )
     table = args.word_symbol_table
     symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
     searcher = LatticeSearcher(

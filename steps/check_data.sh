@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Tells all that is wrong with a data directory and its alignments, as Kaldi's utils/validate_data_dir.sh and more;
+# fails if they are not fit to train on.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/checks.sh"
+set -euo pipefail
+
+stage=0
+cmd=run.pl
+no_feats=false
+no_text=false
+no_wav=false
+no_spk_sort=false
+non_print=false
+strict=false
+cmvn=
+read_feats=
+frame_shift=
+max_loss=0.05
+log_dir=
+help_message="Usage: steps/check_data.sh [options] <data-dir> [<lang-dir> [<ali-dir>...]]
+ e.g.: steps/check_data.sh data/train data/lang exp/tri3_ali
+With several alignments the first is that of the data; the others, or the directories of models, must be of its pdfs.
+options:
+  --stage <n>          up to 0: check, 1: only show what was found (0)
+  --cmd <cmd>          how to run the job (run.pl)
+  --max-loss <share>   share of utterances that may be of no use (0.05)
+  --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
+  --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
+  --cmvn <how>         optional or required: whether missing statistics are an error (optional)
+  --read-feats <bool>  read all features, look for what is no number (true)
+  --strict <bool>      warnings are errors (false)
+  --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
+  --log-dir <dir>      (<data-dir>/log)"
+. parse_options.sh
+
+[ $# -ge 1 ] || usage
+data=$1
+lang=${2:-}
+log_dir=${log_dir:-$data/log}
+logs=("$log_dir/check.1.log")
+require_files "$data/utt2spk" ${lang:+"$lang/phones.txt"}
+options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})
+for name in no_feats no_text no_wav no_spk_sort non_print strict; do
+  ! "${!name}" || options+=("--${name//_/-}")
+done
+for name in cmvn read_feats frame_shift; do
+  [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
+done
+# Two alignments to a run; further ones are compared with the first.
+for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); done
+
+options_text="${options[*]} $*"
+depends_on options_text "$data" "$lang" "${@:3}"
+if [ "$stage" -le 0 ] && ! already_done "$log_dir/.check_data.done" "${logs[@]}"; then
+  mkdir -p "$log_dir"
+  for number in $(seq ${#logs[@]}); do
+    alignments=(${3+"$3"})
+    [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")
+    # shellcheck disable=SC2086
+    if ! $cmd "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
+      show_findings "${logs[number - 1]}" >&2
+      job_failed "${logs[number - 1]}"
+    fi
+  done
+  mark_done
+fi
+require_files "${logs[@]}"
+for log in "${logs[@]}"; do show_findings "$log"; done
+echo "$script_name: $data is fit to train on, log in ${logs[*]}"

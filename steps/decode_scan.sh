@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Searches a data directory anew at each of one or several language-model weights and word insertion penalties, for the
+# best words only: no lattices (steps/decode.sh makes them). The model lies in the parent of <decode-dir>.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$DKT_ROOT/steps/decoding.sh"
+set -euo pipefail
+
+stage=0
+nj=4
+cmd=run.pl
+beam=13.0
+max_active=7000
+min_active=200
+lmwts="7 8 9 10 11 12 13 14 15 16 17"
+word_ins_penalties="0.0 0.5 1.0"
+use_gpu=no
+max_loss=0.05
+transform_dir=
+ivectors=
+skip_scoring=false
+srcdir=
+model=
+nnet=
+class_frame_counts=
+help_message="Usage: steps/decode_scan.sh [options] <graph-dir> <data-dir> <decode-dir>
+ e.g.: steps/decode_scan.sh --nj 4 exp/mono/graph data/dev exp/dnn/decode_dev
+options:
+  --stage <n>                  0: search, 1: only score (0)
+  --nj <n>                     number of jobs (4)
+  --cmd <cmd>                  how to run them (run.pl)
+  --beam <x>                   beam of the search (13)
+  --max-active <n>             states kept a frame at most (7000)
+  --min-active <n>             and at least (200)
+  --lmwts <list>               language-model weights; the acoustic scale is 1 / weight
+  --word-ins-penalties <list>  costs of a word
+  --use-gpu <how>              yes, no or optional (no)
+  --max-loss <share>           share of utterances that may fail, all jobs together (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
+  --srcdir <dir>               where the model is (the parent of <decode-dir>)
+  --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
+  --skip-scoring <bool>        do not score (false)"
+. parse_options.sh
+
+[ $# = 3 ] || usage
+graph=$1
+data=$2
+dir=$3
+srcdir=${srcdir:-$(dirname "$dir")}
+log=$dir/log
+
+if [ "$stage" -le 0 ]; then
+  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
+  check_share "$max_loss"
+  set_model
+  check_phones "$graph" "$srcdir"
+  mkdir -p "$log"
+  clear_decoding
+  mkdir "$dir/scoring"
+  sdata=$(make_split "$data" "$nj") || exit 1
+  echo "$nj" >"$dir/num_jobs"
+  set_loglikes
+  set_resources "$use_gpu"
+  # shellcheck disable=SC2086
+  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/decode.JOB.log" \
+    dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
+    --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" \
+    "$(loglikes_rspecifier "$sdata/JOB")" "$dir/scoring/job.JOB" || job_failed "$log"/decode.[0-9]*.log
+  check_losses "$max_loss" "$log"/decode.[0-9]*.log
+  echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
+fi
+[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# What the steps do about their jobs: the parts of the data, what a job needs, and the files of earlier ones; sourced by
+# common.sh.
+
+# back_up dir file...: moves what an earlier run left in a directory to its .backup, as Kaldi does: a run that fails
+# must not leave lists of what it has overwritten.
+back_up() {
+  local dir=$1 file
+  for file in "${@:2}"; do
+    [ -e "$dir/$file" ] || continue
+    mkdir -p "$dir/.backup"
+    mv -f "$dir/$file" "$dir/.backup/$file"
+    echo "$script_name: moved $dir/$file of an earlier run to $dir/.backup"
+  done
+}
+
+# _num_speakers data: how many speakers a data directory has.
+_num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
+
+# make_split data nj: prints the directory that holds the nj parts of a data directory, which it makes if
+# need be; to be called as sdata=$(make_split "$data" "$nj") || exit 1. With fewer speakers than jobs a
+# speaker's utterances are shared out (stored CMVN statistics stay right: each part names its speakers).
+# dkt's own splitter serves Kaldi recipes too: Kaldi's needs a link to utils in the working directory, and
+# both make the same parts.
+make_split() {
+  local data=$1 nj=$2 suffix=
+  local per_utt=()
+  [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
+  require_files "$data/utt2spk"
+  if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
+    suffix=utt
+    per_utt=(--per-utt)
+    [ -d "$data/split$nj$suffix" ] ||
+      echo "$script_name: $data has fewer speakers than the $nj jobs: split by utterance" >&2
+  fi
+  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
+    die "cannot split $data into $nj parts (the reason is above)"
+  echo "$data/split$nj$suffix"
+}
+
+# set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
+# slurm.pl have in common; it goes before the other arguments of $cmd.
+set_resources() {
+  resources=()
+  [ "$1" != yes ] || resources+=(--gpu 1)
+  [ -z "${2:-}" ] || resources+=(--num-threads "$2")
+}
+
+# set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
+set_side_inputs() {
+  side=()
+  # shellcheck disable=SC2154 # options of the step
+  [ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
+  # shellcheck disable=SC2154
+  [ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
+}

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Estimates the priors of a network as its mean posterior on data, as Kaldi's steps/nnet/make_priors.sh: prior_counts in
+# the model directory, which decoding and alignment then use in place of ali_train_pdf.counts.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+set -euo pipefail
+
+stage=0
+nj=4
+cmd=run.pl
+num_utts=10000
+seed=777
+use_gpu=no
+max_loss=0.05
+transform_dir=
+ivectors=
+help_message="Usage: steps/make_priors.sh [options] <data-dir> <model-dir>
+ e.g.: steps/make_priors.sh --nj 4 data/train exp/dnn
+options:
+  --stage <n>            up to 0: run the network, 1: only see that the priors are there (0)
+  --nj <n>               number of jobs (4)
+  --cmd <cmd>            how to run them (run.pl)
+  --num-utts <n>         at most so many utterances, chosen by chance (10000)
+  --seed <n>             which (777)
+  --use-gpu <how>        yes, no or optional (no)
+  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
+  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
+. parse_options.sh
+
+[ $# = 2 ] || usage
+data=$1
+dir=$2
+log=$dir/log
+subset=$dir/.prior_data
+
+if [ "$stage" -le 0 ]; then
+  require_files "$data/feats.scp" "$data/utt2spk" "$dir/final.pt"
+  check_share "$max_loss"
+  depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
+    "$transform_dir" "$ivectors"
+fi
+if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
+  mkdir -p "$log"
+  back_up "$dir" prior_counts
+  rm -rf "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.* "$subset"
+  if [ "$(wc -l <"$data/utt2spk")" -gt "$num_utts" ]; then
+    "$DKT_ROOT/steps/utils/subset_data_dir.sh" --seed "$seed" "$data" "$num_utts" "$subset"
+    data=$subset
+  fi
+  sdata=$(make_split "$data" "$nj") || exit 1
+  set_side_inputs
+  set_resources "$use_gpu"
+  # Each job may lose what it must; the limit is on their sum.
+  # shellcheck disable=SC2086
+  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/prior_stats.JOB.log" set -o pipefail ";" \
+    dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
+    ark:- "|" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB" ||
+    job_failed "$log"/prior_stats.[0-9]*.log
+  check_losses "$max_loss" "$log"/prior_stats.[0-9]*.log
+  # Vectors in text form: [ 1 2 3 ]
+  awk '
+    { for (i = 2; i < NF; i++) sum[i] += $i; size = NF }
+    END { printf "["; for (i = 2; i < size; i++) printf " %.7g", sum[i]; print " ]" }' \
+    "$dir"/.prior_counts.[0-9]* >"$dir/.prior_counts"
+  mv "$dir/.prior_counts" "$dir/prior_counts"
+  rm -rf "$dir"/.prior_counts.[0-9]* "$subset"
+  mark_done
+fi
+require_files "$dir/prior_counts"
+echo "$script_name: priors in $dir/prior_counts, logs in $log"

@@ -1,0 +1,54 @@
+"""Makes a data directory of some utterances of another, chosen by chance, in the order they have there."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+# Called from a shell script with an isolated Python: the package is that of this checkout.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from split_data import read_utt2spk, write_parts
+
+from dkt.errors import DktError
+
+
+def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:
+    """Write ``num_utts`` of the utterances of ``data``, or all if there are not so many, to ``target``."""
+    pairs = read_utt2spk(data / "utt2spk")
+    chosen = set(random.Random(seed).sample(range(len(pairs)), min(num_utts, len(pairs))))
+    # The rest is a part as well, for a moment: what is in no part would be warned of.
+    parts = [
+        [pair for number, pair in enumerate(pairs) if (number in chosen) == wanted]
+        for wanted in (True, False)
+    ]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
+        write_parts(data, parts, Path(scratch))
+        (Path(scratch) / "1").rename(target)
+
+
+def main() -> int:
+    """Read the command line and write the subset; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="subset_data_dir.sh", description=__doc__)
+    parser.add_argument("--seed", type=int, default=777, help="decides which utterances are chosen")
+    parser.add_argument("data", type=Path, help="the data directory")
+    parser.add_argument("num_utts", type=int, help="how many utterances")
+    parser.add_argument("target", type=Path, help="the new data directory")
+    args = parser.parse_args()
+    try:
+        if args.num_utts < 1:
+            raise DktError(f"<num-utts> is {args.num_utts}, expected a number above 0")
+        subset(args.data, args.num_utts, args.target, args.seed)
+    except (DktError, OSError) as error:
+        print(f"subset_data_dir.sh: error: {args.data}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
