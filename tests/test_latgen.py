@@ -44,8 +44,10 @@ def latgen(fixtures: Path, loglikes: str, *outputs: str, options: str = SETTINGS
 @pytest.fixture(scope="module")
 def run(kaldi_fixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     out, golden = tmp_path_factory.mktemp("latgen"), kaldi_fixtures / "golden/nnet1"
-    handler = logging.FileHandler(out / "log")
-    logging.getLogger().addHandler(handler)
+    root, handler = logging.getLogger(), logging.FileHandler(out / "log")
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
     status = latgen(
         kaldi_fixtures,
         f"ark:{golden}/loglikes_20.ark",
@@ -54,7 +56,8 @@ def run(kaldi_fixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
         f"ark,t:{out}/ali",
         options=f"{SETTINGS} --word-symbol-table={kaldi_fixtures}/lang/words.txt",
     )
-    logging.getLogger().removeHandler(handler)
+    root.setLevel(level)
+    root.removeHandler(handler)
     assert status == 0
     lattices = [
         dict(read_compact_lattices(f"ark:gunzip -c {f}|")) for f in (out / "lat.gz", golden / "lat_20.gz")

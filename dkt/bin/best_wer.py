@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.errors import DktError
+from dkt.hmm.wer_details import write_details
 from dkt.hmm.wer_scan import best_of_scan, read_scan, write_best
 
 
@@ -15,14 +17,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="write scoring_kaldi/best_wer and scoring_kaldi/wer_details/{lmwt,wip} as Kaldi does",
     )
     parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="data directory (text, utt2spk): with --write, write also scoring_kaldi/test_filt.txt and "
+        "wer_details/{per_utt,per_spk,ops,wer_bootci}, and move the texts of the scan to "
+        "scoring_kaldi/penalty_<wip>/<lmwt>.txt, as Kaldi does",
+    )
+    parser.add_argument(
         "dirs", metavar="dir", nargs="+", help="decoding directory with files wer_<lmwt>_<wip>"
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Print the best line of each directory."""
+    if args.data and not args.write:
+        raise DktError("--data tells what to write: give --write, too")
     for directory in args.dirs:
-        best = best_of_scan(read_scan(directory))
+        points = read_scan(directory)
+        best = best_of_scan(points)
         print(best)
         if args.write:
             write_best(directory, best)
+        if args.data:
+            write_details(directory, args.data, points, best)

@@ -48,8 +48,7 @@ class _Places:
     strings: list[bytes]
 
     def key(self) -> tuple[bytes, bytes, tuple[bytes, ...]]:
-        costs = np.round((self.graph + self.acoustic) / _DELTA).astype(np.int64)
-        return self.junctions.tobytes(), costs.tobytes(), tuple(self.strings)
+        return self.junctions.tobytes(), _rounded(self.graph + self.acoustic), tuple(self.strings)
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,12 @@ class _Arc:
 
 @dataclass
 class _State:
-    """Costs are of the best path from the start, and of the best one from here to the end."""
+    """What follows, ``steps``, is worked out when a state is met first, and made arcs of in its turn."""
 
     places: _Places
-    rest: float
-    forward: float = np.inf
+    rest: float  # cost of the best path from here to the end
+    steps: list[WordStep]
+    forward: float = np.inf  # and from the start to here
     arcs: list[_Arc] | None = field(default=None)  # None: not made yet
 
 
@@ -99,9 +99,16 @@ class _States:
         self._queue: list[tuple[float, int]] = []
         self._legs = LegStrings(closure)
         self._from_one: dict[tuple[bytes, bytes], _Arc] = {}
+        self._ahead: dict[tuple[bytes, bytes], tuple[np.ndarray, list[WordStep]]] = {}
         self._bytes = 0
+        legs = np.arange(closure.leg_offsets[0], closure.leg_offsets[1])
+        legs = legs[np.argsort(closure.leg_junctions[legs])]
+        costs = closure.leg_graph[legs], closure.leg_acoustic[legs]
+        used, steps = self._look_ahead(closure.leg_junctions[legs], *costs)
         # Nothing that all paths begin with is taken out: no arc leads to the start.
-        self._reach(self._number(self._start()), 0.0)
+        strings = [self._legs[leg] for leg in legs[used].tolist()]
+        places = _Places(closure.leg_junctions[legs][used], costs[0][used], costs[1][used], strings)
+        self._reach(self._number(places, steps), 0.0)
 
     def make(self, max_mem: int) -> float:
         """Make the states within the beam, the best first; gives the beam within which all are there."""
@@ -113,6 +120,7 @@ class _States:
             if max_mem and self._bytes > max_mem:
                 return cost - self.best
             state.arcs = [*self._leave(state), *self._end(state)]
+            state.steps = []
         return self.beam
 
     def _reach(self, number: int, forward: float) -> None:
@@ -121,48 +129,58 @@ class _States:
             state.forward = forward
             heapq.heappush(self._queue, (forward + state.rest, number))
 
-    def _number(self, places: _Places) -> int:
-        key = places.key()
-        number = self._numbers.setdefault(key, len(self.states))
+    def _number(self, places: _Places, steps: list[WordStep]) -> int:
+        number = self._numbers.setdefault(places.key(), len(self.states))
         if number == len(self.states):
             rest = places.graph + places.acoustic + self.closure.beta[places.junctions]
-            self.states.append(_State(places, float(rest.min())))
+            self.states.append(_State(places, float(rest.min()), steps))
             self._bytes += _PLACE_BYTES * len(places.strings)
         return number
 
-    def _start(self) -> _Places:
-        closure = self.closure
-        legs = np.arange(closure.leg_offsets[0], closure.leg_offsets[1])
-        legs = legs[np.argsort(closure.leg_junctions[legs])]
-        strings = [self._legs[leg] for leg in legs.tolist()]
-        return _Places(
-            closure.leg_junctions[legs], closure.leg_graph[legs], closure.leg_acoustic[legs], strings
-        )
+    def _look_ahead(
+        self, junctions: np.ndarray, graph: np.ndarray, acoustic: np.ndarray
+    ) -> tuple[np.ndarray, list[WordStep]]:
+        """Which places the best way to anywhere comes from, and the words that can follow these.
+
+        The others are dropped: they change nothing but that sets of places would not be found to be equal.
+        """
+        costs = graph + acoustic
+        # Most sets are met again and again: sets that differ in their strings only, or are the same.
+        key = junctions.tobytes(), _rounded(costs)
+        if key in self._ahead:
+            return self._ahead[key]
+        limit = float((costs + self.closure.beta[junctions]).min()) + self.beam + TOLERANCE
+        steps = list(words_after(self.closure, junctions, graph, acoustic, limit, self.beam))
+        is_used = np.zeros(len(junctions), dtype=bool)
+        for step in steps:
+            is_used[step.owners] = True
+        final = costs + self.closure.final[junctions]
+        is_used[np.argmin(final)] |= bool(np.isfinite(final).any())
+        numbers = np.cumsum(is_used) - 1
+        steps = [replace(step, owners=numbers[step.owners]) for step in steps]
+        self._ahead[key] = np.flatnonzero(is_used), steps
+        return self._ahead[key]
 
     def _leave(self, state: _State) -> Iterator[_Arc]:
         """The arcs of a state whose best cost is known."""
-        places = state.places
         limit = self.best + self.beam + TOLERANCE - state.forward
-        for step in words_after(
-            self.closure, places.junctions, places.graph, places.acoustic, limit, self.beam
-        ):
-            arc = self._arc(places, step)
-            self._reach(arc.nextstate, state.forward + arc.graph + arc.acoustic)
-            yield arc
+        for step in state.steps:
+            if (step.graph + step.acoustic + self.closure.beta[step.junctions]).min() <= limit:
+                arc = self._arc(state.places, step)
+                self._reach(arc.nextstate, state.forward + arc.graph + arc.acoustic)
+                yield arc
 
     def _arc(self, places: _Places, step: WordStep) -> _Arc:
-        """The arc of a word; mostly all places come from one, and the arc is known but for what that brings."""
+        """The arc of a word; where all places come from one, all but what that brings may be known."""
         owner = int(step.owners[0])
         if (step.owners != owner).any():
-            before = [places.strings[o] for o in step.owners.tolist()]
-            return self._arrive(step, step.graph, step.acoustic, before)
+            return self._arrive(step, [places.strings[o] for o in step.owners.tolist()])
         key = step.words.tobytes(), step.legs.tobytes()
         graph, acoustic = float(places.graph[owner]), float(places.acoustic[owner])
         arc = self._from_one.get(key)
         if arc is None:
-            before = [b""] * len(step.legs)
-            arc = self._arrive(step, step.graph - graph, step.acoustic - acoustic, before)
-            self._from_one[key] = arc
+            alone = replace(step, graph=step.graph - graph, acoustic=step.acoustic - acoustic)
+            arc = self._from_one[key] = self._arrive(alone, [b""] * len(step.legs))
         return replace(
             arc,
             graph=arc.graph + graph,
@@ -170,16 +188,22 @@ class _States:
             string=places.strings[owner] + arc.string,
         )
 
-    def _arrive(self, step: WordStep, graph: np.ndarray, acoustic: np.ndarray, before: list[bytes]) -> _Arc:
-        tids = self.closure.word_tids[step.words].tolist()
+    def _arrive(self, step: WordStep, before: list[bytes]) -> _Arc:
+        """The arc to the places after a step, without what they share: costs and the beginning of strings."""
+        best = int(np.argmin(step.graph + step.acoustic + self.closure.beta[step.junctions]))
+        graph, acoustic = float(step.graph[best]), float(step.acoustic[best])
+        residual = step.graph - graph, step.acoustic - acoustic
+        used, steps = self._look_ahead(step.junctions, *residual)
+        tids, legs = self.closure.word_tids[step.words[used]].tolist(), step.legs[used].tolist()
         strings = [
-            b"".join((string, tid.to_bytes(TID_BYTES, "little") if tid else b"", self._legs[leg]))
-            for string, tid, leg in zip(before, tids, step.legs.tolist(), strict=True)
+            b"".join((before[row], tid.to_bytes(TID_BYTES, "little") if tid else b"", self._legs[leg]))
+            for row, tid, leg in zip(used.tolist(), tids, legs, strict=True)
         ]
-        arc_graph, arc_acoustic, prefix, places = _normalise(
-            _Places(step.junctions, graph, acoustic, strings)
-        )
-        return _Arc(step.label, arc_graph, arc_acoustic, prefix, self._number(places))
+        # What the first and the last of sorted strings share, all share.
+        size = _common(min(strings), max(strings))
+        rest = [string[size:] for string in strings]
+        places = _Places(step.junctions[used], residual[0][used], residual[1][used], rest)
+        return _Arc(step.label, graph, acoustic, strings[0][:size], self._number(places, steps))
 
     def _end(self, state: _State) -> Iterator[_Arc]:
         places = state.places
@@ -228,15 +252,8 @@ class _States:
         return finished[::-1]
 
 
-def _normalise(places: _Places) -> tuple[float, float, bytes, _Places]:
-    """Take out what all places share: costs, those of the best of them, and the beginning of the strings."""
-    best = int(np.argmin(places.graph + places.acoustic))
-    graph, acoustic = float(places.graph[best]), float(places.acoustic[best])
-    # What the first and the last of sorted strings share, all share.
-    size = _common(min(places.strings), max(places.strings))
-    strings = [string[size:] for string in places.strings]
-    rest = _Places(places.junctions, places.graph - graph, places.acoustic - acoustic, strings)
-    return graph, acoustic, places.strings[best][:size], rest
+def _rounded(costs: np.ndarray) -> bytes:
+    return np.round(costs / _DELTA).astype(np.int64).tobytes()
 
 
 def _common(first: bytes, second: bytes) -> int:
