@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Teacher and students on what real Kaldi made of real speech, reduced: a quarter of the utterances, few epochs. Held
-# against bounds that a broken step would violate.
+# Teacher and students on what real Kaldi made of real speech, reduced: a quarter of the utterances, few epochs, a search
+# of a few utterances. Held against bounds that a broken step would violate.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 [ -d "${DKT_KALDI_FIXTURES:-}/exp" ] || { echo "kaldi_data.sh: DKT_KALDI_FIXTURES names no experiment of Kaldi's" >&2; exit 1; }
@@ -8,19 +8,28 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 recipe=egs/speechocean762/s5
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Lists only: splits of the data are written beside them, not into the experiment.
-for part in train dev; do
-  mkdir "$work/$part"
-  cp "$DKT_KALDI_FIXTURES/data/$part"/{feats.scp,cmvn.scp,utt2spk,text} "$work/$part"
-done
-for name in feats.scp utt2spk text; do
-  awk 'NR % 4 == 0' "$DKT_KALDI_FIXTURES/data/train/$name" >"$work/train/$name"
-done
+# copy_lists part name n: every n-th utterance of a part of the data. Lists only: splits of the data are written beside
+# them, not into the experiment.
+copy_lists() {
+  local name
+  mkdir "$work/$2"
+  cp "$DKT_KALDI_FIXTURES/data/$1/cmvn.scp" "$work/$2"
+  for name in feats.scp utt2spk text; do
+    awk -v n="$3" 'NR % n == 0' "$DKT_KALDI_FIXTURES/data/$1/$name" >"$work/$2/$name"
+  done
+}
+copy_lists train train 4
+copy_lists dev dev 1
+copy_lists dev tuning 25
+copy_lists test test 33
 for name in kaldi_dnn kaldi_lstm; do
   sed 's/max_iters:.*/max_iters: 3/' "$recipe/conf/$name.yaml" >"$work/$name.yaml"
 done
 "$recipe/run_kaldi.sh" --kaldi-dir "$DKT_KALDI_FIXTURES" --data-train "$work/train" \
   --data-dev "$work/dev" --exp "$work/exp" \
   --dnn-config "$work/kaldi_dnn.yaml" --lstm-config "$work/kaldi_lstm.yaml" \
-  --students "lstm-hard lstm-soft-T2 lstm-pretrain-T2"
+  --students "lstm-hard lstm-soft-T2 lstm-pretrain-T2" \
+  --data-tuning "$work/tuning" --data-test "$work/test" --searched "dnn lstm-pretrain-T2" \
+  --beam 10 --max-active 1000 --lmwts "6 8 10 12" --word-ins-penalties "0.0 1.0" \
+  --realign-by lstm-pretrain-T2 --retrain dnn
 python .ci/check_results.py kaldi_reduced "$work/exp/report/results.csv"

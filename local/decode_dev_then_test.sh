@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Searches dev at several language-model weights and word insertion penalties, and test at the best of them.
+# Searches dev and test. Language-model weight and word insertion penalty are chosen on dev, and test is scored there.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps/common.sh"
 set -euo pipefail
 
@@ -9,17 +9,38 @@ lmwts="7 8 9 10 11 12 13 14 15 16 17"
 word_ins_penalties="0.0 0.5 1.0"
 beam=13.0
 max_active=7000
+min_active=200
+class_frame_counts=
+lattices=false
+lattice_beam=8.0
+acwt=
+latgen=auto
 help_message="Usage: local/decode_dev_then_test.sh [options] <graph-dir> <data-dev> <data-test> <model-dir>
  e.g.: local/decode_dev_then_test.sh exp/mono/graph data/dev data/test exp/dnn
-options: --nj, --cmd, --lmwts, --word-ins-penalties, --beam, --max-active, as of steps/decode_scan.sh"
+options:
+  --nj, --cmd, --lmwts, --word-ins-penalties, --beam, --max-active, --min-active, --class-frame-counts
+                      as of steps/decode_scan.sh
+  --lattices <bool>   search once, for lattices, and score them, in place of a search at every weight (false)
+  --lattice-beam, --acwt, --latgen   then, as of steps/decode.sh"
 . parse_options.sh
 
 [ $# = 4 ] || usage
 graph=$1
 model=$4
 details=$model/decode_dev/scoring_kaldi/wer_details
-decode=("$DKT_ROOT/steps/decode_scan.sh" --nj "$nj" --cmd "$cmd" --beam "$beam" --max-active "$max_active")
+search=(--nj "$nj" --cmd "$cmd" --beam "$beam" --max-active "$max_active" --min-active "$min_active"
+  --class-frame-counts "$class_frame_counts")
 
-"${decode[@]}" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" "$graph" "$2" "$model/decode_dev"
-"${decode[@]}" --lmwts "$(cat "$details/lmwt")" --word-ins-penalties "$(cat "$details/wip")" \
-  "$graph" "$3" "$model/decode_test"
+# decode data decode-dir lmwts word-ins-penalties
+decode() {
+  if "$lattices"; then
+    "$DKT_ROOT/steps/decode.sh" "${search[@]}" --lattice-beam "$lattice_beam" --acwt "$acwt" --latgen "$latgen" \
+      --skip-scoring true "$graph" "$1" "$2"
+    "$DKT_ROOT/steps/score.sh" --cmd "$cmd" --lmwts "$3" --word-ins-penalties "$4" "$1" "$graph" "$2"
+  else
+    "$DKT_ROOT/steps/decode_scan.sh" "${search[@]}" --lmwts "$3" --word-ins-penalties "$4" "$graph" "$1" "$2"
+  fi
+}
+
+decode "$2" "$model/decode_dev" "$lmwts" "$word_ins_penalties"
+decode "$3" "$model/decode_test" "$(cat "$details/lmwt")" "$(cat "$details/wip")"

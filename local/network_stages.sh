@@ -4,85 +4,126 @@
 # and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
 
 steps=$DKT_ROOT/steps
-# Those that the students are trained at: lstm-soft-T2 gives 2.
-temperatures=$(tr ' ' '\n' <<<"$students" | sed -n 's/.*-T//p' | sort -u | xargs)
+# Ends the names of systems that are trained on alignments by another network: see realigning.sh.
+realigned=
 
-for system in $students; do
-  case $system in
-    lstm-hard | lstm-soft-T[0-9]*) ;;
-    lstm-pretrain-T[0-9]*)
-      [[ " $students " == *" lstm-soft-T${system##*-T} "* ]] ||
-        die "student '$system' goes on from lstm-soft-T${system##*-T}: name it too"
-      ;;
-    *) die "no student '$system': lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>" ;;
-  esac
-done
+# temperatures_of students: those that the students are trained at: lstm-soft-T2 gives 2.
+temperatures_of() { tr ' ' '\n' <<<"$1" | sed -n 's/.*-T//p' | sort -u | xargs; }
 
-# stage_teachers n: a DNN of each seed. A leaf: stages that read the networks look at them.
-stage_teachers() {
-  local seed
-  begin_stage --leaf "$1" "DNN" "$dnn_config" <(echo "$seeds $network_train") || return 0
-  for seed in $seeds; do
-    claim_dir "$exp/dnn_seed$seed" "$dnn_config"
-    "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
-      "$network_train" "$network_dev" "$lang" "$ali_train" "$ali_dev" "$exp/dnn_seed$seed"
+# check_students students: stops at one that cannot be trained.
+check_students() {
+  local system
+  for system in $1; do
+    case $system in
+      lstm-hard | lstm-soft-T[0-9]*) ;;
+      lstm-pretrain-T[0-9]*)
+        [[ " $1 " == *" lstm-soft-T${system##*-T} "* ]] ||
+          die "student '$system' goes on from lstm-soft-T${system##*-T}: name it too"
+        ;;
+      *) die "no student '$system': lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>" ;;
+    esac
   done
-  end_stage
 }
+
+temperatures=$(temperatures_of "$students")
+check_students "$students"
+
+# network_dir system seed: the directory of a network.
+network_dir() { echo "$exp/$1${realigned}_seed$2"; }
 
 # network_files system...: the models of all seeds.
 network_files() {
   local system seed
   for system in "$@"; do
-    for seed in $seeds; do echo "$exp/${system}_seed$seed/final.pt"; done
+    for seed in $seeds; do echo "$(network_dir "$system" "$seed")/final.pt"; done
   done
 }
 
-# stage_soft_targets n: of each teacher, if there are students that need them.
-stage_soft_targets() {
-  local seed teacher teachers
-  mapfile -t teachers < <(network_files dnn)
-  [ -n "$temperatures" ] && begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
+# _set_labels seed: sets labels, the directories of alignments of train and dev that networks of this seed are trained
+# on, and labelled_by, the network that made them, if they are not those that the recipe was given.
+_set_labels() {
+  labels=("$ali_train" "$ali_dev")
+  labelled_by=()
+  [ -n "$realigned" ] || return 0
+  labels=("$(aligner_dir "$1")"_ali_{train,dev})
+  labelled_by=("$(aligner_dir "$1")/final.pt")
+}
+
+_train_teachers() {
+  local seed dir
   for seed in $seeds; do
-    teacher=$exp/dnn_seed$seed
+    dir=$(network_dir dnn "$seed")
+    _set_labels "$seed"
+    claim_dir "$dir" "$dnn_config" ${labelled_by[@]+"${labelled_by[@]}"}
+    "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
+      "$network_train" "$network_dev" "$lang" "${labels[@]}" "$dir"
+  done
+}
+
+# stage_teachers n: a DNN of each seed. A leaf: stages that read the networks look at them.
+stage_teachers() {
+  begin_stage --leaf "$1" "DNN" "$dnn_config" <(echo "$seeds $network_train") || return 0
+  _train_teachers
+  end_stage
+}
+
+_make_soft_targets() {
+  local seed teacher
+  for seed in $seeds; do
+    teacher=$(network_dir dnn "$seed")
     "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "$temperatures" \
       "$network_train" "$teacher" "$teacher/soft_train"
     "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "$temperatures" \
       "$network_dev" "$teacher" "$teacher/soft_dev"
   done
+}
+
+# stage_soft_targets n: of each teacher, if there are students that need them.
+stage_soft_targets() {
+  local teachers
+  mapfile -t teachers < <(network_files dnn)
+  [ -n "$temperatures" ] && begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
+  _make_soft_targets
   end_stage
 }
 
-# _claimed_students pattern: lines "<system> <seed>" of those students whose name matches.
+# _claimed_students pattern: of those students whose name matches the last arguments of local/train_student.sh, five of
+# each, every one ended by a null character.
 _claimed_students() {
   local system seed depends
   for seed in $seeds; do
+    _set_labels "$seed"
     for system in $students; do
       # shellcheck disable=SC2254
       case $system in $1) ;; *) continue ;; esac
-      depends=("$lstm_config")
-      [ "$system" = lstm-hard ] || depends+=("$exp/dnn_seed$seed/final.pt")
-      claim_dir "$exp/${system}_seed$seed" "${depends[@]}" >&2
-      echo "$system $seed"
+      depends=("$lstm_config" ${labelled_by[@]+"${labelled_by[@]}"})
+      [ "$system" = lstm-hard ] || depends+=("$(network_dir dnn "$seed")/final.pt")
+      claim_dir "$(network_dir "$system" "$seed")" "${depends[@]}" >&2
+      printf '%s\0' "${labels[@]}" "$exp" "$system$realigned" "$seed"
     done
   done
 }
 
-# _train_students pattern: nj of them at a time, as a small network gains little from more processors.
-_train_students() {
+# _train_matching pattern: nj of them at a time, as a small network gains little from more processors.
+_train_matching() {
   _claimed_students "$1" |
-    xargs -r -P "$nj" -L 1 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
-      "$network_train" "$network_dev" "$lang" "$ali_train" "$ali_dev" "$exp"
+    xargs -0 -r -P "$nj" -n 5 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
+      "$network_train" "$network_dev" "$lang"
 }
 
-# stage_students n: of each seed; those that go on from a soft student come last.
+# _train_students: those that go on from a soft student come last.
+_train_students() {
+  _train_matching 'lstm-[!p]*'
+  _train_matching 'lstm-pretrain-*'
+}
+
+# stage_students n: of each seed.
 stage_students() {
   local teachers
   [ -n "$students" ] || return 0
   mapfile -t teachers < <(network_files dnn)
   begin_stage --leaf "$1" "students: $students" "$lstm_config" <(echo "$seeds $students") "${teachers[@]}" || return 0
-  _train_students 'lstm-[!p]*'
-  _train_students 'lstm-pretrain-*'
+  _train_students
   end_stage
 }
 
@@ -90,6 +131,6 @@ stage_students() {
 network_systems() {
   local system seed
   for system in dnn $students; do
-    for seed in $seeds; do echo "$system=$exp/${system}_seed$seed"; done
+    for seed in $seeds; do echo "$system$realigned=$(network_dir "$system" "$seed")"; done
   done
 }

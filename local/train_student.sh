@@ -11,7 +11,8 @@ help_message="Usage: local/train_student.sh [options] <data-train> <data-dev> <l
 The system is lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>. The teacher is
 <exp>/dnn_seed<seed>, with its soft targets in soft_train and soft_dev; made is <exp>/<system>_seed<seed>.
 lstm-pretrain goes on from the lstm-soft of the same seed, which must be there: the two are what
-steps/train_lstm.sh --mode pretrain does at once.
+steps/train_lstm.sh --mode pretrain does at once. With _realigned at the end of the system's name teacher and
+lstm-soft are those with it too.
 options: --cmd, --lstm-config, --num-threads, as of steps/train_lstm.sh"
 . parse_options.sh
 
@@ -19,17 +20,19 @@ options: --cmd, --lstm-config, --num-threads, as of steps/train_lstm.sh"
 exp=$6
 system=$7
 seed=$8
-teacher=$exp/dnn_seed$seed
-temperature=${system##*-T}
+kind=${system%_realigned}
+realigned=${system#"$kind"}
+teacher=$exp/dnn${realigned}_seed$seed
+temperature=${kind##*-T}
 
-case $system in
+case $kind in
   lstm-hard) how=(--mode hard) ;;
   lstm-soft-T*)
     how=(--mode soft --temperature "$temperature"
       --soft-targets "$teacher/soft_train" --soft-targets-dev "$teacher/soft_dev")
     ;;
   lstm-pretrain-T*)
-    begun=$exp/lstm-soft-T${temperature}_seed$seed/final.pt
+    begun=$exp/lstm-soft-T$temperature${realigned}_seed$seed/final.pt
     require_files "$begun"
     how=(--mode hard --init-model "$begun")
     ;;

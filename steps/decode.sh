@@ -40,7 +40,7 @@ options (names and defaults of Kaldi's script):
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
-                         found on PATH or in src/latbin (auto)
+                         found on PATH, in src/bin or in src/latbin (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
   --use-gpu <how>        yes, no or optional (no)
   --max-loss <share>     share of utterances that may have no lattice, all jobs together (0.05)

@@ -7,7 +7,7 @@
 is_network() { [ -n "$nnet" ] || [ -f "$srcdir/final.pt" ]; }
 
 # set_model: where they were not given, network, transition model and priors are those of $srcdir: mean posteriors
-# (of make_priors.sh) come before counts of labels, as in Kaldi.
+# (of make_priors.sh) come before counts of labels, as in Kaldi's decode.sh.
 set_model() {
   model=${model:-$srcdir/final.mdl}
   require_files "$model"
@@ -49,9 +49,10 @@ clear_decoding() {
     "$dir"/{,.}lat.*.gz "$dir"/.decoded.*
 }
 
-# set_search: sets the array search, the program that --latgen asks for: Kaldi's where there is one, else dkt's.
+# set_search: sets the array search, the program that --latgen asks for: Kaldi's where there is one, else dkt's. Kaldi
+# builds it in src/bin; src/latbin, where the other searches lie, is looked at too.
 set_search() {
-  local name=latgen-faster-mapped program
+  local name=latgen-faster-mapped program root=${KALDI_ROOT:-}
   [ "$num_threads" = 1 ] || name+=-parallel
   search=(dkt latgen --max-loss=1)
   case $latgen in
@@ -60,9 +61,9 @@ set_search() {
     dkt) return 0 ;;
     *) die "--latgen is '$latgen', expected auto, kaldi or dkt" ;;
   esac
-  program=$(command -v "$name" || command -v "${KALDI_ROOT:-}/src/latbin/$name") || {
+  program=$(command -v "$name" || command -v "$root/src/bin/$name" || command -v "$root/src/latbin/$name") || {
     [ "$latgen" = auto ] ||
-      die "no $name on PATH${KALDI_ROOT:+ or in $KALDI_ROOT/src/latbin}: make it, or say --latgen dkt"
+      die "no $name on PATH${root:+ or in $root/src/bin}: make it, or say --latgen dkt"
     return 0
   }
   search=("$program")

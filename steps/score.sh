@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Scores a decoding directory against the transcripts: lattices as Kaldi's steps/scoring/score_kaldi_wer.sh, or the
-# texts of steps/decode_scan.sh. Leaves wer_<lmwt>_<wip> and scoring_kaldi/best_wer as Kaldi's scripts do.
+# texts of steps/decode_scan.sh. Leaves wer_<lmwt>_<wip> and scoring_kaldi (best_wer, test_filt.txt, the hypotheses in
+# penalty_<wip>/<lmwt>.txt, wer_details) as Kaldi's scripts do.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 set -euo pipefail
 
@@ -62,4 +63,4 @@ if [ "$stage" -le 0 ]; then
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
   rm "$scoring"/point.*
 fi
-dkt best-wer --write "$dir"
+dkt best-wer --write --data="$data" "$dir"

@@ -126,7 +126,7 @@ class StandIns:
         for name in ("run.pl", "queue.pl", "slurm.pl"):
             _write(utils / name, RUNNER)
         _write(utils / "parse_options.sh", f'. "{ROOT}/steps/utils/parse_options.sh"\n')
-        self.latgen = self.kaldi / "src/latbin/latgen-faster-mapped"
+        self.latgen = self.kaldi / "src/bin/latgen-faster-mapped"
         _write(self.latgen, PROGRAM)
         #: Variables for ``tests.shell``: without Kaldi, and with it.
         self.alone = {"PATH": f"{path}/bin:{BIN}:/usr/bin:/bin", "CALLS": str(self.calls_file)}

@@ -15,3 +15,14 @@ def test_reading_archives_is_measured():
     assert found.returncode == 0, found.stderr
     for told in ("float32 matrices", "dkt scp (kaldi_native_io)", "readinto, one block", "at least 5"):
         assert told in found.stdout
+
+
+def test_making_lattices_is_measured(kaldi_fixtures: Path):
+    exp = kaldi_fixtures / "exp/tri2b"
+    table = f"ark:{kaldi_fixtures}/golden/nnet1/loglikes_20.ark"
+    command = [sys.executable, str(BENCHMARKS / "search_lattices.py"), "--utts=1"]
+    places = [str(exp / "final.mdl"), str(exp / "graph/HCLG.fst"), table]
+    found = subprocess.run([*command, *places], capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    for told in ("1 utterances, 334 frames", "FasterDecoder, one best", "dkt, search only", "dkt latgen"):
+        assert told in found.stdout

@@ -175,6 +175,16 @@ def test_which_search_is_asked_for(
     assert expected in call(place, "steps/decode.sh", *options, *QUICK[1:], **variables)
 
 
+@pytest.mark.parametrize("directory", ["src/bin", "src/latbin"])
+def test_the_search_of_kaldi_is_found_where_it_was_built(
+    tools: StandIns, place: Path, directory: str
+) -> None:
+    program = tools.kaldi / directory / tools.latgen.name
+    program.parent.mkdir(exist_ok=True)
+    tools.latgen.rename(program)
+    assert f"searching data by {program}" in succeed(place, *QUICK, **tools.with_kaldi)
+
+
 def test_a_kaldi_that_has_no_search_is_no_error(tools: StandIns, place: Path) -> None:
     tools.latgen.unlink()
     assert "by dkt latgen" in succeed(place, *QUICK, **tools.with_kaldi)

@@ -265,7 +265,8 @@ def test_forward_refuses_what_does_not_fit(trained, corpus, tmp_path, capsys):
     )
     write_matrices(tmp_path, "huge", {"u": np.full((2, 6), np.inf, np.float32)})
     assert forward(trained / "final.pt", f"scp:{tmp_path}/huge.scp", tmp_path)[0] == 1
-    assert "huge.scp: utterance 'u': the features hold a value that is not a number" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "huge.scp: utterance 'u': the features hold a value that is not a number" in told
     (tmp_path / "counts").write_text(" [ 1 2 ]\n")
     options = ["--no-softmax=true", f"--class-frame-counts={tmp_path}/counts"]
     assert forward(trained / "final.pt", corpus / "dev", tmp_path, *options)[0] == 1

@@ -5,11 +5,12 @@ set -euo pipefail
 recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/cmd.sh"
 
+default_graph=exp/tri2b/graph
 kaldi_dir=
 exp=
 nj=2
 stage=
-stop_stage=4
+stop_stage=5
 seeds="777"
 students="lstm-hard lstm-soft-T1 lstm-soft-T2 lstm-pretrain-T1 lstm-pretrain-T2"
 dnn_config=
@@ -19,22 +20,35 @@ data_dev=data/dev
 lang=lang
 ali_train=exp/tri2b_ali
 ali_dev=exp/tri2b_ali_dev
-graph=
+graph=$default_graph
+data_tuning=
 data_test=data/test
-beam=11.0
-max_active=2000
-lmwts="6 8 10 12"
+searched=
+beam=13.0
+lattice_beam=8.0
+max_active=7000
+min_active=200
+acwt=0.1
+lmwts="4 5 6 7 8 9 10 11 12 13 14 15"
+word_ins_penalties="0.0 0.5 1.0"
+realign_by=
+retrain=
 help_message="Usage: ./run_kaldi.sh --kaldi-dir <dir> [options]
   --kaldi-dir <dir>     a Kaldi recipe's directory; the directories below are relative to it
   --data-train, --data-dev   data directories with features (data/train, data/dev)
   --lang <dir>          (lang)
   --ali-train, --ali-dev     alignment directories (exp/tri2b_ali, exp/tri2b_ali_dev)
-  --graph <dir>         with HCLG.fst: search <data-dev> and <data-test> too (no search)
+  --graph <dir>         search with its HCLG.fst ($default_graph if that is there; '' for no search)
+  --data-tuning <dir>   where weight and penalty of the search are chosen (<data-dev>)
   --data-test <dir>     (data/test)
-  --beam, --max-active, --lmwts   of the search; the last is scanned on <data-dev>
+  --searched <list>     systems to search (dnn and all students)
+  --beam, --lattice-beam, --max-active, --min-active, --acwt   of the search, which leaves lattices
+  --lmwts, --word-ins-penalties <list>   scanned on <data-tuning>; <data-test> is scored at the best of them
+  --realign-by <system>   it aligns <data-train> and <data-dev>, and networks are trained anew on that (none)
+  --retrain <list>      which: always dnn, and these students (that of --realign-by, with the one it goes on from)
   --exp <dir>           where the experiments and their report go (exp/kaldi)
   --nj <n>              jobs in parallel (2)
-  --stage, --stop-stage, --seeds, --students   as of run.sh; stages are 0 to 4
+  --stage, --stop-stage, --seeds, --students   as of run.sh; stages are 0 to 5
   --dnn-config, --lstm-config <yaml>   (conf/kaldi_dnn.yaml, conf/kaldi_lstm.yaml)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
@@ -49,27 +63,69 @@ lstm_config=${lstm_config:-$recipe/conf/kaldi_lstm.yaml}
 stage_options="$kaldi_dir $data_train $data_dev $lang $ali_train $ali_dev"
 # Kaldi's lists name files from here.
 cd "$kaldi_dir"
+[ "$graph" != "$default_graph" ] || [ -e "$graph/HCLG.fst" ] || graph=
+data_tuning=${data_tuning:-$data_dev}
+# Not after hours of training.
+[ -z "$graph" ] || require_files "$graph/HCLG.fst" "$data_tuning/feats.scp" "$data_test/feats.scp"
 
 network_train=$data_train
 network_dev=$data_dev
 . "$DKT_ROOT/local/network_stages.sh"
+. "$DKT_ROOT/local/realigning.sh"
+for system in $searched; do
+  [[ " dnn $students $retrained_students " == *" $system "* ]] || die "--searched: '$system' is not trained"
+done
+scan="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
+scan+=" $lmwts / $word_ins_penalties"
 stage_teachers 0
 stage_soft_targets 1
 stage_students 2
 
-# shellcheck disable=SC2086 # a list
-mapfile -t networks < <(network_files dnn $students)
-if [ -n "$graph" ] && begin_stage --leaf 3 "search" <(echo "$graph $data_test $beam $max_active $lmwts") "${networks[@]}"; then
-  for network in "${networks[@]}"; do
-    "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --beam "$beam" --max-active "$max_active" \
-      --lmwts "$lmwts" --word-ins-penalties "0.0" "$graph" "$data_dev" "$data_test" "$(dirname "$network")"
+# searched_networks: the models of those systems that are to be searched.
+searched_networks() {
+  local system
+  for system in dnn $students; do
+    [[ -n "$searched" && " $searched " != *" $system "* ]] || network_files "$system"
   done
+}
+
+# search: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
+# a realignment has left mean posteriors: the order of the stages changes no result.
+search() {
+  local network networks dir
+  mapfile -t networks < <(searched_networks)
+  for network in ${networks[@]+"${networks[@]}"}; do
+    dir=$(dirname "$network")
+    "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
+      --lattice-beam "$lattice_beam" --max-active "$max_active" --min-active "$min_active" --acwt "$acwt" \
+      --class-frame-counts "$dir/ali_train_pdf.counts" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
+      "$graph" "$data_tuning" "$data_test" "$dir"
+  done
+}
+
+mapfile -t networks < <(searched_networks)
+if [ -n "$graph" ] &&
+  begin_stage --leaf 3 "search" <(echo "$seeds $scan") ${networks[@]+"${networks[@]}"}; then
+  search
   end_stage
 fi
 
-if [ "$stop_stage" -ge 4 ]; then
-  echo "=== stage 4: report [$(stages_elapsed) s]"
-  mapfile -t systems < <(network_systems)
+if [ -n "$realign_by" ]; then
+  mapfile -t networks < <(network_files "$realign_by")
+  if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "$dnn_config" "$lstm_config" \
+    <(echo "$seeds $realign_by $retrained_students $scan") "${networks[@]}"; then
+    realign_and_retrain
+    [ -z "$graph" ] || as_realigned search
+    end_stage
+  fi
+fi
+
+if [ "$stop_stage" -ge 5 ]; then
+  echo "=== stage 5: report [$(stages_elapsed) s]"
+  mapfile -t systems < <(
+    network_systems
+    [ -z "$realign_by" ] || as_realigned network_systems
+  )
   dkt report --out "$exp/report" "${systems[@]}"
   echo "=== done in $(stages_elapsed) s"
 fi
