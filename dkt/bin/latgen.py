@@ -38,7 +38,7 @@ _IGNORED = (
 # Kaldi determinises phone by phone first, and so puts together a little more of what lies beyond the beam.
 # With this much more of a beam the best path of a lattice against a reference has as many errors as in
 # Kaldi's.
-_MARGIN = 0.2
+_MARGIN = 0.1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
