@@ -23,7 +23,7 @@ copy_lists dev dev 1
 copy_lists dev tuning 25
 copy_lists test test 33
 for name in kaldi_dnn kaldi_lstm; do
-  sed 's/max_iters:.*/max_iters: 3/' "$recipe/conf/$name.yaml" >"$work/$name.yaml"
+  sed -e '/keep_lr_iters:/d' -e 's/max_iters:.*/max_iters: 3/' "$recipe/conf/$name.yaml" >"$work/$name.yaml"
 done
 "$recipe/run_kaldi.sh" --kaldi-dir "$DKT_KALDI_FIXTURES" --data-train "$work/train" \
   --data-dev "$work/dev" --exp "$work/exp" \

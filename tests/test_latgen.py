@@ -224,3 +224,12 @@ def test_a_table_of_graphs_is_refused(
 ) -> None:
     assert latgen(kaldi_fixtures, "ark:-", f"ark:{tmp_path}/lat", graph="ark:graphs.fsts") == 1
     assert "ark:graphs.fsts: a table of graphs, one an utterance, is not read" in capsys.readouterr().err
+
+
+def test_options_of_kaldi_without_meaning_are_taken_and_told(
+    kaldi_fixtures: Path, shortest: tuple[str, Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = f"{SETTINGS} --minimize --phone-determinize=false --allow-partial"
+    assert latgen(kaldi_fixtures, f"ark:{shortest[1]}", f"ark:{tmp_path}/lat", options=options) == 0
+    assert "--minimize is Kaldi's and without effect here" in caplog.text
+    assert [utt for utt, _ in read_compact_lattices(f"ark:{tmp_path}/lat")] == [shortest[0]]

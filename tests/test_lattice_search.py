@@ -15,6 +15,7 @@ from dkt.hmm.grouping import best_of_each, expand
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
+from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.searching import NoPathError
 from dkt.hmm.token_passing import Beams
 from dkt.hmm.word_closure import close_words
@@ -239,7 +240,7 @@ def test_impossible_settings_are_refused(settings: dict, message: str) -> None:
 def test_a_cycle_without_frames_that_costs_less_than_nothing_is_found() -> None:
     arcs = np.array([(1, 1, 0.0, 1), (0, 0, -1.0, 2), (0, 0, 0.5, 1)], dtype=ARC)
     graph = FstArrays.from_arcs(0, [np.inf, 0.0, np.inf], [0, 1, 2], arcs)
-    with pytest.raises(DktError, match="cycle without frames"):
+    with pytest.raises(DktError, match="loop of arcs without frames whose cost is negative"):
         search(graph, np.zeros((1, 3), dtype=np.float32), 1.0)
 
 
@@ -250,3 +251,38 @@ def test_ranges_and_groups() -> None:
     # Of equal costs the first row.
     assert rows.tolist() == [1, 2, 3]
     assert best_of_each(*(np.empty(0, dtype=int),) * 2, np.empty(0)).tolist() == []
+
+
+def test_a_loop_without_frames_is_refused_as_kaldi_refuses_it() -> None:
+    arcs = np.array([(1, 1, 0.0, 1), (0, 0, 0.0, 2), (0, 0, 0.5, 1), (1, 2, 0.1, 2)], dtype=ARC)
+    graph = FstArrays.from_arcs(0, [np.inf, np.inf, 0.0], [0, 1, 2, 2], arcs)
+    with pytest.raises(DktError, match="loop of arcs without frames"):
+        search(graph, np.zeros((3, 3), dtype=np.float32), 8.0)
+
+
+def test_costs_of_equal_sums_keep_their_parts() -> None:
+    """Sets of places that are equal in sums of costs, but not in their parts, are of different strings."""
+    rows = [
+        *((0, 1, 1, 1, 0.0, 0.0), (0, 2, 2, 1, 1.0, 0.0), (0, 3, 3, 2, 0.5, 0.0), (0, 4, 4, 2, 0.5, 1.0)),
+        *((1, 5, 11, 0, 0.0, 0.0), (3, 5, 13, 0, 0.0, 0.0), (2, 6, 12, 0, 0.0, 0.0), (4, 6, 14, 0, 0.0, 0.0)),
+        *((5, 7, 21, 3, 0.0, 0.0), (6, 8, 22, 3, 0.0, 0.0), (7, 9, 31, 5, 0.0, 0.0), (8, 9, 32, 6, 0.0, 0.0)),
+    ]
+    sources, targets, ilabels, olabels, graph, acoustic = map(np.array, zip(*rows, strict=True))
+    alpha = np.array([0.0, 0.0, 1.0, 0.5, 1.5, 0.0, 1.0, 0.0, 1.0, 0.0])
+    final = np.where(np.arange(10) == 9, 0.0, np.inf)
+    layers = np.array([0, 1, 5, 7, 9, 10])
+    raw = RawLattice(0, layers, alpha, final, sources, targets, ilabels, olabels, graph, acoustic)
+    found = sorted(all_paths(determinize(close_words(raw, 10.0), 10.0).lattice))
+    assert found == sorted(all_paths(raw.to_lattice()))
+    assert ([2, 3, 6], [4, 14, 22, 32], 0.5, 1.0) in found
+
+
+def test_the_best_path_is_there_however_little_memory_is() -> None:
+    graph, loglikes = case_with_a_path(400)
+    beams = Beams(beam=WIDE, lattice_beam=6.0, min_active=0)
+    searcher = LatticeSearcher(graph, ID2PDF, beams, SCALE)
+    best = min(paths_of(graph, loglikes), key=lambda path: sum(path[2:]))
+    for options in ({"max_mem": 1}, {"max_ways": 60}):
+        result = LatticeGenerator(searcher, **options).search(loglikes)
+        assert 0.0 <= result.beam < 6.0
+        assert best[:2] in [path[:2] for path in lattice_paths(result.lattice)]

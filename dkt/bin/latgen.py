@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from dkt.bin.decode_faster_mapped import MAX_INT, add_beams
@@ -23,18 +24,16 @@ from dkt.transitions import load_transition_model
 logger = logging.getLogger(__name__)
 
 # Of Kaldi's program, and without meaning here: the memory of its search, steps of its determinisation.
-_IGNORED = (
-    "phone-determinize",
-    "word-determinize",
-    "minimize",
-    "delta",
-    "hash-ratio",
-    "memory-pool-tokens-block-size",
-    "memory-pool-links-block-size",
-    "prune-scale",
-)
-
-
+_WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
+    "phone-determinize": boolean,
+    "word-determinize": boolean,
+    "minimize": boolean,
+    "delta": float,
+    "hash-ratio": float,
+    "prune-scale": float,
+    "memory-pool-tokens-block-size": int,
+    "memory-pool-links-block-size": int,
+}
 # Kaldi determinises phone by phone first, and so puts together a little more of what lies beyond the beam.
 # With this much more of a beam the best path of a lattice against a reference has as many errors as in
 # Kaldi's.
@@ -65,8 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="bytes, about, of a determinisation, which then ends at a narrower beam",
     )
     parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
-    for name in _IGNORED:
-        parser.add_argument(f"--{name}", help=argparse.SUPPRESS)
+    for name, kind in _WITHOUT_MEANING.items():
+        parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     add_max_loss(parser)
     parser.add_argument("model", help="final.mdl, for its transition-ids")
     parser.add_argument("fst", help="HCLG.fst")
@@ -82,6 +81,9 @@ def run(args: argparse.Namespace) -> None:
         raise DktError(
             "a table of graphs, one an utterance, is not read", path=args.fst, hint="give one HCLG.fst"
         )
+    for name in _WITHOUT_MEANING:
+        if getattr(args, name.replace("-", "_")) is not None:
+            logger.warning("--%s is Kaldi's and without effect here", name)
     table = args.word_symbol_table
     symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
     searcher = LatticeSearcher(

@@ -21,8 +21,8 @@ from dkt.hmm.word_steps import WordStep, words_after
 
 # Residual costs that differ by less are taken for equal, as with Kaldi's --delta: sums in another order.
 _DELTA = 1.0 / 1024.0
-# About what a place takes. Kaldi, which shares the strings, takes as much by its own count.
-_PLACE_BYTES = 100
+# What a place takes besides its string, about.
+_PLACE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,8 @@ class _Arc:
 
 @dataclass
 class _State:
-    """What follows, ``steps``, is worked out when a state is met first, and made arcs of in its turn."""
-
     places: _Places
     rest: float  # cost of the best path from here to the end
-    steps: list[WordStep]
     forward: float = np.inf  # and from the start to here
     arcs: list[_Arc] | None = field(default=None)  # None: not made yet
 
@@ -99,28 +96,33 @@ class _States:
         self._queue: list[tuple[float, int]] = []
         self._legs = LegStrings(closure)
         self._from_one: dict[tuple[bytes, bytes], _Arc] = {}
-        self._ahead: dict[tuple[bytes, bytes], tuple[np.ndarray, list[WordStep]]] = {}
+        self._known_used: dict[tuple[bytes, bytes], np.ndarray] = {}
         self._bytes = 0
         legs = np.arange(closure.leg_offsets[0], closure.leg_offsets[1])
         legs = legs[np.argsort(closure.leg_junctions[legs])]
         costs = closure.leg_graph[legs], closure.leg_acoustic[legs]
-        used, steps = self._look_ahead(closure.leg_junctions[legs], *costs)
+        used = self._used(closure.leg_junctions[legs], *costs)
         # Nothing that all paths begin with is taken out: no arc leads to the start.
         strings = [self._legs[leg] for leg in legs[used].tolist()]
         places = _Places(closure.leg_junctions[legs][used], costs[0][used], costs[1][used], strings)
-        self._reach(self._number(places, steps), 0.0)
+        self._reach(self._number(places), 0.0)
 
     def make(self, max_mem: int) -> float:
         """Make the states within the beam, the best first; gives the beam within which all are there."""
+        has_best = False
         while self._queue:
             cost, number = heapq.heappop(self._queue)
             state = self.states[number]
             if state.arcs is not None:
                 continue
-            if max_mem and self._bytes > max_mem:
+            # The best path is what there must be at least.
+            if max_mem and self._bytes > max_mem and has_best:
                 return cost - self.best
             state.arcs = [*self._leave(state), *self._end(state)]
-            state.steps = []
+            has_best |= any(
+                arc.nextstate < 0 and state.forward + arc.graph + arc.acoustic <= self.best + TOLERANCE
+                for arc in state.arcs
+            )
         return self.beam
 
     def _reach(self, number: int, forward: float) -> None:
@@ -129,46 +131,43 @@ class _States:
             state.forward = forward
             heapq.heappush(self._queue, (forward + state.rest, number))
 
-    def _number(self, places: _Places, steps: list[WordStep]) -> int:
+    def _number(self, places: _Places) -> int:
         number = self._numbers.setdefault(places.key(), len(self.states))
         if number == len(self.states):
             rest = places.graph + places.acoustic + self.closure.beta[places.junctions]
-            self.states.append(_State(places, float(rest.min()), steps))
-            self._bytes += _PLACE_BYTES * len(places.strings)
+            self.states.append(_State(places, float(rest.min())))
+            self._bytes += sum(map(len, places.strings)) + _PLACE_BYTES * len(places.strings)
         return number
 
-    def _look_ahead(
-        self, junctions: np.ndarray, graph: np.ndarray, acoustic: np.ndarray
-    ) -> tuple[np.ndarray, list[WordStep]]:
-        """Which places the best way to anywhere comes from, and the words that can follow these.
+    def _used(self, junctions: np.ndarray, graph: np.ndarray, acoustic: np.ndarray) -> np.ndarray:
+        """The rows of those places that the best way to anywhere comes from.
 
         The others are dropped: they change nothing but that sets of places would not be found to be equal.
         """
         costs = graph + acoustic
-        # Most sets are met again and again: sets that differ in their strings only, or are the same.
+        # Most sets are met again and again.
         key = junctions.tobytes(), _rounded(costs)
-        if key in self._ahead:
-            return self._ahead[key]
-        limit = float((costs + self.closure.beta[junctions]).min()) + self.beam + TOLERANCE
-        steps = list(words_after(self.closure, junctions, graph, acoustic, limit, self.beam))
-        is_used = np.zeros(len(junctions), dtype=bool)
-        for step in steps:
-            is_used[step.owners] = True
-        final = costs + self.closure.final[junctions]
-        is_used[np.argmin(final)] |= bool(np.isfinite(final).any())
-        numbers = np.cumsum(is_used) - 1
-        steps = [replace(step, owners=numbers[step.owners]) for step in steps]
-        self._ahead[key] = np.flatnonzero(is_used), steps
-        return self._ahead[key]
+        used = self._known_used.get(key)
+        if used is None:
+            limit = float((costs + self.closure.beta[junctions]).min()) + self.beam + TOLERANCE
+            is_used = np.zeros(len(junctions), dtype=bool)
+            for step in words_after(self.closure, junctions, graph, acoustic, limit, self.beam):
+                is_used[step.owners] = True
+            final = costs + self.closure.final[junctions]
+            is_used[np.argmin(final)] |= bool(np.isfinite(final).any())
+            used = self._known_used[key] = np.flatnonzero(is_used)
+        return used
 
     def _leave(self, state: _State) -> Iterator[_Arc]:
         """The arcs of a state whose best cost is known."""
+        places = state.places
         limit = self.best + self.beam + TOLERANCE - state.forward
-        for step in state.steps:
-            if (step.graph + step.acoustic + self.closure.beta[step.junctions]).min() <= limit:
-                arc = self._arc(state.places, step)
-                self._reach(arc.nextstate, state.forward + arc.graph + arc.acoustic)
-                yield arc
+        for step in words_after(
+            self.closure, places.junctions, places.graph, places.acoustic, limit, self.beam
+        ):
+            arc = self._arc(places, step)
+            self._reach(arc.nextstate, state.forward + arc.graph + arc.acoustic)
+            yield arc
 
     def _arc(self, places: _Places, step: WordStep) -> _Arc:
         """The arc of a word; where all places come from one, all but what that brings may be known."""
@@ -193,7 +192,7 @@ class _States:
         best = int(np.argmin(step.graph + step.acoustic + self.closure.beta[step.junctions]))
         graph, acoustic = float(step.graph[best]), float(step.acoustic[best])
         residual = step.graph - graph, step.acoustic - acoustic
-        used, steps = self._look_ahead(step.junctions, *residual)
+        used = self._used(step.junctions, *residual)
         tids, legs = self.closure.word_tids[step.words[used]].tolist(), step.legs[used].tolist()
         strings = [
             b"".join((before[row], tid.to_bytes(TID_BYTES, "little") if tid else b"", self._legs[leg]))
@@ -203,7 +202,7 @@ class _States:
         size = _common(min(strings), max(strings))
         rest = [string[size:] for string in strings]
         places = _Places(step.junctions[used], residual[0][used], residual[1][used], rest)
-        return _Arc(step.label, graph, acoustic, strings[0][:size], self._number(places, steps))
+        return _Arc(step.label, graph, acoustic, strings[0][:size], self._number(places))
 
     def _end(self, state: _State) -> Iterator[_Arc]:
         places = state.places

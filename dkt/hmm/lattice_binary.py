@@ -19,7 +19,8 @@ from dkt.hmm.lattice import CompactLattice, Lattice
 
 #: The first byte of a lattice in binary.
 FIRST_BYTE = b"\xd6"
-_MAGIC = b"\xd6\xfd\xb2\x7e"
+#: What every lattice in binary begins with.
+MAGIC = b"\xd6\xfd\xb2\x7e"
 # Arc types: whether they have strings, and the type of the parts of a cost; Kaldi mostly writes 4-byte ones.
 _ARC_TYPES: dict[bytes, tuple[bool, np.dtype]] = {
     b"compactlattice44": (True, np.dtype("<f4")),
@@ -29,8 +30,9 @@ _ARC_TYPES: dict[bytes, tuple[bool, np.dtype]] = {
 }
 _SIZE = struct.Struct("<i")
 _COUNT = struct.Struct("<q")
-_HEADER = struct.Struct("<iiQqqq")  # version, flags, properties, start, number of states, number of arcs
-_VERSION = 2
+#: Version, flags, properties, start, number of states, number of arcs.
+HEADER = struct.Struct("<iiQqqq")
+VERSION = 2
 _LONGEST_NAME = 64
 # Without a limit the number of bytes would not fit into what numpy and files count with.
 _MOST_ARCS = 1 << 50
@@ -42,11 +44,11 @@ def read_binary_lattice(stream: BinaryIO) -> Lattice | CompactLattice:
     Raises:
         DktError: it is cut short, damaged, or of another type. States and costs are not looked at.
     """
-    if FIRST_BYTE + stream.read(3) != _MAGIC:
+    if FIRST_BYTE + stream.read(3) != MAGIC:
         raise DktError("expected a lattice, found something else")
     fst_type, arc_type = _read_name(stream), _read_name(stream)
-    version, flags, _, start, num_states, _ = _HEADER.unpack(read_bytes(stream, _HEADER.size))
-    if fst_type != b"vector" or version != _VERSION or arc_type not in _ARC_TYPES:
+    version, flags, _, start, num_states, _ = HEADER.unpack(read_bytes(stream, HEADER.size))
+    if fst_type != b"vector" or version != VERSION or arc_type not in _ARC_TYPES:
         raise DktError(
             f"expected a lattice, found an FST of type {fst_type.decode('latin-1')} (version {version}) "
             f"over {arc_type.decode('latin-1')} arcs"

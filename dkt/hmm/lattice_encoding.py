@@ -7,10 +7,8 @@ import struct
 import numpy as np
 
 from dkt.hmm.lattice import CompactLattice, Lattice, joined, lengths_of
+from dkt.hmm.lattice_binary import HEADER, MAGIC, VERSION
 
-_MAGIC = b"\xd6\xfd\xb2\x7e"
-_HEADER = struct.Struct("<iiQqqq")  # version, flags, properties, start, number of states, number of arcs
-_VERSION = 2
 # OpenFst's property bits (``properties.h``): what is so, and beside it what is not.
 _EXPANDED_AND_MUTABLE = 0x3
 _ACCEPTOR, _NOT_ACCEPTOR = 1 << 16, 1 << 17
@@ -49,8 +47,8 @@ def encode_state_level_lattice(lattice: Lattice) -> bytes:
 def _header(lattice: Lattice | CompactLattice, arc_type: bytes, properties: int) -> bytes:
     names = (struct.pack("<i", len(name)) + name for name in (b"vector", arc_type))
     # OpenFst leaves the number of arcs at 0.
-    counts = _HEADER.pack(_VERSION, 0, properties, lattice.start, lattice.num_states, 0)
-    return b"".join((_MAGIC, *names, counts))
+    counts = HEADER.pack(VERSION, 0, properties, lattice.start, lattice.num_states, 0)
+    return b"".join((MAGIC, *names, counts))
 
 
 def _weighted(lattice: Lattice | CompactLattice) -> bool:

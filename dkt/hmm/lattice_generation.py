@@ -11,13 +11,14 @@ from dkt.hmm.determinize import determinize
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.raw_lattice import RawLattice
-from dkt.hmm.word_closure import close_words
+from dkt.hmm.word_closure import MAX_WAYS, TooManyWaysError, close_words
 
 logger = logging.getLogger(__name__)
 
 # As Kaldi's retry_cutoff: a lattice that ends this early is tried again from fewer paths.
 _EARLY = 0.5
 _NARROWER = 0.75
+_LEAST_BEAM = 1.0
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,20 @@ class LatticeGenerator:
             state.
         max_mem: about how many bytes a determinisation may take; with more the lattice ends at a narrower
             beam. 0 for no limit.
+        max_ways: ways between words held at once, as of ``close_words``; with more the beam is made narrower.
     """
 
     def __init__(
-        self, searcher: LatticeSearcher, determinized: bool = True, max_mem: int = 50_000_000
+        self,
+        searcher: LatticeSearcher,
+        determinized: bool = True,
+        max_mem: int = 50_000_000,
+        max_ways: int = MAX_WAYS,
     ) -> None:
         self.searcher = searcher
         self.determinized = determinized
         self.max_mem = max_mem
+        self.max_ways = max_ways
 
     def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> GeneratedLattice:
         """Make the lattice of one utterance.
@@ -97,14 +104,18 @@ class LatticeGenerator:
     def _determinize(self, raw: RawLattice, beam: float) -> tuple[CompactLattice, float]:
         tried = beam
         while True:
-            result = determinize(close_words(raw, tried), tried, self.max_mem)
-            if result.beam >= _EARLY * tried or tried < 1.0:
-                break
+            try:
+                result = determinize(close_words(raw, tried, self.max_ways), tried, self.max_mem)
+                if result.beam >= _EARLY * tried or tried < _LEAST_BEAM:
+                    break
+            except TooManyWaysError:
+                if tried < _LEAST_BEAM:
+                    raise
             tried *= _NARROWER
         if result.beam < beam:
             logger.warning(
-                "the determinisation took more than --max-mem=%d bytes: the lattice is whole within "
-                "a beam of %.2f, not %g",
+                "the determinisation took more memory than it may (--max-mem=%d): "
+                "the lattice is whole within a beam of %.2f, not %g",
                 self.max_mem,
                 result.beam,
                 beam,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.hmm.grouping import expand
 from dkt.hmm.lattice import CompactLattice, Lattice, joined
 
 
@@ -23,7 +24,8 @@ def topological_order(lattice: Lattice | CompactLattice) -> np.ndarray:
     ready = np.flatnonzero(missing == 0)
     layers = [ready]
     while len(ready):
-        targets = lattice.nextstates[arcs_leaving(lattice, ready)]
+        _, arcs = expand(lattice.offsets[ready], lattice.offsets[ready + 1])
+        targets = lattice.nextstates[arcs]
         np.subtract.at(missing, targets, 1)
         targets = np.unique(targets)
         ready = targets[missing[targets] == 0]
@@ -32,14 +34,6 @@ def topological_order(lattice: Lattice | CompactLattice) -> np.ndarray:
     if len(order) < lattice.num_states:
         raise DktError("the lattice has a cycle", hint="make it anew: no search writes such lattices")
     return order
-
-
-def arcs_leaving(lattice: Lattice | CompactLattice, states: np.ndarray) -> np.ndarray:
-    """The arcs that leave ``states``, state by state, int64."""
-    begin = lattice.offsets[states]
-    counts = lattice.offsets[states + 1] - begin
-    before = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(begin - before, counts)
 
 
 def check_lattice(lattice: Lattice | CompactLattice) -> None:

@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkt.hmm.search_graph import ArcSet, SearchGraph
+from dkt.hmm.search_graph import AcousticCosts, ArcSet, SearchGraph
 from dkt.hmm.token_passing import Frame, Links
 
 
 def prune(
-    graph: SearchGraph, frames: Sequence[Frame], acoustic: np.ndarray, beam: float, whole: bool
+    graph: SearchGraph, frames: Sequence[Frame], acoustic: AcousticCosts, first: int, beam: float
 ) -> None:
     """Prune the arcs of consecutive frames, in place.
 
     Args:
         graph: that was searched.
         frames: tokens, of which the last have their extra costs.
-        acoustic: the acoustic costs of the pdfs at the frame after each but the last, shape ``(n - 1, P)``.
+        acoustic: of the utterance.
+        first: the frame of speech that comes after the first of ``frames``. Above 0 the tokens of the first
+            of them stay, as arcs of earlier frames lead to them.
         beam: how much worse than the best a path may be.
-        whole: whether ``frames`` begin at the first; if not, the tokens of the first of them stay, as arcs of
-            earlier frames lead to them.
     """
     last = frames[-1]
     last.extra, last.inner = _through(last, last.extra, graph.nonemitting, beam)
@@ -37,10 +37,10 @@ def prune(
             frame.outer = Links(frame.outer.sources, targets, frame.outer.arcs).where(targets >= 0)
         extra = np.full(len(frame.states), np.inf)
         slack = _slack(frame, frames[index + 1], frame.outer, graph.emitting)
-        slack += acoustic[index][graph.pdfs[frame.outer.arcs]]
+        slack += acoustic.at(first + index, graph.pdfs[frame.outer.arcs])
         frame.outer = _keep(frame.outer, slack, beam, extra)
         frame.extra, frame.inner = _through(frame, extra, graph.nonemitting, beam)
-        kept = _compact(frame) if index or whole else None
+        kept = _compact(frame) if index or first == 0 else None
 
 
 def _slack(frame: Frame, after: Frame, links: Links, arcs: ArcSet) -> np.ndarray:

@@ -11,7 +11,7 @@ from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.lattice_pruning import prune
 from dkt.hmm.raw_lattice import RawLattice, collect
-from dkt.hmm.search_graph import SearchGraph
+from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 from dkt.hmm.searching import NoPathError, check_graph, check_loglikes
 from dkt.hmm.token_passing import Beams, Frame, TokenPassing
 
@@ -74,6 +74,7 @@ class LatticeSearcher:
         self.max_links = max_links
         self.num_pdfs = int(id2pdf[1:].max()) + 1
         self._graph = SearchGraph.of(graph, id2pdf)
+        self._passing = TokenPassing(self._graph, beams)
 
     def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> FoundLattice:
         """Find the lattice of one utterance.
@@ -87,13 +88,12 @@ class LatticeSearcher:
             DktError: there is no frame, a wrong number of pdfs, or a score is NaN or +inf.
         """
         check_loglikes(loglikes, self.num_pdfs)
-        scaled = (self.acoustic_scale if acoustic_scale is None else acoustic_scale) * loglikes.astype(
-            np.float64
-        )
+        scale = self.acoustic_scale if acoustic_scale is None else acoustic_scale
+        acoustic = AcousticCosts(loglikes, scale)
         beams = self.beams
         while True:
             try:
-                return self._search(scaled, beams)
+                return self._search(acoustic, beams)
             except _TooManyLinksError:
                 smaller = replace(
                     beams, beam=beams.beam * _BACK_OFF, lattice_beam=beams.lattice_beam * _BACK_OFF
@@ -108,18 +108,18 @@ class LatticeSearcher:
                 )
                 beams = smaller
 
-    def _search(self, scaled: np.ndarray, beams: Beams) -> FoundLattice:
-        passing = TokenPassing(self._graph, beams)
+    def _search(self, acoustic: AcousticCosts, beams: Beams) -> FoundLattice:
+        passing = self._passing
+        passing.beams = beams
         frames = [passing.begin()]
-        acoustic = -scaled
         num_links = 0
-        for t, costs in enumerate(acoustic, 1):
-            frames.append(passing.advance(frames[-1], costs))
+        for t in range(len(acoustic.loglikes)):
+            frames.append(passing.advance(frames[-1], acoustic, t))
             if len(frames[-1].states) == 0:
-                raise NoPathError(f"no path is left after {t} frames", hint="widen the beam")
+                raise NoPathError(f"no path is left after {t + 1} frames", hint="widen the beam")
             num_links += frames[-2].num_links
-            if t % beams.prune_interval == 0 or num_links > self.max_links:
-                self._prune_window(frames, acoustic[:t], beams)
+            if (t + 1) % beams.prune_interval == 0 or num_links > self.max_links:
+                self._prune_window(frames, acoustic, beams)
                 num_links = sum(frame.num_links for frame in frames)
             if num_links > self.max_links:
                 raise _TooManyLinksError
@@ -127,22 +127,16 @@ class LatticeSearcher:
         worse = frames[-1].costs + final - (frames[-1].costs + final).min()
         frames[-1].extra = np.where(worse <= beams.lattice_beam, worse, np.inf)
         states = frames[-1].states
-        prune(self._graph, frames, acoustic, beams.lattice_beam, whole=True)
+        prune(self._graph, frames, acoustic, 0, beams.lattice_beam)
         final = final[np.isin(states, frames[-1].states)]
         lattice = collect(self._graph, frames, acoustic, final)
         return FoundLattice(lattice, reached_final, beams.lattice_beam)
 
-    def _prune_window(self, frames: list[Frame], acoustic: np.ndarray, beams: Beams) -> None:
+    def _prune_window(self, frames: list[Frame], acoustic: AcousticCosts, beams: Beams) -> None:
         # Each frame is seen twice, with more and more of the future known; what is older has little to lose.
-        window = min(len(frames), 2 * beams.prune_interval + 1)
+        first = max(0, len(frames) - 2 * beams.prune_interval - 1)
         frames[-1].extra = np.zeros(len(frames[-1].states))
-        prune(
-            self._graph,
-            frames[-window:],
-            acoustic[len(acoustic) - window + 1 :],
-            beams.lattice_beam,
-            whole=window == len(frames),
-        )
+        prune(self._graph, frames[first:], acoustic, first, beams.lattice_beam)
 
     def _final_costs(self, frame: Frame) -> tuple[np.ndarray, bool]:
         final = self._graph.final[frame.states]

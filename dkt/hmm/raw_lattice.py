@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
+from dkt.errors import DktError
 from dkt.hmm.lattice import Lattice
-from dkt.hmm.search_graph import SearchGraph
+from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 from dkt.hmm.token_passing import Frame
 
 
@@ -95,14 +96,14 @@ class RawLattice:
 
 
 def collect(
-    graph: SearchGraph, frames: Sequence[Frame], acoustic: np.ndarray, final: np.ndarray
+    graph: SearchGraph, frames: Sequence[Frame], acoustic: AcousticCosts, final: np.ndarray
 ) -> RawLattice:
     """The lattice of pruned tokens.
 
     Args:
         graph: that was searched.
         frames: the tokens before the first frame of speech, after it, and so on.
-        acoustic: the acoustic costs of the pdfs at the frame after each but the last, shape ``(n - 1, P)``.
+        acoustic: of the utterance.
         final: final costs of the last tokens.
     """
     numbers, layers = _number_states(frames)
@@ -150,19 +151,21 @@ def _levels(frame: Frame) -> np.ndarray:
     """The length of the longest chain of arcs without a frame that leads to each token."""
     levels = np.zeros(len(frame.states), dtype=np.int64)
     links = frame.inner
-    for _ in range(len(levels)):
+    for _ in range(len(levels) + 1):
         higher = levels[links.sources] + 1
         late = higher > levels[links.targets]
         if not late.any():
             break
         np.maximum.at(levels, links.targets[late], higher[late])
+    else:
+        raise DktError("the graph has a loop of arcs without frames", hint="make it again without them")
     return levels
 
 
 def _arcs_of(
     graph: SearchGraph,
     frames: Sequence[Frame],
-    acoustic: np.ndarray,
+    acoustic: AcousticCosts,
     numbers: Sequence[np.ndarray],
     index: int,
 ) -> tuple[np.ndarray, ...]:
@@ -171,7 +174,7 @@ def _arcs_of(
     inner, outer = graph.nonemitting, graph.emitting
     after = numbers[index + 1] if index + 1 < len(frames) else numbers[index]
     ilabels = outer.ilabels[frame.outer.arcs]
-    acoustic_costs = acoustic[index][graph.pdfs[frame.outer.arcs]] if len(ilabels) else np.empty(0)
+    acoustic_costs = acoustic.at(index, graph.pdfs[frame.outer.arcs]) if len(ilabels) else np.empty(0)
 
     def both(of_inner: np.ndarray, of_outer: np.ndarray) -> np.ndarray:
         return np.concatenate([of_inner, of_outer])

@@ -47,6 +47,23 @@ class ArcSet:
 
 
 @dataclass(frozen=True)
+class AcousticCosts:
+    """The scaled acoustic costs of an utterance, worked out where they are asked for.
+
+    Attributes:
+        loglikes: log-likelihoods of the pdfs, shape ``(T, P)``.
+        scale: factor on them.
+    """
+
+    loglikes: np.ndarray
+    scale: float
+
+    def at(self, frame: int, pdfs: np.ndarray) -> np.ndarray:
+        """The costs of some pdfs at a frame, float64."""
+        return -self.scale * self.loglikes[frame, pdfs].astype(np.float64)
+
+
+@dataclass(frozen=True)
 class SearchGraph:
     """A decoding graph.
 

@@ -1,8 +1,7 @@
 """Frame-synchronous beam search that keeps every path near the best one, for lattices.
 
 The same tokens as Kaldi's ``LatticeFasterDecoder`` keeps (``decoder/lattice-faster-decoder.cc``), but all of
-a frame
-at once: its arcs are arrays. Costs are double precision, so nothing is subtracted to keep them small.
+a frame at once: its arcs are arrays. Costs are double precision, so nothing is subtracted to keep them small.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.hmm.search_graph import SearchGraph
+from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 
 
 @dataclass
@@ -140,13 +139,13 @@ class TokenPassing:
         states = np.array([self.graph.start], dtype=np.int32)
         return self._close(states, np.zeros(1), self.beams.beam)
 
-    def advance(self, frame: Frame, acoustic: np.ndarray) -> Frame:
+    def advance(self, frame: Frame, acoustic: AcousticCosts, t: int) -> Frame:
         """Take one frame.
 
         Args:
             frame: the tokens before it; gets its arcs that take the frame.
-            acoustic: the acoustic cost of every transition-id, float64 of shape ``(num_transition_ids +
-                1,)``.
+            acoustic: of the utterance.
+            t: which frame it is.
 
         Returns:
             The tokens after it: none if no arc could be taken.
@@ -155,7 +154,7 @@ class TokenPassing:
         cutoff, beam = self.beams.cutoff(frame.costs)
         active = np.flatnonzero(frame.costs <= cutoff)
         owners, taken = arcs.leaving(frame.states[active])
-        costs = frame.costs[active][owners] + arcs.weights[taken] + acoustic[self.graph.pdfs[taken]]
+        costs = frame.costs[active][owners] + arcs.weights[taken] + acoustic.at(t, self.graph.pdfs[taken])
         cutoff = costs.min(initial=np.inf) + beam
         keep = np.flatnonzero(costs < cutoff) if cutoff < np.inf else np.flatnonzero(costs < np.inf)
         taken, costs = taken[keep], costs[keep]
@@ -179,7 +178,7 @@ class TokenPassing:
         arcs = self.graph.nonemitting
         self._slots[states] = np.arange(len(states), dtype=np.int32)
         changed = np.flatnonzero(self._has_nonemitting[states])
-        for _ in range(len(self.graph.final)):
+        for _ in range(len(self.graph.final) + 1):
             owners, taken, reached = self._follow(states, costs, changed, cutoff)
             if not len(taken):
                 break
@@ -196,7 +195,8 @@ class TokenPassing:
             changed = np.unique(targets[lower])
             changed = changed[self._has_nonemitting[states[changed]]]
         else:
-            raise DktError("the graph has a cycle without frames whose cost is negative")
+            self._slots[:] = -1
+            raise DktError("the graph has a loop of arcs without frames whose cost is negative")
         owners, taken, _ = self._follow(states, costs, np.flatnonzero(self._has_nonemitting[states]), cutoff)
         inner = Links(owners.astype(np.int32), self._slots[arcs.nextstates[taken]], taken.astype(np.int32))
         self._slots[states] = -1

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from dkt.errors import DktError
 from dkt.hmm.grouping import best_of_each, expand
 from dkt.hmm.raw_lattice import RawLattice
 
@@ -19,6 +20,8 @@ from dkt.hmm.raw_lattice import RawLattice
 TOLERANCE = 1e-6
 #: Transition-ids in strings are little-endian int32.
 TID_BYTES = 4
+#: Of 36 bytes each, and twice that for moments.
+MAX_WAYS = 20_000_000
 
 
 @dataclass(frozen=True)
@@ -67,12 +70,20 @@ _WAY = np.dtype(
 )
 
 
-def close_words(lattice: RawLattice, beam: float) -> WordClosure:
+class TooManyWaysError(DktError):
+    """A lattice has more ways between words than may be held at once."""
+
+
+def close_words(lattice: RawLattice, beam: float, max_ways: int = MAX_WAYS) -> WordClosure:
     """Find the junctions, the entries and the legs of a raw lattice.
 
     Args:
         lattice: what was found.
         beam: legs that lie on no whole path within so much of the best one are left out.
+        max_ways: ways from entries to states held at once.
+
+    Raises:
+        TooManyWaysError: there are more of them.
     """
     is_word = lattice.olabels != 0
     entry_states = np.unique(np.append(lattice.targets[is_word], lattice.start))
@@ -80,11 +91,11 @@ def close_words(lattice: RawLattice, beam: float) -> WordClosure:
     entry_states = np.concatenate([[lattice.start], entry_states[entry_states != lattice.start]])
     is_junction = np.isfinite(lattice.final)
     is_junction[lattice.sources[is_word]] = True
-    ways = _all_ways(lattice, entry_states, beam)
+    ways = _all_ways(lattice, entry_states, beam, max_ways)
     return _assemble(lattice, entry_states, np.flatnonzero(is_junction), ways)
 
 
-def _all_ways(lattice: RawLattice, entry_states: np.ndarray, beam: float) -> np.ndarray:
+def _all_ways(lattice: RawLattice, entry_states: np.ndarray, beam: float, max_ways: int) -> np.ndarray:
     """The best way from every entry to every state without a word, in the order of states (``_WAY``)."""
     silent = np.flatnonzero(lattice.olabels == 0)
     arc_bounds = np.searchsorted(lattice.targets[silent], lattice.layers)
@@ -102,6 +113,8 @@ def _all_ways(lattice: RawLattice, entry_states: np.ndarray, beam: float) -> np.
         found = found[near[best_of_each(found["state"][near], found["entry"][near], costs[near])]]
         counts = np.bincount(found["state"] - begin, minlength=end - begin)
         first[begin + 1 : end + 1] = size + np.cumsum(counts)
+        if size + len(found) > max_ways:
+            raise TooManyWaysError(f"more than {max_ways} ways between words")
         if size + len(found) > len(ways):
             ways = np.concatenate([ways[:size], np.empty(size + len(found), dtype=_WAY)])
         ways[size : size + len(found)] = found
