@@ -43,4 +43,8 @@ decode() {
 }
 
 decode "$2" "$model/decode_dev" "$lmwts" "$word_ins_penalties"
-decode "$3" "$model/decode_test" "$(cat "$details/lmwt")" "$(cat "$details/wip")"
+# Without them the scoring would choose on test. Within arguments a failure would not stop the script.
+lmwt=$(cat "$details/lmwt")
+wip=$(cat "$details/wip")
+[ -n "$lmwt" ] && [ -n "$wip" ] || die "$details/lmwt or wip is empty: dev was not scored"
+decode "$3" "$model/decode_test" "$lmwt" "$wip"

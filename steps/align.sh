@@ -51,11 +51,17 @@ if [ "$stage" -le 0 ]; then
   set_model
   check_phones "$lang" "$srcdir"
   [ ! "$srcdir" -ef "$dir" ] || die "$dir is the directory of the model: align into one of its own"
+  [ ! -e "$dir/final.pt" ] && [ ! -e "$dir/final.nnet" ] ||
+    die "$dir holds a network: align into a directory of its own"
+  is_network || [ -z "$transform_dir$ivectors" ] ||
+    die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
   depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
+  set_job_files "$dir/ali." .gz
 fi
-if [ "$stage" -le 0 ] && ! already_done "$dir/.align.done" "$dir/ali.1.gz" "$dir/num_jobs"; then
+if [ "$stage" -le 0 ] &&
+  ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
   mkdir -p "$log"
   rm -rf "$log"/align.[0-9]*.log "$parts"
   sdata=$(make_split "$data" "$nj") || exit 1
@@ -74,7 +80,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.align.done" "$dir/ali.1.gz" "$dir
     --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
   check_losses "$max_loss" "$log"/align.[0-9]*.log
   # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -f "$dir"/{num_jobs,ali.*.gz,*_opts,final.*,full.mat,tree}
+  rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
   for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
   # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
   ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}

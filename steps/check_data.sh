@@ -50,9 +50,8 @@ done
 # Two alignments to a run; further ones are compared with the first.
 for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); done
 
-options_text="${options[*]} $*"
-depends_on options_text "$data" "$lang" "${@:3}"
-if [ "$stage" -le 0 ] && ! already_done "$log_dir/.check_data.done" "${logs[@]}"; then
+# No mark: what the lists point to may change while they do not.
+if [ "$stage" -le 0 ]; then
   mkdir -p "$log_dir"
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
@@ -63,7 +62,6 @@ if [ "$stage" -le 0 ] && ! already_done "$log_dir/.check_data.done" "${logs[@]}"
       job_failed "${logs[number - 1]}"
     fi
   done
-  mark_done
 fi
 require_files "${logs[@]}"
 for log in "${logs[@]}"; do show_findings "$log"; done

@@ -35,3 +35,11 @@ check_training_data() {
   _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
 }
+
+# retire_priors dir: where no network is there yet, moves away the priors that make_priors.sh made of an earlier one, as
+# decoding would take them for those of the new one.
+retire_priors() {
+  [ ! -e "$1/final.pt" ] || return 0
+  rm -f "$1/.make_priors.done"
+  back_up "$1" prior_counts
+}

@@ -3,6 +3,7 @@
 # as of Kaldi's steps/nnet/decode.sh and, for a GMM, steps/decode.sh. The model lies in the parent of <decode-dir>.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$DKT_ROOT/steps/decoding.sh"
+. "$DKT_ROOT/steps/lattices.sh"
 set -euo pipefail
 
 stage=0
@@ -40,7 +41,7 @@ options (names and defaults of Kaldi's script):
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
-                         found on PATH, in src/bin or in src/latbin (auto)
+                         found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
   --use-gpu <how>        yes, no or optional (no)
   --max-loss <share>     share of utterances that may have no lattice, all jobs together (0.05)
@@ -62,22 +63,32 @@ fi
 acwt=${acwt:-$default_acwt}
 [ "$scoring_opts" != default ] || scoring_opts=$default_scoring
 
+# Sets what the lattices depend on.
+set_inputs() {
+  set_search_name
+  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
+    "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" \
+    "$class_frame_counts" "$transform_dir" "$ivectors"
+}
+
 if [ "$stage" -le 0 ]; then
   require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
   check_share "$max_loss"
   set_model
   check_phones "$graph" "$srcdir"
   set_search
-  search_name="${search[*]}"
-  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
-    "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" "$nnet" "$class_frame_counts" "$transform_dir" "$ivectors"
+  set_inputs
+  set_job_files "$dir/lat." .gz
 fi
-if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "$dir/lat.1.gz" "$dir/num_jobs"; then
+if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$dir/num_jobs"; then
+  # The mark is gone, and what its lattices were made by does not matter any more.
+  set_inputs
   mkdir -p "$log"
   clear_decoding
   sdata=$(make_split "$data" "$nj") || exit 1
   echo "$nj" >"$dir/num_jobs"
   set_loglikes
+  limit_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
@@ -97,7 +108,8 @@ fi
 require_files "$dir/lat.1.gz" "$dir/num_jobs"
 
 if ! "$skip_scoring"; then
-  depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt"
+  set_local_score
+  depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt" "$local_score"
   if [ "$stage" -ge 1 ] || ! already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer"; then
     score_lattices
     [ "$stage" -ge 1 ] || mark_done

@@ -36,12 +36,12 @@ subset=$dir/.prior_data
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/utt2spk" "$dir/final.pt"
   check_share "$max_loss"
+  check_number num_utts
   depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
   mkdir -p "$log"
-  back_up "$dir" prior_counts
   rm -rf "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.* "$subset"
   if [ "$(wc -l <"$data/utt2spk")" -gt "$num_utts" ]; then
     "$DKT_ROOT/steps/utils/subset_data_dir.sh" --seed "$seed" "$data" "$num_utts" "$subset"
@@ -62,6 +62,8 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
     { for (i = 2; i < NF; i++) sum[i] += $i; size = NF }
     END { printf "["; for (i = 2; i < size; i++) printf " %.7g", sum[i]; print " ]" }' \
     "$dir"/.prior_counts.[0-9]* >"$dir/.prior_counts"
+  # If the step had failed the old ones would be in place.
+  back_up "$dir" prior_counts
   mv "$dir/.prior_counts" "$dir/prior_counts"
   rm -rf "$dir"/.prior_counts.[0-9]* "$subset"
   mark_done

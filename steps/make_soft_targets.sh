@@ -37,6 +37,8 @@ check_share "$max_loss"
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
+# Other jobs may be joined than those of the mark.
+rm -f "$dir/.make_soft_targets.done"
 mkdir -p "$log"
 
 if [ "$stage" -le 0 ]; then

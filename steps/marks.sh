@@ -13,9 +13,7 @@
 _describe_inputs() {
   local path
   for path in "$@"; do
-    case $path in
-      ark:* | scp:*) path=${path#*:} ;;
-    esac
+    if [[ $path =~ ^([a-z]+,)*(ark|scp)(,[a-z]+)*:(.*)$ ]]; then path=${BASH_REMATCH[4]}; fi
     if [ -d "$path" ]; then
       find -L "$path" -maxdepth 1 -type f ! -name '.*' -exec stat -L -c '%n %s %.9Y' {} + | LC_ALL=C sort
     elif [ -f "$path" ]; then

@@ -32,7 +32,8 @@ scoring=$dir/scoring
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
   nj=$(cat "$dir/num_jobs")
-  rm -rf "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
+  # The mark of decode.sh goes with the scores that it is about.
+  rm -rf "$dir/.score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
     "$dir"/log/{lattice_scan,score}.[0-9]*.log
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"

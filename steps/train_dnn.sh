@@ -56,6 +56,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
   mkdir -p "$dir/log"
+  retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
   # shellcheck disable=SC2086
   $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \

@@ -102,6 +102,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" 
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")
   mkdir -p "$dir/log"
+  retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
   # shellcheck disable=SC2086
   $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \

@@ -26,7 +26,8 @@ def write(wspecifier, keys):
     if place.startswith("|"):
         shell(place[1:], text)
     elif "scp" in kind:
-        Path(place.split(",")[1]).write_text(text)
+        for file in place.split(","):
+            Path(file).write_text(text)
     else:
         Path("/dev/stdout" if place == "-" else place).write_text(text)
 

@@ -18,7 +18,7 @@ from tests.test_steps import cut
 
 KALDI = (ROOT / "docs/kaldi.md").read_text()
 DOCUMENTS = {"docs/kaldi.md": KALDI, "README.md": (ROOT / "README.md").read_text()}
-SETUP = ". $DKT_ROOT/local/setup_env.sh standalone"
+SETUP = '. "$DKT_ROOT/local/setup_env.sh" standalone'
 DNN = """
 features: {splice: 3}
 network: {hidden_layers: 1, hidden_dim: 64, activation: relu}

@@ -137,6 +137,31 @@ def test_locks_of_another_place_do_not_stop_a_job(place: Path, monkeypatch: pyte
     assert gpus.take_gpu().gpu.uuid == C
 
 
+def test_a_lock_can_be_opened_by_other_users_whatever_the_umask(place: Path) -> None:
+    write_nvidia_smi(place, ROWS)
+    umask = os.umask(0o077)
+    try:
+        assert gpus.take_gpu().gpu.uuid == C
+    finally:
+        os.umask(umask)
+    assert (place / f"dkt-gpu-{C}.lock").stat().st_mode & 0o777 == 0o666
+
+
+def test_a_lock_that_may_not_be_opened_counts_as_taken(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_nvidia_smi(place, ROWS)
+    lock = place / f"dkt-gpu-{C}.lock"
+    lock.touch()
+    opened = os.open
+
+    def refuse(path: Path, flags: int, *more: int) -> int:
+        if path == lock and not flags & os.O_CREAT:
+            raise PermissionError
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", refuse)  # root may open all
+    assert gpus.take_gpu().gpu.uuid == A
+
+
 def device(use_gpu: str) -> torch.device:
     return choose_device(argparse.Namespace(use_gpu=use_gpu, num_threads=None))
 

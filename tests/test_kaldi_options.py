@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 
 import pytest
 
-from dkt.bin import main
+from dkt.bin import COMMANDS, main
 from dkt.bin.flags import add_flag
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.bin.options import boolean
@@ -115,3 +116,12 @@ def test_commands_take_them(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["forward"])
     assert stop.value.code == 2 and "usage: dkt forward" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_takes_a_value(command):
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    importlib.import_module(f"dkt.bin.{COMMANDS[command][0]}").add_arguments(parser)
+    # Kaldi's booleans are written with =true, too; there is no public list of a parser's options.
+    bare = [action.dest for action in parser._actions if action.option_strings and action.nargs == 0]
+    assert bare == ["help"]

@@ -241,4 +241,9 @@ def test_the_dkt_of_the_checkout_is_found(tmp_path):
     (root / ".venv/bin/dkt").write_text('#!/bin/sh\necho "$@"\n')
     (root / ".venv/bin/dkt").chmod(0o755)
     called = subprocess.run([copy, "--a=b c", "x"], env={"PATH": "/usr/bin:/bin"}, capture_output=True)
-    assert called.stdout == b"forward --a=b c x\n"
+    assert called.stdout == b"forward --use-gpu=no --a=b c x\n"
+    # As Kaldi's it takes a GPU where it is told to, and nowhere else.
+    (tmp_path / "conf").write_text("--verbose=1\n--use_gpu=yes\n")
+    for told in ("--use-gpu=yes", "--use_gpu=optional", f"--config={tmp_path}/conf"):
+        called = subprocess.run([copy, "x", told], env={"PATH": "/usr/bin:/bin"}, capture_output=True)
+        assert called.stdout.decode() == f"forward x {told}\n"

@@ -16,6 +16,8 @@ UTTS = ("a-1", "a-2", "b-1", "b-2")
 DECODE = ("steps/decode.sh", "--nj", "1", "exp/graph", "data", "exp/dnn/decode")
 #: One point is scored, not 36.
 QUICK = ("steps/decode.sh", "--scoring-opts", "--lmwts 9 --word-ins-penalties 0.5", *DECODE[1:])
+#: Scored by the script of the recipe, if there is one.
+KALDI_SCORED = ("steps/decode.sh", "--scoring-opts", "", *DECODE[1:])
 ALIGN = ("steps/align.sh", "--nj", "1", "data", "lang", "exp/dnn", "exp/ali")
 PRIORS = ("steps/make_priors.sh", "--nj", "1", "data", "exp/dnn")
 FORWARD = ("steps/forward.sh", "--nj", "1", "data", "exp/dnn", "exp/post")
@@ -159,7 +161,7 @@ def test_a_gmm_is_decoded_at_its_own_scale_and_scored_at_kaldis_weights(tools: S
             "error: no latgen-faster-mapped on PATH: make it, or say --latgen dkt",
         ),
         (["--latgen", "htk"], True, "error: --latgen is 'htk', expected auto, kaldi or dkt"),
-        (["--num-threads", "3"], False, "by dkt latgen"),
+        (["--num-threads", "3"], False, "dkt latgen has one thread: --num-threads 3 is not asked for"),
         (
             ["--num-threads", "3", "--latgen", "kaldi"],
             True,
@@ -244,7 +246,13 @@ def test_priors_are_of_some_utterances_of_large_data(tools: StandIns, place: Pat
     assert not (place / "exp/dnn/.prior_data").exists()
     output = fails(place, *command, "--seed", "1", "data", "exp/dnn", FAIL="forward", **tools.with_kaldi)
     assert "a job failed, log is in exp/dnn/log/prior_stats.1.log" in output
-    assert not (place / "exp/dnn/prior_counts").exists() and (place / "exp/dnn/.backup/prior_counts").exists()
+    # Those of before stay, and are not taken for the ones of this call.
+    assert (place / "exp/dnn/prior_counts").read_text() == "[ 3 0.25 ]\n"
+    output = succeed(place, *command, "data", "exp/dnn", **tools.alone)
+    assert "done already" not in output and (place / "exp/dnn/.backup/prior_counts").exists()
+    for wrong in ("0", "all", "1e3"):
+        output = fails(place, PRIORS[0], "--num-utts", wrong, *PRIORS[1:], **tools.alone)
+        assert f"--num-utts is '{wrong}', expected a number above 0" in output
 
 
 def test_the_subset_of_a_data_directory_is_the_same_for_a_seed(place: Path) -> None:
@@ -284,7 +292,7 @@ def test_an_alignment_by_a_network_leaves_the_files_of_kaldis(tools: StandIns, p
     assert "align into one of its own" in fails(place, *ALIGN[:-1], "exp/dnn", **tools.alone)
 
 
-@pytest.mark.parametrize("step", EVERY)
+@pytest.mark.parametrize("step", sorted(set(EVERY) - {"check"}))
 def test_a_step_runs_again_only_if_its_inputs_or_options_changed(
     tools: StandIns, place: Path, step: str
 ) -> None:
@@ -362,6 +370,8 @@ def test_a_check_of_data_shows_what_it_found(tools: StandIns, place: Path) -> No
     assert tools.calls() == [["dkt", "check", *options, name] for name in ("exp/dnn", "exp/graph")]
     assert output.count("features  ok\n100 utterances would be used") == 2
     assert "data is fit to train on, log in data/log/check.1.log data/log/check.2.log" in output
+    # The files that the lists point to may have changed.
+    assert "done already" not in succeed(place, *command, "data", **tools.alone) and tools.calls()
     output = fails(place, *command, "data", FAIL="check", **tools.alone)
     assert "features  ok" in output and "a job failed, log is in data/log/check.1.log" in output
     assert tools.calls() == [["dkt", "check", options[0], *options[2:5]]]
@@ -406,3 +416,150 @@ def test_dkts_own_runner_takes_what_kaldis_do(place: Path, options: list[str]) -
     succeed(place, runner, "JOB=1:2", *options, "y.JOB.log", "echo", "JOB")
     assert "\n2\n" in (place / "x.2.log").read_text() and "\n2\n" in (place / "y.2.log").read_text()
     assert (ROOT / runner).exists()
+
+
+def test_scores_of_other_weights_are_not_taken_for_those_asked_for(tools: StandIns, place: Path) -> None:
+    scores = ["data", "exp/graph", "exp/dnn/decode"]
+    for command in (
+        ["steps/score.sh", "--lmwts", "3", "--word-ins-penalties", "0", *scores],
+        ["steps/decode.sh", "--stage", "1", "--scoring-opts", "--lmwts 3", *QUICK[3:]],
+    ):
+        succeed(place, *QUICK, **tools.alone)
+        succeed(place, *command, **tools.alone)
+        succeed(place, *QUICK, **tools.alone)
+        assert [path.name for path in (place / "exp/dnn/decode").glob("wer_*")] == ["wer_9_0.5"]
+    # A script of the recipe clears no marks.
+    script = "#!/bin/bash\nmkdir -p $5/scoring_kaldi; echo x >$5/scoring_kaldi/best_wer\n"
+    write(place / "local/score.sh", script)
+    (place / "local/score.sh").chmod(0o755)
+    assert "scoring failed" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+    output = succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+    assert "remove exp/dnn/decode/scoring_kaldi/best_wer" in output
+    succeed(place, KALDI_SCORED[0], "--stage", "1", *KALDI_SCORED[1:], **tools.with_kaldi)
+    assert "decode/scoring_kaldi/best_wer" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+    write(place / "local/score.sh", f"{script}# mended\n")
+    assert "decode/scoring_kaldi/best_wer" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+
+
+@pytest.mark.parametrize("command", [DNN, LSTM])
+def test_priors_of_an_earlier_network_are_moved_away(
+    tools: StandIns, place: Path, command: tuple[str, ...]
+) -> None:
+    priors = place / "exp/net/prior_counts"
+    succeed(place, *command, **tools.alone)
+    succeed(place, *PRIORS[:-1], "exp/net", **tools.alone)
+    # A finished training is left as it is.
+    assert "done already" in succeed(place, *command, **tools.alone)
+    succeed(place, command[0], "--max-loss", "0.1", *command[1:], **tools.alone)
+    assert priors.exists()
+    (place / "exp/net/final.pt").unlink()
+    succeed(place, *command, **tools.alone)
+    assert not priors.exists() and not (place / "exp/net/.make_priors.done").exists()
+    assert (place / "exp/net/.backup/prior_counts").exists()
+
+
+def test_an_alignment_does_not_go_over_a_network(tools: StandIns, place: Path) -> None:
+    for name in ("final.pt", "final.nnet"):
+        write(place / "exp/ali" / name, "trained")
+        output = fails(place, *ALIGN, **tools.alone)
+        assert "exp/ali holds a network: align into a directory of its own" in output
+        (place / "exp/ali" / name).unlink()
+    for name in ("final.alimdl", "my_opts", "final.mat", "cmvn_opts", "final.occs"):
+        write(place / "exp/ali" / name, "earlier")
+    succeed(place, *ALIGN, **tools.alone)
+    # What is no part of an alignment stays.
+    assert sorted(path.name for path in (place / "exp/ali").glob("*l.*")) == ["final.alimdl", "final.mdl"]
+    assert [path.name for path in (place / "exp/ali").glob("*_opts")] == ["my_opts"]
+
+
+@pytest.mark.parametrize("option", ["--transform-dir", "--ivectors"])
+def test_a_gmm_that_aligns_takes_no_side_inputs(tools: StandIns, place: Path, option: str) -> None:
+    (place / "exp/dnn/final.pt").unlink()
+    output = fails(place, ALIGN[0], option, "x", *ALIGN[1:], **tools.alone)
+    assert "--transform-dir and --ivectors are of a network, and exp/dnn holds none" in output
+
+
+@pytest.mark.parametrize(("step", "made"), [("forward", "feats.scp"), ("soft", "soft.scp")])
+def test_what_is_gathered_of_other_jobs_is_not_what_was_asked_for(
+    tools: StandIns, place: Path, step: str, made: str
+) -> None:
+    command = list(EVERY[step])
+    command[2] = "2"
+    succeed(place, *command, **tools.alone)
+    succeed(place, command[0], "--stage", "1", "--nj", "1", *command[3:], **tools.alone)
+    output = succeed(place, *command, **tools.alone)
+    assert "done already" not in output
+    if step == "forward":
+        assert len((place / "exp/post" / made).read_text().split()) == len(UTTS)
+
+
+@pytest.mark.parametrize(
+    ("step", "file"),
+    [
+        ("decode", "exp/dnn/decode/lat.2.gz"),
+        ("align", "exp/ali/ali.2.gz"),
+        ("align", "exp/ali/final.mdl"),
+        ("forward", "exp/post/output.2.ark"),
+    ],
+)
+def test_a_step_whose_output_is_not_whole_is_not_done(
+    tools: StandIns, place: Path, step: str, file: str
+) -> None:
+    command = list(EVERY[step])
+    command[command.index("--nj") + 1] = "2"
+    succeed(place, *command, **tools.alone)
+    (place / file).unlink()
+    succeed(place, *command, **tools.alone)
+    assert (place / file).exists()
+
+
+def test_test_is_not_scored_at_weights_that_dev_did_not_choose(tools: StandIns, place: Path) -> None:
+    """The stand-in for dkt best-wer tells none."""
+    points = ["--lmwts", "9", "--word-ins-penalties", "0.5"]
+    command = ["local/decode_dev_then_test.sh", "--nj", "1", *points, "exp/graph", "data", "data", "exp/dnn"]
+    assert "wer_details/lmwt" in fails(place, *command, **tools.alone)
+    assert (place / "exp/dnn/decode_dev/wer_9_0.5").exists()
+    assert not (place / "exp/dnn/decode_test").exists()
+
+
+def test_lattices_are_kept_by_whatever_they_were_made(tools: StandIns, place: Path) -> None:
+    def done(*options: str, **variables: str) -> bool:
+        output = succeed(place, QUICK[0], "--skip-scoring", "true", *options, *QUICK[3:], **variables)
+        return "done already" in output
+
+    assert not done(**tools.with_kaldi)
+    assert done(**tools.alone) and done("--num-threads", "4", **tools.with_kaldi)
+    # What is asked for by name counts.
+    assert done("--latgen", "kaldi", **tools.with_kaldi)
+    assert not done("--latgen", "dkt", **tools.with_kaldi)
+    assert done(**tools.with_kaldi) and done("--latgen", "dkt", **tools.alone)
+    # Lattices of other options are made by what auto finds then, and the mark says so.
+    assert not done("--beam", "9", **tools.with_kaldi)
+    assert not done("--beam", "9", "--latgen", "dkt", **tools.with_kaldi)
+
+
+def test_threads_are_not_asked_of_the_queue_for_a_search_that_has_one(tools: StandIns, place: Path) -> None:
+    options = ["--cmd", "queue.pl", "--latgen", "dkt", "--num-threads", "4"]
+    succeed(place, QUICK[0], *options, *QUICK[1:], **tools.with_kaldi)
+    queue = next(call for call in tools.calls() if call[0] == "queue.pl")
+    assert queue[1:4] == ["--num-threads", "2", "JOB=1:1"]
+
+
+@pytest.mark.parametrize("prefix", ["", "ark:", "ark,t:", "scp,s,cs:", "o,s,cs,ark:"])
+def test_the_file_of_an_rspecifier_is_looked_at(tools: StandIns, place: Path, prefix: str) -> None:
+    write(place / "ivectors", "x")
+    command = [FORWARD[0], "--ivectors", f"{prefix}ivectors", *FORWARD[1:]]
+    succeed(place, *command, **tools.alone)
+    assert "done already" in succeed(place, *command, **tools.alone)
+    write(place / "ivectors", "other")
+    assert "done already" not in succeed(place, *command, **tools.alone)
+
+
+@pytest.mark.parametrize("name", ["cmvn_opts", "delta_opts", "final.mat"])
+def test_a_search_by_a_gmm_looks_at_what_tells_its_features(tools: StandIns, place: Path, name: str) -> None:
+    write(place / "exp/gmm/final.mdl", "x")
+    command = [*QUICK[:-1], "exp/gmm/decode"]
+    succeed(place, *command, **tools.alone)
+    write(place / "exp/gmm" / name, "x")
+    assert "searching data" in succeed(place, *command, **tools.alone)
+    assert "searching data" not in succeed(place, *command, **tools.alone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.bin.flags import add_flag
 from dkt.errors import DktError
 from dkt.hmm.wer_details import write_details
 from dkt.hmm.wer_scan import best_of_scan, read_scan, write_best
@@ -11,10 +12,10 @@ from dkt.hmm.wer_scan import best_of_scan, read_scan, write_best
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument(
+    add_flag(
+        parser,
         "--write",
-        action="store_true",
-        help="write scoring_kaldi/best_wer and scoring_kaldi/wer_details/{lmwt,wip} as Kaldi does",
+        "write scoring_kaldi/best_wer and scoring_kaldi/wer_details/{lmwt,wip} as Kaldi does",
     )
     parser.add_argument(
         "--data",

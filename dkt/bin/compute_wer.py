@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.bin.flags import add_flag
 from dkt.hmm.scoring import MODES, compute_wer
 
 
@@ -15,14 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MODES[0],
         help="for a reference without a hypothesis: stop, leave it out, or score it as empty",
     )
-    # Kaldi's scripts write a bare "--text" before the tables: the option must not swallow the next argument.
-    parser.add_argument(
-        "--text",
-        "--text=true",
-        "--text=false",
-        action="store_true",
-        help="of no effect, there for the sake of Kaldi's scripts",
-    )
+    add_flag(parser, "--text", "of no effect, there for the sake of Kaldi's scripts")
     parser.add_argument("ref", metavar="ref-rspecifier", help="references: ark:FILE, ark:-, or a file")
     parser.add_argument("hyp", metavar="hyp-rspecifier", help="hypotheses: ark:FILE, ark:-, or a file")
 

@@ -7,11 +7,11 @@ import argparse
 from dkt.bin.options import boolean
 
 
-def add_flag(parser: argparse.ArgumentParser, name: str, text: str) -> None:
+def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
     """Add a boolean option that is false unless given; ``dkt.bin.kaldi_options`` reads a bare one as true.
 
     Args:
-        parser: where to.
+        parser: where to; a group of a parser will do.
         name: with its dashes.
         text: the help.
     """

@@ -148,12 +148,19 @@ def _without_partitioned(gpus: list[Gpu]) -> list[Gpu]:
 
 
 def _lock(uuid: str) -> bool:
-    """Take the lock of a GPU until this process ends; False if another process has it."""
+    """Take the lock of a GPU until this process ends; False if another process has it, or may have it."""
     path = LOCKS / f"dkt-gpu-{re.sub(r'[^A-Za-z0-9-]', '_', uuid)}.lock"
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        # Another user's file in a directory that all may write to is not opened with O_CREAT.
-        file = os.open(path, flags) if path.exists() else os.open(path, flags | os.O_CREAT, 0o644)
+        try:
+            file = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
+            os.fchmod(file, 0o666)  # other users open it too, whatever the umask is
+        except FileExistsError:
+            # Another user's file in a directory that all may write to is not opened with O_CREAT.
+            file = os.open(path, flags)
+    except PermissionError:
+        # A file that may not be read is locked by another user for all that is known.
+        return not os.path.lexists(path)
     except OSError:
         return True  # without locks the choice is by memory alone
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
+from dkt.bin.flags import add_flag
 from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs, top_k
 from dkt.errors import DktError
 
@@ -54,12 +55,8 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
         help="posteriors kept of a frame, or all, where archives are read or the teacher is run",
     )
     group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices: posteriors if not given")
-    group.add_argument(
-        "--transition-ids", action="store_true", help="Kaldi's Posteriors are of transition-ids, not pdf-ids"
-    )
-    group.add_argument(
-        "--no-ali", action="store_true", help="no alignments: the teacher alone labels the data"
-    )
+    add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
+    add_flag(group, "--no-ali", "no alignments: the teacher alone labels the data")
     group.add_argument(
         "--hmm-dir", help="with --no-ali: where final.mdl and ali_train_pdf.counts lie (with the teacher)"
     )

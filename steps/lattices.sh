@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# What steps/decode.sh does about the program that searches, its lattices and their scores; sourced by it after
+# common.sh.
+# shellcheck disable=SC2154 # variables of the step
+
+# set_search: sets the array search, the program that --latgen asks for: Kaldi's where there is one, else dkt's. Kaldi
+# builds it in src/bin; src/latbin, where the other searches lie, is looked at too.
+set_search() {
+  local name=latgen-faster-mapped program root=${KALDI_ROOT:-}
+  [ "$num_threads" = 1 ] || name+=-parallel
+  search=(dkt latgen --max-loss=1)
+  case $latgen in
+    auto) [ -n "${KALDI_ROOT:-}" ] || return 0 ;;
+    kaldi) ;;
+    dkt) return 0 ;;
+    *) die "--latgen is '$latgen', expected auto, kaldi or dkt" ;;
+  esac
+  program=$(command -v "$name" || command -v "$root/src/bin/$name" || command -v "$root/src/latbin/$name") || {
+    [ "$latgen" = auto ] ||
+      die "no $name on PATH${root:+ or in $root/src/bin}: make it, or say --latgen dkt"
+    return 0
+  }
+  search=("$program")
+  [ "$num_threads" = 1 ] || search+=(--num-threads="$num_threads")
+}
+
+# set_search_name: sets search_name, the program that the mark tells. --latgen auto keeps the lattices that are there,
+# whatever made them: KALDI_ROOT is set in one shell and not in the next.
+set_search_name() {
+  local made_by=
+  [ "$latgen" != auto ] || made_by=$(sed -n 's/^search_name=//p' "$dir/.decode.done" 2>/dev/null) || true
+  search_name=${made_by:-${search[*]}}
+}
+
+# limit_threads: dkt's search has one thread, and the queue is not asked for more.
+limit_threads() {
+  [ "${search[0]}" = dkt ] && [ "$num_threads" != 1 ] || return 0
+  echo "$script_name: dkt latgen has one thread: --num-threads $num_threads is not asked for (more --nj is faster)"
+  num_threads=1
+}
+
+# check_decoded: counts the utterances for which the jobs wrote a lattice (keys in $dir/.decoded.JOB) against those that
+# there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
+check_decoded() {
+  local missing=$dir/log/no_lattice
+  awk -v max_loss="$max_loss" -v step="$script_name" -v missing="$missing" '
+    FILENAME == ARGV[1] { utts[++total] = $1; next }
+    { decoded[$1] }
+    END {
+      printf "" >missing
+      for (i = 1; i <= total; i++) {
+        if (utts[i] in decoded) continue
+        print utts[i] >missing
+        if (++lost <= 10) names = names " " utts[i]
+      }
+      print step ": " total - lost " of " total " utterances have a lattice"
+      if (lost) print step ": without one:" names (lost > 10 ? " and others, see " missing : "")
+      exit lost > max_loss * total
+    }' "$data/utt2spk" "$dir"/.decoded.* >&2 ||
+    die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing"
+  rm -f "$dir"/.decoded.*
+}
+
+# set_local_score: sets local_score to the local/score.sh of the working directory, if this is a recipe of Kaldi, else
+# to nothing.
+set_local_score() {
+  local_score=
+  if [ -n "${KALDI_ROOT:-}" ] && [ -x local/score.sh ]; then local_score=local/score.sh; fi
+}
+
+# score_lattices: by local_score, if there is one, else by steps/score.sh. Scores change: the mark of others goes.
+score_lattices() {
+  rm -f "$dir/.score.done"
+  # shellcheck disable=SC2086 # options
+  "${local_score:-$DKT_ROOT/steps/score.sh}" $scoring_opts --cmd "$cmd" "$data" "$graph" "$dir" ||
+    die "scoring failed (--skip-scoring true leaves it out)"
+}
