@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pytest
@@ -96,6 +96,11 @@ def best_by_words(paths: Iterator[Path], beam: float) -> dict[tuple[int, ...], P
     return {words: path for words, path in best.items() if sum(path[2:]) <= limit}
 
 
+def cheapest(paths: Iterable[Path]) -> dict[tuple, Path]:
+    """The best of the paths with the same words and transition-ids."""
+    return {path[:2]: path for path in sorted(paths, key=lambda path: -sum(path[2:]))}
+
+
 def lattice_paths(lattice: CompactLattice | Lattice) -> list[Path]:
     """The paths of a written lattice, with acoustic costs scaled again."""
     return [(tuple(w), tuple(t), g, SCALE * a) for w, t, g, a in all_paths(lattice)]
@@ -136,13 +141,15 @@ def test_a_lattice_has_the_best_path_of_every_word_sequence_within_the_beam(seed
 @pytest.mark.parametrize("seed", range(10))
 def test_a_state_level_lattice_has_every_path_within_the_beam(seed: int) -> None:
     graph, loglikes = case_with_a_path(100 + seed)
-    paths = {path[:2]: path for path in paths_of(graph, loglikes)}
+    paths = cheapest(paths_of(graph, loglikes))
     best = min(sum(path[2:]) for path in paths.values())
     lattice = search(graph, loglikes, 2.0, determinized=False)
     assert isinstance(lattice, Lattice)
-    found = {path[:2]: path for path in lattice_paths(lattice)}
+    found = cheapest(lattice_paths(lattice))
     within = {key for key, path in paths.items() if sum(path[2:]) <= best + 2.0}
     assert within <= set(found) <= set(paths)
+    for key in within:
+        assert found[key][2:] == pytest.approx(paths[key][2:], abs=1e-4)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -260,6 +267,39 @@ def test_a_loop_without_frames_is_refused_as_kaldi_refuses_it() -> None:
         search(graph, np.zeros((3, 3), dtype=np.float32), 8.0)
 
 
+def raw_lattice(rows: list[tuple], layers: list[int], alpha: list[float]) -> RawLattice:
+    """Of arcs (source, target, transition-id, word, graph cost, acoustic cost); the last state is final."""
+    sources, targets, ilabels, olabels, graph, acoustic = map(np.array, zip(*rows, strict=True))
+    final = np.where(np.arange(len(alpha)) == len(alpha) - 1, 0.0, np.inf)
+    columns = (sources, targets, ilabels, olabels, graph, acoustic)
+    return RawLattice(0, np.array(layers), np.array(alpha), final, *columns)
+
+
+def test_ways_that_differ_in_what_lies_behind_them_meet() -> None:
+    """What all strings of a set begin with goes onto the arc, and words 1 3 and 2 3 lead to one state."""
+    rows = [
+        *((0, 1, 9, 1, 0.0, 0.0), (0, 2, 9, 2, 0.5, 0.0), (1, 3, 31, 3, 0.0, 0.0), (2, 3, 32, 3, 0.0, 0.0)),
+        *((3, 4, 21, 0, 0.0, 0.0), (3, 5, 22, 0, 0.0, 1.0), (4, 6, 41, 5, 0.0, 0.0), (5, 6, 42, 6, 0.0, 0.0)),
+    ]
+    raw = raw_lattice(rows, [0, 1, 3, 4, 6, 7], [0.0, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0])
+    lattice = determinize(close_words(raw, 10.0), 10.0).lattice
+    assert sorted(all_paths(lattice)) == sorted(all_paths(raw.to_lattice()))
+    assert (lattice.num_states, lattice.num_arcs) == (5, 6)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_how_often_a_search_prunes_changes_nothing(seed: int) -> None:
+    rng = np.random.default_rng(500 + seed)
+    graph, loglikes = random_graph(rng, 8, 30), rng.normal(size=(25, 3)).astype(np.float32)
+
+    def found(prune_interval: int) -> tuple:
+        beams = Beams(beam=WIDE, lattice_beam=2.0, min_active=0, prune_interval=prune_interval)
+        raw = LatticeSearcher(graph, ID2PDF, beams, SCALE, allow_partial=True).search(loglikes).lattice
+        return raw.num_states, sorted(zip(raw.ilabels, raw.olabels, raw.graph_costs.round(6), strict=True))
+
+    assert found(2) == found(3) == found(100)
+
+
 def test_costs_of_equal_sums_keep_their_parts() -> None:
     """Sets of places that are equal in sums of costs, but not in their parts, are of different strings."""
     rows = [
@@ -267,11 +307,7 @@ def test_costs_of_equal_sums_keep_their_parts() -> None:
         *((1, 5, 11, 0, 0.0, 0.0), (3, 5, 13, 0, 0.0, 0.0), (2, 6, 12, 0, 0.0, 0.0), (4, 6, 14, 0, 0.0, 0.0)),
         *((5, 7, 21, 3, 0.0, 0.0), (6, 8, 22, 3, 0.0, 0.0), (7, 9, 31, 5, 0.0, 0.0), (8, 9, 32, 6, 0.0, 0.0)),
     ]
-    sources, targets, ilabels, olabels, graph, acoustic = map(np.array, zip(*rows, strict=True))
-    alpha = np.array([0.0, 0.0, 1.0, 0.5, 1.5, 0.0, 1.0, 0.0, 1.0, 0.0])
-    final = np.where(np.arange(10) == 9, 0.0, np.inf)
-    layers = np.array([0, 1, 5, 7, 9, 10])
-    raw = RawLattice(0, layers, alpha, final, sources, targets, ilabels, olabels, graph, acoustic)
+    raw = raw_lattice(rows, [0, 1, 5, 7, 9, 10], [0.0, 0.0, 1.0, 0.5, 1.5, 0.0, 1.0, 0.0, 1.0, 0.0])
     found = sorted(all_paths(determinize(close_words(raw, 10.0), 10.0).lattice))
     assert found == sorted(all_paths(raw.to_lattice()))
     assert ([2, 3, 6], [4, 14, 22, 32], 0.5, 1.0) in found
