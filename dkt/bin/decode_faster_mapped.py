@@ -7,6 +7,7 @@ import logging
 from contextlib import ExitStack
 
 from dkt.bin.options import add_max_loss, boolean
+from dkt.bin.search_options import MAX_INT, add_beams
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
 from dkt.hmm.search import Searcher, SearchResult
@@ -17,23 +18,6 @@ from dkt.tally import Tally
 from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)
-
-MAX_INT = 2**31 - 1
-
-
-def add_beams(
-    parser: argparse.ArgumentParser, beam: float, max_active: int, min_active: int, allow_partial: bool = True
-) -> None:
-    """Declare the options that bound a search, with these defaults."""
-    parser.add_argument("--beam", type=float, default=beam, help="larger: slower, more accurate")
-    parser.add_argument("--max-active", type=int, default=max_active, help="active states a frame at most")
-    parser.add_argument("--min-active", type=int, default=min_active, help="active states kept at least")
-    parser.add_argument(
-        "--allow-partial",
-        type=boolean,
-        default=allow_partial,
-        help="accept paths that end in no final state",
-    )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.bin.decode_faster_mapped import add_beams
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points, points
+from dkt.bin.search_options import add_beams
 from dkt.hmm.fst import load_fst
 from dkt.hmm.scan import scan
 from dkt.hmm.search import Searcher

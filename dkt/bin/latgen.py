@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from dkt.bin.decode_faster_mapped import MAX_INT, add_beams
 from dkt.bin.options import add_max_loss, boolean
+from dkt.bin.search_options import MAX_INT, add_beams
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
 from dkt.hmm.lattice_files import LatticeWriter

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dkt.errors import DktError
+from dkt.hmm.grouping import offsets_of
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.objectio import replace_file
 
@@ -72,9 +73,7 @@ class FstArrays:
         """
         final = np.asarray(final, dtype=np.float32)
         sources = np.asarray(sources, dtype=np.int64)
-        counts = np.bincount(sources, minlength=len(final))
-        offsets = np.concatenate([[0], np.cumsum(counts)])
-        return cls(start, final, offsets, arcs[np.argsort(sources, kind="stable")])
+        return cls(start, final, offsets_of(sources, len(final)), arcs[np.argsort(sources, kind="stable")])
 
     def with_arcs(self, **columns: npt.ArrayLike) -> FstArrays:
         """A copy with some of ``ilabel``, ``olabel``, ``weight`` and ``nextstate`` replaced."""

@@ -13,6 +13,19 @@ def expand(begins: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return owners, np.arange(len(owners)) + (begins - before)[owners]
 
 
+def offsets_of(owners: np.ndarray, count: int) -> np.ndarray:
+    """Where the rows of each of ``count`` owners are, once rows are in the order of owners.
+
+    Args:
+        owners: of each row, integers from 0 to ``count - 1`` in any order, shape ``(n,)``.
+        count: how many owners there are.
+
+    Returns:
+        int64 of shape ``(count + 1,)``: the rows of owner k are those from ``[k]`` to ``[k + 1]``.
+    """
+    return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))])
+
+
 def best_of_each(groups: np.ndarray, members: np.ndarray, costs: np.ndarray) -> np.ndarray:
     """The row of the lowest cost for each pair of group and member, in the order of groups, then members.
 

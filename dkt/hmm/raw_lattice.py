@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.hmm.grouping import offsets_of
 from dkt.hmm.lattice import Lattice
 from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 from dkt.hmm.token_passing import Frame
@@ -44,7 +45,7 @@ class RawLattice:
         """The number of states, S."""
         return len(self.alpha)
 
-    @property
+    @cached_property
     def costs(self) -> np.ndarray:
         """The whole cost of each arc, shape ``(A,)``."""
         return self.graph_costs + self.acoustic_costs
@@ -81,10 +82,9 @@ class RawLattice:
     def to_lattice(self, acoustic_scale: float = 1.0) -> Lattice:
         """As a lattice to write, with acoustic costs divided by the scale of the search."""
         order = np.argsort(self.sources, kind="stable")
-        counts = np.bincount(self.sources, minlength=self.num_states)
         return Lattice(
             start=self.start,
-            offsets=np.concatenate([[0], np.cumsum(counts)]),
+            offsets=offsets_of(self.sources, self.num_states),
             ilabels=self.ilabels[order],
             olabels=self.olabels[order],
             graph_costs=self.graph_costs[order].astype(np.float32),

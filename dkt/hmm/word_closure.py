@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.hmm.grouping import best_of_each, expand
+from dkt.hmm.grouping import best_of_each, expand, offsets_of
 from dkt.hmm.raw_lattice import RawLattice
 
 # Costs are sums in different orders: paths on the edge of the beam shall not break into pieces.
@@ -63,8 +63,7 @@ class WordClosure:
     history_tids: np.ndarray
 
 
-# A way from an entry to a state, its costs, and its last transition-id with the way that it lengthens (-1 for
-# none).
+# A way from an entry to a state, its costs, its last transition-id, and the way that it lengthens (-1: none).
 _WAY = np.dtype(
     [("entry", "i4"), ("state", "i4"), ("graph", "f8"), ("acoustic", "f8"), ("before", "i8"), ("tid", "i4")]
 )
@@ -160,14 +159,14 @@ def _assemble(
         junctions=junctions,
         beta=lattice.beta[junctions],
         final=lattice.final[junctions],
-        word_offsets=_offsets(junction_of[lattice.sources[words]], len(junctions)),
+        word_offsets=offsets_of(junction_of[lattice.sources[words]], len(junctions)),
         words=lattice.olabels[words],
         word_tids=lattice.ilabels[words],
         word_graph=lattice.graph_costs[words],
         word_acoustic=lattice.acoustic_costs[words],
         word_entries=entry_of[lattice.targets[words]],
         entry_beta=lattice.beta[entry_states],
-        leg_offsets=_offsets(ways["entry"][legs], len(entry_states)),
+        leg_offsets=offsets_of(ways["entry"][legs], len(entry_states)),
         leg_junctions=junction_of[ways["state"][legs]],
         leg_graph=ways["graph"][legs],
         leg_acoustic=ways["acoustic"][legs],
@@ -175,10 +174,6 @@ def _assemble(
         history=np.ascontiguousarray(ways["before"]),
         history_tids=np.ascontiguousarray(ways["tid"]),
     )
-
-
-def _offsets(owners: np.ndarray, count: int) -> np.ndarray:
-    return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=count))])
 
 
 class LegStrings:
