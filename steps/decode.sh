@@ -72,10 +72,7 @@ set_inputs() {
 }
 
 if [ "$stage" -le 0 ]; then
-  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
-  check_share "$max_loss"
-  set_model
-  check_phones "$graph" "$srcdir"
+  set_search_inputs
   set_search
   set_inputs
   set_job_files "$dir/lat." .gz

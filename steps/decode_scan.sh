@@ -50,10 +50,7 @@ srcdir=${srcdir:-$(dirname "$dir")}
 log=$dir/log
 
 if [ "$stage" -le 0 ]; then
-  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
-  check_share "$max_loss"
-  set_model
-  check_phones "$graph" "$srcdir"
+  set_search_inputs
   mkdir -p "$log"
   clear_decoding
   mkdir "$dir/scoring"

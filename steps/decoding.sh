@@ -25,6 +25,14 @@ set_model() {
   require_files "$nnet" "$class_frame_counts"
 }
 
+# set_search_inputs: sees that what is searched is there, and calls set_model.
+set_search_inputs() {
+  require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
+  check_share "$max_loss"
+  set_model
+  check_phones "$graph" "$srcdir"
+}
+
 # set_loglikes: sets the array loglikes, the command for log-likelihoods of the pdfs, to be followed by <data> and
 # <wspecifier>. A job may lose what it must: the limit is on the sum of all.
 set_loglikes() {

@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.lattice_pruning import prune
 from dkt.hmm.raw_lattice import RawLattice, collect
 from dkt.hmm.search_graph import AcousticCosts, SearchGraph
-from dkt.hmm.searching import NoPathError, check_graph, check_loglikes
+from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 from dkt.hmm.token_passing import Beams, Frame, TokenPassing
 
 logger = logging.getLogger(__name__)
@@ -66,8 +65,7 @@ class LatticeSearcher:
     ) -> None:
         id2pdf = np.asarray(id2pdf)
         check_graph(graph, len(id2pdf) - 1)
-        if not 0.0 < acoustic_scale < np.inf:
-            raise DktError(f"--acoustic-scale is {acoustic_scale}, expected a number above 0")
+        check_acoustic_scale(acoustic_scale)
         self.beams = beams
         self.acoustic_scale = acoustic_scale
         self.allow_partial = allow_partial

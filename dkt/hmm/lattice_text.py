@@ -63,49 +63,49 @@ def _kind(line: _Line) -> str:
 
 
 def _parse_compact(start: int, arcs: list[_Line], finals: list[_Line]) -> CompactLattice:
-    sources, nextstates, labels = _integers(arcs, 3)
-    costs, strings = _costs_and_strings([_cost(line, 3, b"0,0,") for line in arcs], 3)
-    order = np.argsort(sources, kind="stable")
-    (final_states,) = _integers(finals, 1)
-    final_costs, strings_of_finals = _costs_and_strings([_cost(line, 1, b"0,0,") for line in finals], 3)
-    num_states = _count_states(sources, nextstates, final_states)
-    final = _spread(final_states, final_costs, num_states)
-    final_strings = [np.empty(0, dtype=np.int32)] * num_states
+    fields, (labels,), strings, (final_states, strings_of_finals) = _parse_fields(arcs, finals, 1, b"0,0,")
+    final_strings = [np.empty(0, dtype=np.int32)] * len(fields["final_graph"])
     for state, string in zip(final_states.tolist(), strings_of_finals, strict=True):
         final_strings[state] = string
-    return CompactLattice(
-        start=start,
-        offsets=np.searchsorted(sources[order], np.arange(num_states + 1)),
-        labels=labels[order],
-        graph_costs=costs[0][order],
-        acoustic_costs=costs[1][order],
-        strings=[strings[arc] for arc in order],
-        nextstates=nextstates[order],
-        final_graph=final[0],
-        final_acoustic=final[1],
-        final_strings=final_strings,
-    )
+    return CompactLattice(start, labels=labels, strings=strings, final_strings=final_strings, **fields)
 
 
 def _parse_lattice(start: int, arcs: list[_Line], finals: list[_Line]) -> Lattice:
-    sources, nextstates, ilabels, olabels = _integers(arcs, 4)
-    costs, _ = _costs_and_strings([_cost(line, 4, b"0,0") for line in arcs], 2)
-    order = np.argsort(sources, kind="stable")
+    fields, (ilabels, olabels), *_ = _parse_fields(arcs, finals, 2, b"0,0")
+    return Lattice(start, ilabels=ilabels, olabels=olabels, **fields)
+
+
+def _parse_fields(
+    arcs: list[_Line], finals: list[_Line], num_labels: int, nothing: bytes
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[np.ndarray], tuple[np.ndarray, list[np.ndarray]]]:
+    """What both kinds of lattices have, with arcs in the order of the states that they leave.
+
+    Args:
+        arcs, finals: their lines.
+        num_labels: how many labels an arc has.
+        nothing: the cost that is not written.
+
+    Returns:
+        The fields; the labels, ``(num_labels, A)``, and strings of the arcs; final states and their strings.
+    """
+    num_parts = nothing.count(b",") + 1
+    sources, nextstates, *labels = _integers(arcs, 2 + num_labels)
+    costs, strings = _costs_and_strings([_cost(line, 2 + num_labels, nothing) for line in arcs], num_parts)
     (final_states,) = _integers(finals, 1)
-    final_costs, _ = _costs_and_strings([_cost(line, 1, b"0,0") for line in finals], 2)
+    final_costs, final_strings = _costs_and_strings([_cost(line, 1, nothing) for line in finals], num_parts)
     num_states = _count_states(sources, nextstates, final_states)
+    order = np.argsort(sources, kind="stable")
     final = _spread(final_states, final_costs, num_states)
-    return Lattice(
-        start=start,
-        offsets=np.searchsorted(sources[order], np.arange(num_states + 1)),
-        ilabels=ilabels[order],
-        olabels=olabels[order],
-        graph_costs=costs[0][order],
-        acoustic_costs=costs[1][order],
-        nextstates=nextstates[order],
-        final_graph=final[0],
-        final_acoustic=final[1],
-    )
+    fields = {
+        "offsets": np.searchsorted(sources[order], np.arange(num_states + 1)),
+        "graph_costs": costs[0][order],
+        "acoustic_costs": costs[1][order],
+        "nextstates": nextstates[order],
+        "final_graph": final[0],
+        "final_acoustic": final[1],
+    }
+    ordered = [strings[arc] for arc in order] if strings else []
+    return fields, np.array(labels)[:, order], ordered, (final_states, final_strings)
 
 
 def _integers(lines: list[_Line], count: int) -> np.ndarray:

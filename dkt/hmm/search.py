@@ -10,7 +10,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.searching import NoPathError, check_graph, check_loglikes
+from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 
 # Scores are spread over transition-ids for so many frames at a time: the whole of a long utterance and a
 # large model would take gigabytes.
@@ -135,5 +135,4 @@ def _check_settings(beam: float, max_active: int, min_active: int, acoustic_scal
         raise DktError(
             f"--max-active is {max_active} and --min-active {min_active}, expected 2 or more, and fewer"
         )
-    if not 0.0 < acoustic_scale < np.inf:
-        raise DktError(f"the acoustic scale is {acoustic_scale}, expected a number above 0")
+    check_acoustic_scale(acoustic_scale)

@@ -44,6 +44,12 @@ class Search(Protocol[_Given]):
         ...
 
 
+def check_acoustic_scale(scale: float) -> None:
+    """Raise DktError unless the factor on log-likelihoods is above 0 and finite."""
+    if not 0.0 < scale < np.inf:
+        raise DktError(f"the acoustic scale is {scale}, expected a number above 0")
+
+
 def check_loglikes(loglikes: np.ndarray, num_pdfs: int) -> None:
     """Raise DktError unless there are frames of that many pdfs, none of them NaN or +inf; -inf is fine."""
     if loglikes.ndim != 2 or loglikes.shape[1] != num_pdfs:

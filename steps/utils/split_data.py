@@ -13,6 +13,8 @@ import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -200,21 +202,35 @@ def split(data: Path, num_parts: int, per_utt: bool) -> None:
         publish(built, data, target, num_parts)
 
 
+def reported(program: str, data: Path, option: str, count: int, work: Callable[[], None]) -> int:
+    """Do the work of a program; an error is one line that names the data. Returns the exit status.
+
+    Args:
+        program: its name.
+        data: the data directory.
+        option, count: a number that has to be above 0, and what it is called.
+        work: what is done.
+    """
+    try:
+        if count < 1:
+            raise DktError(f"{option} is {count}, expected a number above 0")
+        work()
+    except (DktError, OSError) as error:
+        print(f"{program}: error: {data}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def main() -> int:
     """Read the command line and split; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="split_data.sh", description=__doc__)
+    program = "split_data.sh"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--per-utt", action="store_true", help="speakers need not stay whole")
     parser.add_argument("data", type=Path, help="the data directory")
     parser.add_argument("num_split", type=int, help="how many parts")
     args = parser.parse_args()
-    try:
-        if args.num_split < 1:
-            raise DktError(f"<num-split> is {args.num_split}, expected a number above 0")
-        split(args.data, args.num_split, args.per_utt)
-    except (DktError, OSError) as error:
-        print(f"split_data.sh: error: {args.data}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    work = partial(split, args.data, args.num_split, args.per_utt)
+    return reported(program, args.data, "<num-split>", args.num_split, work)
 
 
 if __name__ == "__main__":

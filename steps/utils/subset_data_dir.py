@@ -6,15 +6,14 @@ import argparse
 import random
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from split_data import read_utt2spk, write_parts
-
-from dkt.errors import DktError
+from split_data import read_utt2spk, reported, write_parts
 
 
 def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:
@@ -34,20 +33,15 @@ def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:
 
 def main() -> int:
     """Read the command line and write the subset; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="subset_data_dir.sh", description=__doc__)
+    program = "subset_data_dir.sh"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--seed", type=int, default=777, help="decides which utterances are chosen")
     parser.add_argument("data", type=Path, help="the data directory")
     parser.add_argument("num_utts", type=int, help="how many utterances")
     parser.add_argument("target", type=Path, help="the new data directory")
     args = parser.parse_args()
-    try:
-        if args.num_utts < 1:
-            raise DktError(f"<num-utts> is {args.num_utts}, expected a number above 0")
-        subset(args.data, args.num_utts, args.target, args.seed)
-    except (DktError, OSError) as error:
-        print(f"subset_data_dir.sh: error: {args.data}: {error}", file=sys.stderr)
-        return 1
-    return 0
+    work = partial(subset, args.data, args.num_utts, args.target, args.seed)
+    return reported(program, args.data, "<num-utts>", args.num_utts, work)
 
 
 if __name__ == "__main__":
