@@ -14,6 +14,7 @@ from dkt.config import build
 from dkt.errors import DktError
 from dkt.export import nnet1
 from dkt.export.nnet1 import read_nnet1
+from dkt.nnet import native, native_lstm
 from dkt.nnet.lstm import (
     Lstm,
     LstmConfig,
@@ -24,20 +25,44 @@ from dkt.nnet.lstm import (
     store_state,
 )
 from dkt.nnet.lstm_layer import LstmLayer, PlainLstmLayer
+from dkt.nnet.torch_lstm import Clips
 from dkt.tables import read_matrices
 
-# Projection, peepholes, cell clip; the clip is low enough to act.
+# Projection, peepholes, clips; the clip is low enough to act.
 FORMS = [
-    (3, True, 0.4),
-    (None, True, 0.4),
-    (3, True, 0.0),
-    (3, False, 0.4),
-    (3, False, 0.0),
-    (None, False, 0.0),
+    (3, True, Clips(0.4)),
+    (None, True, Clips(0.4)),
+    (3, True, Clips()),
+    (3, False, Clips(0.4)),
+    (3, False, Clips()),
+    (None, False, Clips()),
 ]
 FORM_NAMES = ["all", "no-projection", "no-clip", "no-peepholes", "torch", "torch-no-projection"]
 each_form = pytest.mark.parametrize("form", FORMS, ids=FORM_NAMES)
-each_class = pytest.mark.parametrize("layer_type", [PlainLstmLayer, LstmLayer])
+# With gradients clipped too, which gradient checks cannot see.
+CLIPPED = [(3, True, Clips(0.4, 0.3, 0.5)), (None, True, Clips(0.0, 0.3)), (3, False, Clips(0.0, 0.3, 0.5))]
+each_form_and_clip = pytest.mark.parametrize(
+    "form", FORMS + CLIPPED, ids=[*FORM_NAMES, "all-clips", "diff-clip", "diff-clips-no-peepholes"]
+)
+
+
+def use(kind, monkeypatch):
+    """The form ``kind`` of a layer: the plain one, or the fast one, by the kernel in C++ or by PyTorch alone."""
+    if kind == "pytorch":
+        monkeypatch.setattr(native_lstm, "serves", lambda tensor: False)
+    elif kind == "kernel" and native.load() is None:
+        pytest.skip("no C++ compiler: the kernel cannot be tested")
+    return PlainLstmLayer if kind == "plain" else LstmLayer
+
+
+@pytest.fixture(params=["kernel", "pytorch"])
+def fast_type(request, monkeypatch):
+    return use(request.param, monkeypatch)
+
+
+@pytest.fixture(params=["plain", "kernel", "pytorch"])
+def layer_type(request, monkeypatch):
+    return use(request.param, monkeypatch)
 
 
 def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
@@ -55,7 +80,6 @@ def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
     return network.eval()
 
 
-@each_class
 def test_output_of_kaldi_is_reproduced(kaldi_fixtures, layer_type):
     golden = kaldi_fixtures / "golden" / "nnet1_lstm"
     (splice,) = read_nnet1(golden / "final.feature_transform.txt")
@@ -76,9 +100,8 @@ def test_output_of_kaldi_is_reproduced(kaldi_fixtures, layer_type):
 
 
 @pytest.mark.parametrize("clip", [0.0, 0.5])
-@each_class
 def test_one_cell_by_hand(layer_type, clip):
-    layer = layer_type(1, 1, None, True, clip)
+    layer = layer_type(1, 1, None, True, Clips(clip))
     weights = {
         "w_gifo_x": torch.tensor([[0.9], [0.3], [-0.2], [0.4]]),
         "w_gifo_r": torch.tensor([[0.5], [-0.6], [0.7], [0.8]]),
@@ -121,7 +144,6 @@ def random_inputs(layer, num_frames=6, num_streams=2):
 
 
 @each_form
-@each_class
 def test_gradients_of_inputs_state_and_weights(layer_type, form):
     layer = double_layer(layer_type, form)
     inputs = random_inputs(layer, num_frames=4)
@@ -143,25 +165,66 @@ def gradients(layer, inputs, weigh):
     return (outputs, cell, recurrent), torch.autograd.grad(loss, leaves)
 
 
-@each_form
-def test_the_fast_form_equals_the_plain_one(form):
-    plain, fast = double_layer(PlainLstmLayer, form), double_layer(LstmLayer, form, seed=1)
+@each_form_and_clip
+def test_the_fast_form_equals_the_plain_one(fast_type, form):
+    plain, fast = double_layer(PlainLstmLayer, form), double_layer(fast_type, form, seed=1)
     fast.load_state_dict(plain.state_dict())
     inputs = random_inputs(plain, num_frames=30, num_streams=3)
     shapes = [(30, 3, plain.output_dim), (3, 5), (3, plain.output_dim)]
     weigh = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
     (values, grads), (fast_values, fast_grads) = (gradients(x, inputs, weigh) for x in (plain, fast))
-    if form[2]:
-        clipped = values[1].abs() == form[2]
+    limit = form[2].cell
+    if limit:
+        clipped = values[1].abs() == limit
         assert clipped.any() and not clipped.all()
+    if form[2].diff or form[2].cell_diff:
+        plain.clips = Clips(limit)
+        unclipped = gradients(plain, inputs, weigh)[1]
+        assert not any(torch.allclose(one, other) for one, other in zip(grads, unclipped, strict=True))
     for ours, theirs in zip([*fast_values, *fast_grads], [*values, *grads], strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("projection", [33, None])
+def test_large_layers_in_single_precision(fast_type, monkeypatch, projection, threads):
+    """More cells, outputs and streams than the kernel computes at once, none of them a multiple of it."""
+    torch.manual_seed(0)
+    plain, fast = (kind(21, 150, projection, True, Clips(0.9)) for kind in (PlainLstmLayer, fast_type))
+    fast.load_state_dict(plain.state_dict())
+    plain.double()
+    inputs = torch.randn(7, 13, 21, requires_grad=True)
+    state = [0.5 * torch.randn(13, dim) for dim in (150, plain.output_dim)]
+    weigh = [torch.randn(7, 13, plain.output_dim), torch.randn(13, 150), torch.randn(13, plain.output_dim)]
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    leaves = [value.clone().requires_grad_() for value in state]
+    values, grads = gradients(fast, (inputs, *leaves), weigh)
+    doubles = [value.detach().double().requires_grad_() for value in (inputs, *leaves)]
+    expected, expected_grads = gradients(plain, doubles, [value.double() for value in weigh])
+    for ours, theirs in zip([*values, *grads], [*expected, *expected_grads], strict=True):
+        torch.testing.assert_close(ours.double(), theirs, atol=3e-5, rtol=3e-5)
+
+
+def test_squashing_functions_of_the_kernel(monkeypatch):
+    """Of one cell whose gates have no weights but biases: the extremes, and many points between."""
+    layer = use("kernel", monkeypatch)(1, 4001, None, False, Clips())
+    x = torch.linspace(-30.0, 30.0, 4001)
+    x[[0, 1, -1]] = torch.tensor([-1e4, 1e-5, 1e4])
+    zero, open_gate = torch.zeros_like(x), torch.full_like(x, 100.0)
+    with torch.no_grad():
+        for weight in (layer.w_gifo_x, layer.w_gifo_r):
+            weight.zero_()
+        layer.bias.copy_(torch.cat([x, open_gate, zero, open_gate]))
+        _, (tanh_of_x, _) = layer(torch.zeros(1, 1, 1), layer.zero_state(1))
+        torch.testing.assert_close(tanh_of_x[0], x.tanh(), atol=0, rtol=3e-7)
+        layer.bias.copy_(torch.cat([open_gate, x, zero, open_gate]))
+        _, (sigmoid_of_x, _) = layer(torch.zeros(1, 1, 1), layer.zero_state(1))
+        torch.testing.assert_close(sigmoid_of_x[0], x.sigmoid(), atol=1e-37, rtol=1e-6)
+
+
 @pytest.mark.parametrize("projection", [3, None])
-@each_class
 def test_without_peepholes_and_clipping_it_is_pytorchs_lstm(layer_type, projection):
-    layer = double_layer(layer_type, (projection, False, 0.0))
+    layer = double_layer(layer_type, (projection, False, Clips()))
     theirs = torch.nn.LSTM(4, 5, proj_size=projection or 0).double()
     weights = {"weight_ih_l0": layer.w_gifo_x, "weight_hh_l0": layer.w_gifo_r, "bias_ih_l0": layer.bias}
     rows = torch.arange(20).view(4, 5)[[1, 2, 0, 3]].flatten()  # g, i, f, o to i, f, g, o

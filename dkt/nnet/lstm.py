@@ -12,6 +12,8 @@ from torch import nn
 from dkt.errors import DktError
 from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
 from dkt.nnet.normalisation import shift_and_scale
+from dkt.nnet.products import linear
+from dkt.nnet.torch_lstm import Clips
 
 #: The state of each layer: cell ``(N, C)`` and output ``(N, R)``.
 State = list[LayerState]
@@ -27,6 +29,8 @@ class LstmConfig:
         projection: R, outputs of each layer, which are also what recurs; null for no projection (R = C).
         peepholes: whether the gates see the cell.
         cell_clip: cells are kept within ± this; 0 for no clipping.
+        diff_clip, cell_diff_clip: gradients, summed over the batch, of the gates' sums and of the cells are kept
+            within ± this at every frame, as nnet1's <DiffClip> and <CellDiffClip>; 0 for no clipping.
         target_delay: frames that the network sees beyond the frame that it labels.
         dropout: probability of zeroing an output of a layer in training, on its way up, not in time.
     """
@@ -38,6 +42,8 @@ class LstmConfig:
     cell_clip: float = 50.0
     target_delay: int = 5
     dropout: float = 0.0
+    diff_clip: float = 0.0
+    cell_diff_clip: float = 0.0
 
     def __post_init__(self) -> None:
         if self.layers < 1 or self.cells < 1:
@@ -47,8 +53,9 @@ class LstmConfig:
                 f"'network.projection' is {self.projection}, expected less than network.cells ({self.cells})",
                 hint="write null for no projection",
             )
-        if self.cell_clip < 0.0:
-            raise DktError(f"'network.cell_clip' is {self.cell_clip}, expected 0 (for none) or more")
+        for name in ("cell_clip", "diff_clip", "cell_diff_clip"):
+            if getattr(self, name) < 0.0:
+                raise DktError(f"'network.{name}' is {getattr(self, name)}, expected 0 (for none) or more")
         if self.target_delay < 0:
             raise DktError(f"'network.target_delay' is {self.target_delay}, expected 0 or more frames")
         if not 0.0 <= self.dropout < 1.0:
@@ -79,7 +86,8 @@ class Lstm(nn.Module):
         self.register_buffer("shift", torch.zeros(input_dim))
         self.register_buffer("scale", torch.ones(input_dim))
         dims = [input_dim] + [config.projection or config.cells] * config.layers
-        sizes = (config.cells, config.projection, config.peepholes, config.cell_clip)
+        clips = Clips(config.cell_clip, config.diff_clip, config.cell_diff_clip)
+        sizes = (config.cells, config.projection, config.peepholes, clips)
         self.layers = nn.ModuleList(layer(dim, *sizes) for dim in dims[:-1])
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(dims[-1], num_pdfs)
@@ -119,7 +127,7 @@ class Lstm(nn.Module):
             outputs, layer_state = layer(outputs, layer_state)
             outputs = self.dropout(outputs)
             ended.append(layer_state)
-        return self.output(outputs), ended
+        return linear(outputs, self.output.weight, self.output.bias), ended
 
 
 def delayed(features: torch.Tensor, target_delay: int) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from dkt.export import nnet1
 from dkt.nnet.lstm_layer import LstmLayer
+from dkt.nnet.torch_lstm import Clips
 
 Run = Callable[[torch.Tensor], torch.Tensor]
 
@@ -140,7 +141,7 @@ def _lstm(component: nnet1.Lstm, device: torch.device) -> Run:
 
 def _layer(weights: nnet1.LstmWeights, cell_clip: float) -> LstmLayer:
     outputs, cells = weights.w_r_m.shape
-    layer = LstmLayer(weights.w_gifo_x.shape[1], cells, outputs, True, cell_clip)
+    layer = LstmLayer(weights.w_gifo_x.shape[1], cells, outputs, True, Clips(cell_clip))
     layer.load_state_dict({name: torch.from_numpy(value) for name, value in vars(weights).items()})
     return layer.eval()
 

@@ -30,6 +30,9 @@ from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)
 
+# What of a network's configuration does not change its output.
+_OF_TRAINING = dict.fromkeys(("dropout", "diff_clip", "cell_diff_clip"))
+
 
 @dataclass
 class LstmRecipe:
@@ -252,7 +255,7 @@ def _initial(path: Path, info: ModelInfo, device: torch.device) -> Lstm:
     found, trained = load_model(file, device)
     # What is only of training may differ.
     ours, theirs = (
-        {**of.describe(), "network": {**of.network, "dropout": None}, **_pipeline(of)} for of in (info, found)
+        {**of.describe(), "network": of.network | _OF_TRAINING, **_pipeline(of)} for of in (info, found)
     )
     difference = first_difference(theirs, ours)
     if difference:

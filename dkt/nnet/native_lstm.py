@@ -1,0 +1,118 @@
+"""The recurrence of an LSTM layer by the kernel in C++: the same values as ``dkt.nnet.torch_lstm``.
+
+T frames, N streams, C cells, R outputs. Streams do not depend on each other: threads share them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+
+from dkt.nnet import native
+from dkt.nnet.torch_lstm import Activations, Clips, Weights
+
+_SUFFIXES = {torch.float32: ("f32", ctypes.c_float), torch.float64: ("f64", ctypes.c_double)}
+# Fewer streams a thread than this would each read the weights for too little work.
+_STREAMS_PER_THREAD = 4
+# Gradients that are summed over frames and streams: of four biases and three peepholes a cell.
+_NUM_SUMS = 7
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def serves(tensor: torch.Tensor) -> bool:
+    """Whether the kernel can compute with such a tensor here."""
+    return tensor.device.type == "cpu" and tensor.dtype in _SUFFIXES and native.load() is not None
+
+
+def run(made: Activations, weights: Weights, clips: Clips) -> None:
+    """Fill the activations frame by frame; ``gifo`` comes with the input products and leaves as the gates."""
+    packed_r = _packed(weights.w_gifo_r.t())
+    packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m.t())
+    peepholes = None if weights.peepholes is None else weights.peepholes.contiguous()
+    arrays = [packed_r, peepholes, packed_m, *made]
+    _in_threads("lstm_forward", made, (clips.cell,), [arrays] * _num_threads(made))
+
+
+def run_back(
+    made: Activations, weights: Weights, clips: Clips, d_r: torch.Tensor, d_c: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The gradients of the gates' sums from the last frame to the first.
+
+    Args:
+        made: what ``run`` filled.
+        weights, clips: as of ``run``.
+        d_r: of the outputs, ``(T, N, R)``, to which the part through later frames is added.
+        d_c: of the last cell, ``(N, C)``, left as that of the initial cell.
+
+    Returns:
+        Gradients of the sums ``(T, N, 4C)``, of the bias ``(4C,)`` and of the peepholes ``(3, C)``.
+    """
+    cells = made.c.shape[2]
+    packed_r = _packed(weights.w_gifo_r)
+    packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m)
+    peepholes = None if weights.peepholes is None else weights.peepholes.contiguous()
+    d_gifo, d_m = torch.empty_like(made.gifo), torch.empty_like(d_c)
+    sums = d_c.new_zeros(_num_threads(made), _NUM_SUMS, cells)
+    shared = [packed_r, peepholes, packed_m, made.gifo, made.c, made.h, d_r, d_c, d_m, d_gifo]
+    _in_threads("lstm_backward", made, clips, [[*shared, own] for own in sums])
+    total = sums.sum(0)
+    return d_gifo, total[:4].flatten(), total[4:]
+
+
+def _packed(weight: torch.Tensor) -> torch.Tensor:
+    """Weights ``(K, M)``, of any strides, as the kernel reads them."""
+    suffix, _ = _SUFFIXES[weight.dtype]
+    depth, columns = weight.shape
+    library = native.load()
+    assert library is not None
+    size = getattr(library, f"dkt_packed_size_{suffix}")
+    size.restype = ctypes.c_int64
+    packed = weight.new_empty(size(ctypes.c_int64(depth), ctypes.c_int64(columns)))
+    numbers = (depth, columns, *weight.stride())
+    getattr(library, f"dkt_pack_{suffix}")(
+        _pointer(weight), *(ctypes.c_int64(n) for n in numbers), _pointer(packed)
+    )
+    return packed
+
+
+def _pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
+    return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
+
+
+def _num_threads(made: Activations) -> int:
+    return max(1, min(torch.get_num_threads(), made.gifo.shape[1] // _STREAMS_PER_THREAD))
+
+
+def _in_threads(
+    name: str, made: Activations, clips: tuple[float, ...], arrays: list[list[torch.Tensor | None]]
+) -> None:
+    """Call a kernel with its share of the streams in each thread, which has ``arrays`` of its own."""
+    suffix, real = _SUFFIXES[made.gifo.dtype]
+    function = getattr(native.load(), f"dkt_{name}_{suffix}")
+    num_frames, num_streams, _ = made.gifo.shape
+    sizes = (num_frames, num_streams, made.c.shape[2], made.r.shape[2])
+    bounds = [num_streams * k // len(arrays) for k in range(len(arrays) + 1)]
+
+    def call(thread: int) -> None:
+        numbers: list[Any] = [ctypes.c_int64(n) for n in (*sizes, bounds[thread], bounds[thread + 1])]
+        function(*numbers, *map(real, clips), *map(_pointer, arrays[thread]))
+
+    _call_each(call, len(arrays))
+
+
+def _call_each(call: Callable[[int], None], count: int) -> None:
+    global _pool
+    if count == 1:
+        call(0)
+        return
+    if _pool is None:
+        _pool = ThreadPoolExecutor(thread_name_prefix="dkt-lstm")
+    waiting = [_pool.submit(call, thread) for thread in range(1, count)]
+    call(0)
+    for future in waiting:
+        future.result()

@@ -1,0 +1,73 @@
+"""Matrix products of all frames, by the library of PyTorch's that is fast on this processor.
+
+B frames, K inputs, M outputs. PyTorch gives float32 products to MKL, which on AMD processors uses half of the width
+that AVX-512 has; oneDNN, which is in PyTorch too, uses all of it. Which one is taken depends on the processor alone:
+results are reproducible on one machine.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from dkt.nnet.native import VARIABLE
+
+
+@functools.cache
+def _onednn() -> Any:
+    """The product of oneDNN, of ``(B, K)`` and ``(M, K)``, where it is faster; else None."""
+    if os.environ.get(VARIABLE) == "torch" or torch.backends.cpu.get_cpu_capability() != "AVX512":
+        return None
+    if not torch.backends.mkldnn.is_available() or _made_by_intel():
+        return None
+    # Not documented by PyTorch, whose compiler uses it: it may be gone one day.
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def _made_by_intel() -> bool:
+    try:
+        return "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+
+
+def _fits(*tensors: torch.Tensor) -> bool:
+    return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and _onednn() is not None
+
+
+def product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+    """``left @ right.t() + bias``, no gradient: ``(B, K)``, ``(M, K)`` and ``(M,)`` to ``(B, M)``."""
+    if not _fits(left, right) or 0 in left.shape:
+        return functional.linear(left, right, bias)
+    return _onednn()(left, right, bias, "none", [], "")
+
+
+def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """``torch.nn.functional.linear``: inputs ``(..., K)``, weight ``(M, K)`` and bias ``(M,)`` to ``(..., M)``."""
+    if not _fits(inputs, weight, bias) or torch.is_autocast_enabled("cpu"):
+        return functional.linear(inputs, weight, bias)
+    flat = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), weight, bias)
+    return flat.view(*inputs.shape[:-1], len(weight))
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return product(inputs, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        inputs, weight = ctx.saved_tensors
+        return (
+            product(d_outputs, weight.t()) if ctx.needs_input_grad[0] else None,
+            product(d_outputs.t(), inputs.t()) if ctx.needs_input_grad[1] else None,
+            d_outputs.sum(0) if ctx.needs_input_grad[2] else None,
+        )
