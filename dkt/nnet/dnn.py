@@ -12,6 +12,7 @@ from torch import nn
 
 from dkt.errors import DktError
 from dkt.nnet.normalisation import shift_and_scale
+from dkt.nnet.products import Linear
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
 
@@ -75,7 +76,7 @@ class Dnn(nn.Module):
             layers.extend(_hidden_layer(config, dim))
             dim = config.hidden_dim
         self.hidden = nn.Sequential(*layers)
-        self.output = nn.Linear(dim, num_pdfs)
+        self.output = Linear(dim, num_pdfs)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -119,7 +120,7 @@ def _fixed_linear(matrix: torch.Tensor, input_dim: int) -> nn.Linear:
 
 
 def _hidden_layer(config: DnnConfig, input_dim: int) -> list[nn.Module]:
-    layers: list[nn.Module] = [nn.Linear(input_dim, config.hidden_dim)]
+    layers: list[nn.Module] = [Linear(input_dim, config.hidden_dim)]
     if config.batch_norm:
         layers.append(nn.BatchNorm1d(config.hidden_dim))
     layers.append(_ACTIVATIONS[config.activation]())

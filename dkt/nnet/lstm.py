@@ -12,7 +12,7 @@ from torch import nn
 from dkt.errors import DktError
 from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
 from dkt.nnet.normalisation import shift_and_scale
-from dkt.nnet.products import linear
+from dkt.nnet.products import Linear
 from dkt.nnet.torch_lstm import Clips
 
 #: The state of each layer: cell ``(N, C)`` and output ``(N, R)``.
@@ -90,7 +90,7 @@ class Lstm(nn.Module):
         sizes = (config.cells, config.projection, config.peepholes, clips)
         self.layers = nn.ModuleList(layer(dim, *sizes) for dim in dims[:-1])
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(dims[-1], num_pdfs)
+        self.output = Linear(dims[-1], num_pdfs)
         # Small output weights: training begins from nearly equal posteriors.
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
@@ -127,7 +127,7 @@ class Lstm(nn.Module):
             outputs, layer_state = layer(outputs, layer_state)
             outputs = self.dropout(outputs)
             ended.append(layer_state)
-        return linear(outputs, self.output.weight, self.output.bias), ended
+        return self.output(outputs), ended
 
 
 def delayed(features: torch.Tensor, target_delay: int) -> torch.Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -41,19 +42,30 @@ def _fits(*tensors: torch.Tensor) -> bool:
     return all(t.dtype == torch.float32 and t.device.type == "cpu" for t in tensors) and _onednn() is not None
 
 
-def product(left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-    """``left @ right.t() + bias``, no gradient: ``(B, K)``, ``(M, K)`` and ``(M,)`` to ``(B, M)``."""
+def product(
+    left: torch.Tensor, right: torch.Tensor, bias: torch.Tensor | None = None, half: bool = False
+) -> torch.Tensor:
+    """``left @ right.t() + bias``, no gradient: ``(B, K)``, ``(M, K)`` and ``(M,)`` to ``(B, M)``.
+
+    With ``half`` factors are rounded to bfloat16; sums, what they are added to and the result are not.
+    """
+    if half:
+        rounded = functional.linear(left.bfloat16(), right.bfloat16()).to(left.dtype)
+        return rounded if bias is None else rounded.add_(bias)
     if not _fits(left, right) or 0 in left.shape:
         return functional.linear(left, right, bias)
     return _onednn()(left, right, bias, "none", [], "")
 
 
-def linear(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
-    """``torch.nn.functional.linear``: inputs ``(..., K)``, weight ``(M, K)`` and bias ``(M,)`` to ``(..., M)``."""
-    if not _fits(inputs, weight, bias) or torch.is_autocast_enabled("cpu"):
-        return functional.linear(inputs, weight, bias)
-    flat = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), weight, bias)
-    return flat.view(*inputs.shape[:-1], len(weight))
+class Linear(nn.Linear):
+    """``torch.nn.Linear`` by the fastest product."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs ``(..., K)`` to ``(..., M)``."""
+        if not _fits(inputs, self.weight, self.bias) or torch.is_autocast_enabled("cpu"):
+            return functional.linear(inputs, self.weight, self.bias)
+        flat = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), self.weight, self.bias)
+        return flat.view(*inputs.shape[:-1], self.out_features)
 
 
 class _Linear(torch.autograd.Function):

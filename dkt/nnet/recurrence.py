@@ -39,8 +39,10 @@ class Recurrence(torch.autograd.Function):
         clips: Clips,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs ``(T, N, R)`` and the last cell ``(N, C)``."""
-        num_frames = len(inputs)
-        gifo = product(inputs.flatten(0, 1), w_gifo_x, bias).view(num_frames, len(cell), -1)
+        # Mixed precision is for products of all frames; the recurrence, whose errors add up, stays as it is.
+        ctx.half = torch.is_autocast_enabled(inputs.device.type)
+        num_frames, inputs = len(inputs), inputs.to(cell.dtype)
+        gifo = product(inputs.flatten(0, 1), w_gifo_x, bias, ctx.half).view(num_frames, len(cell), -1)
         h = cell.new_empty(num_frames, *cell.shape)
         c = cell.new_empty(num_frames + 1, *cell.shape)
         r = recurrent.new_empty(num_frames + 1, *recurrent.shape)
@@ -48,7 +50,8 @@ class Recurrence(torch.autograd.Function):
         m = r[1:] if w_r_m is None else torch.empty_like(h)
         made, weights = Activations(gifo, c, h, m, r), Weights(w_gifo_r, peepholes, w_r_m)
         run = native_lstm.run if native_lstm.serves(gifo) else torch_lstm.run
-        run(made, weights, clips)
+        with torch.autocast(inputs.device.type, enabled=False):
+            run(made, weights, clips)
         ctx.save_for_backward(inputs, w_gifo_x, *weights, *made)
         ctx.clips = clips
         return r[1:], c[-1].clone()
@@ -63,14 +66,18 @@ class Recurrence(torch.autograd.Function):
         run_back = native_lstm.run_back if native_lstm.serves(d_r) else torch_lstm.run_back
         d_gifo, d_bias, d_peepholes = run_back(made, weights, ctx.clips, d_r, d_c)
         # Down the frames of all streams; transposed, because ``product`` takes rows with rows.
-        across = d_gifo.flatten(0, 1).t()
+        across, half = d_gifo.flatten(0, 1).t(), ctx.half
+        d_inputs = product(across.t(), w_gifo_x.t(), half=half) if ctx.needs_input_grad[0] else None
+        d_projection = None
+        if weights.w_r_m is not None:
+            d_projection = product(d_r.flatten(0, 1).t(), made.m.flatten(0, 1).t(), half=half)
         return (
-            product(across.t(), w_gifo_x.t()).view_as(inputs) if ctx.needs_input_grad[0] else None,
-            product(across, inputs.flatten(0, 1).t()),
-            product(across, made.r[:-1].flatten(0, 1).t()),
+            None if d_inputs is None else d_inputs.view_as(inputs),
+            product(across, inputs.flatten(0, 1).t(), half=half),
+            product(across, made.r[:-1].flatten(0, 1).t(), half=half),
             d_bias,
             None if weights.peepholes is None else d_peepholes,
-            None if weights.w_r_m is None else product(d_r.flatten(0, 1).t(), made.m.flatten(0, 1).t()),
+            d_projection,
             d_c,
             d_gifo[0] @ weights.w_gifo_r,
             None,
