@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from typing import TYPE_CHECKING
 
 from dkt.bin.options import positive_int
+from dkt.bin.processors import available, busy
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--use-gpu", choices=["yes", "no", "optional"], default="optional", help="as in Kaldi"
     )
-    parser.add_argument("--num-threads", type=positive_int, default=None, help="default: all processors")
+    parser.add_argument("--num-threads", type=positive_int, default=None, help="default: all processors that it may use")
 
 
 def choose_device(args: argparse.Namespace) -> torch.device:
@@ -36,8 +38,6 @@ def choose_device(args: argparse.Namespace) -> torch.device:
 
     from dkt.bin.gpus import release, take_gpu
 
-    if args.num_threads is not None:
-        torch.set_num_threads(args.num_threads)
     reason = ""
     if args.use_gpu != "no":
         choice = take_gpu()
@@ -49,8 +49,30 @@ def choose_device(args: argparse.Namespace) -> torch.device:
         if args.use_gpu == "yes":
             raise DktError(f"--use-gpu=yes, but no GPU can be used: {reason}", hint="run with --use-gpu=no")
     why = f" (no GPU: {reason})" if reason else ""
+    _set_threads(args.num_threads)
     logger.info("computing on the CPU with %d threads%s", torch.get_num_threads(), why)
     return torch.device("cpu")
+
+
+def _set_threads(given: int | None) -> None:
+    """Set the number of threads; one that depends on the load would make results depend on it."""
+    import torch
+
+    if given is not None:
+        torch.set_num_threads(given)
+        return
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(available())
+    taken, threads = busy(), torch.get_num_threads()
+    free = (os.cpu_count() or 1) - round(taken)
+    if threads > max(free, 1):
+        logger.warning(
+            "other programs keep %.1f of %d processors busy: threads that wait for each other are slow then; "
+            "--num-threads=%d is faster",
+            taken,
+            os.cpu_count() or 1,
+            max(free, 1),
+        )
 
 
 def _fault(choice: Choice) -> str:

@@ -13,6 +13,7 @@ from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
+from dkt.train.precision import Precision, mixed_precision
 from dkt.train.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,7 @@ class FrameTraining:
         held: named frames that losses and accuracies are measured on, in evaluation mode.
         objective: of logits ``(B, P)`` and labels ``(B,)``, summed over frames.
         config: the optimizer.
+        precision: of the factors of matrix products in training.
     """
 
     def __init__(
@@ -56,8 +58,10 @@ class FrameTraining:
         held: dict[str, SplicedFrames],
         objective: Objective,
         config: FrameOptimizerConfig,
+        precision: Precision = "float32",
     ) -> None:
         self.network = network
+        self.mixed = mixed_precision(precision, train.device)
         self.train = train
         self.held = held
         self.objective = objective
@@ -87,7 +91,9 @@ class FrameTraining:
         return metrics
 
     def _step(self, spliced: torch.Tensor, labels: torch.Tensor, metrics: Metrics) -> None:
-        logits = self.network(spliced)
+        with self.mixed():
+            logits = self.network(spliced)
+        logits = logits.float()
         loss = self.objective(logits, labels)
         clipped = self.updates.apply(loss, len(labels))
         metrics.add(loss.detach(), logits.detach(), labels)

@@ -15,6 +15,7 @@ from dkt.errors import DktError
 from dkt.nnet.modelfile import load_torch, save_torch
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
+from dkt.train.precision import Precision
 from dkt.train.schedule import Newbob, NewbobConfig
 
 logger = logging.getLogger(__name__)
@@ -43,10 +44,13 @@ class LoopConfig:
     Attributes:
         seed: of initial weights, the order of frames and dropout.
         tensorboard: also write TensorBoard events.
+        precision: float32, or bfloat16 for the factors of matrix products in training; faster where the
+            processor has instructions for it, and less exact.
     """
 
     seed: int = 777
     tensorboard: bool = False
+    precision: Precision = "float32"
 
 
 class TrainingLoop:

@@ -15,6 +15,7 @@ from dkt.targets import SoftTargets
 from dkt.train.criterion import Criterion, Loss
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
+from dkt.train.precision import Precision, mixed_precision
 from dkt.train.progress import Progress
 
 _EVALUATED_FRAMES = 8192
@@ -76,6 +77,7 @@ class SequenceTraining:
         batches: how training utterances become batches.
         optimizer: how weights are updated.
         device: where to train.
+        precision: of the factors of matrix products in training.
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class SequenceTraining:
         batches: BatchConfig,
         optimizer: OptimizerConfig,
         device: torch.device,
+        precision: Precision = "float32",
     ) -> None:
         self.network = network
+        self.mixed = mixed_precision(precision, device)
         self.criterion = criterion
         self.updates = Updates(network, optimizer, batches.frames_per_update)
         self.optimizer = self.updates.optimizer
@@ -134,7 +138,9 @@ class SequenceTraining:
         begun = None
         if carried is not None:
             begun = reset_state(select_state(carried, batch.streams), batch.reset)
-        outputs, ended = self.network(batch.features, begun)
+        with self.mixed():
+            outputs, ended = self.network(batch.features, begun)
+        outputs = outputs.float()
         if carried is not None:
             store_state(carried, batch.streams, ended)
         loss, logits, labels = self._loss(outputs, batch, self.lessons)

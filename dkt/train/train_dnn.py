@@ -138,7 +138,9 @@ def _train(
         train.num_frames,
         dev.num_frames,
     )
-    task = FrameTraining(network, shuffled, held, objectives.hard, recipe.optimizer)
+    task = FrameTraining(
+        network, shuffled, held, objectives.hard, recipe.optimizer, recipe.training.precision
+    )
     TrainingLoop(task, recipe.schedule, recipe.training, directory).run()
     return network
 

@@ -230,7 +230,16 @@ def _train(
         network = _initial(init_model, info, device)
     held = {"train": split_off(train, EVALUATED_SHARE, recipe.training.seed), "cv": dev}
     criterion = make_criterion(recipe.objective)
-    task = SequenceTraining(network, train, held, criterion, recipe.batches, recipe.optimizer, device)
+    task = SequenceTraining(
+        network,
+        train,
+        held,
+        criterion,
+        recipe.batches,
+        recipe.optimizer,
+        device,
+        recipe.training.precision,
+    )
     logger.info(
         "LSTM of %d x %d cells, %d inputs, %d outputs, %.2f million weights; mode %s; "
         "%d training frames with %.1f %% padding, %d cv frames",
