@@ -40,7 +40,7 @@ def make_optimizer(
         return torch.optim.AdamW(weights, lr=0.0, weight_decay=config.l2_penalty)
     # Gradients are summed over the frames of an update: so is the penalty.
     decay = config.l2_penalty * frames_per_update
-    return torch.optim.SGD(weights, lr=0.0, momentum=config.momentum, weight_decay=decay)
+    return torch.optim.SGD(weights, lr=0.0, momentum=config.momentum, weight_decay=decay, foreach=True)
 
 
 class Updates:
