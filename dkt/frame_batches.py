@@ -66,9 +66,12 @@ class SplicedFrames:
         """All frames in an order that ``seed`` decides, as by iteration."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.utterances.lengths), generator=generator).numpy()
-        for chosen in pools(self.utterances.lengths, order, self.pool_frames):
-            num_frames = int(self.utterances.lengths[chosen].sum())
+        data = self.utterances
+        parts = pools(data.lengths, order, self.pool_frames)
+        for chosen, following in zip(parts, [*parts[1:], order[:0]], strict=True):
+            num_frames = int(data.lengths[chosen].sum())
             pool = _Pool(self, chosen)
+            data.features.expect(data.numbers[following])
             yield from pool.batches(torch.randperm(num_frames, generator=generator).numpy())
 
 

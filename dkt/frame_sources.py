@@ -5,8 +5,10 @@ F is the feature dimension, R the number of rows of an array.
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections import OrderedDict
-from typing import Protocol
+from typing import IO, Protocol
 
 import numpy as np
 import torch
@@ -47,6 +49,9 @@ class FrameSource(Protocol):
             float32 rows ``(R, F)``, and where each piece begins in them, int64 of shape ``(N,)``.
         """
 
+    def expect(self, utterances: np.ndarray) -> None:
+        """Say which utterances will be loaded soon, shape ``(N,)``: what can be read meanwhile, will be."""
+
     def resident(self, device: torch.device) -> torch.Tensor | None:
         """All rows on a device, in the places that ``load`` tells; None where there is no room for them."""
 
@@ -58,18 +63,18 @@ class PackedFeatures:
         names: the utterances.
         lengths: frames of each.
         matrix: all frames, float32 of shape ``(R, F)``.
-        kept: what must live as long as this: the open file that tells others that it is in use.
+        file: that of the matrix; others see by it that it is in use. None if it is in memory.
     """
 
     def __init__(
-        self, names: list[str], lengths: np.ndarray, matrix: np.ndarray, kept: object = None
+        self, names: list[str], lengths: np.ndarray, matrix: np.ndarray, file: IO[bytes] | None = None
     ) -> None:
         self.names = names
         self.lengths = np.asarray(lengths, dtype=np.int64)
         self.matrix = matrix
         self.dim = matrix.shape[1]
         self._begins = np.cumsum(self.lengths) - self.lengths
-        self._kept = kept
+        self._file = file
         self._on_device: dict[str, torch.Tensor | None] = {}
 
     def load(
@@ -77,6 +82,17 @@ class PackedFeatures:
     ) -> tuple[np.ndarray, np.ndarray]:
         """As of ``FrameSource``: the whole array, nothing is copied."""
         return self.matrix, self._begins[utterances] + begins
+
+    def expect(self, utterances: np.ndarray) -> None:
+        """As of ``FrameSource``: the system reads what is not in its page cache, in the order of the file."""
+        if self._file is None:
+            return
+        width = self.matrix.itemsize * self.dim
+        for utterance in np.sort(utterances).tolist():
+            place = width * int(self._begins[utterance]), width * int(self.lengths[utterance])
+            # Advice, no more: where it is not taken, the rows are read when they are needed.
+            with contextlib.suppress(OSError):
+                os.posix_fadvise(self._file.fileno(), *place, os.POSIX_FADV_WILLNEED)
 
     def resident(self, device: torch.device) -> torch.Tensor | None:
         """As of ``FrameSource``."""
@@ -155,6 +171,9 @@ class ArchiveFeatures:
         while self._bytes > self._kept_bytes and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].nbytes
         return features
+
+    def expect(self, utterances: np.ndarray) -> None:
+        """As of ``FrameSource``: nothing is read before it is asked for."""
 
     def resident(self, device: torch.device) -> torch.Tensor | None:
         """As of ``FrameSource``: never."""

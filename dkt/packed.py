@@ -82,9 +82,8 @@ class Index:
         values = map_file(file, _ROW)
         if values.size != sum(self.lengths) * self.dim or not self.dim:
             raise ValueError("the features are not whole")
-        return PackedFeatures(
-            self.names, np.array(self.lengths, np.int64), values.reshape(-1, self.dim), kept=file
-        )
+        lengths = np.array(self.lengths, np.int64)
+        return PackedFeatures(self.names, lengths, values.reshape(-1, self.dim), file)
 
 
 def write_packed(reader: FeatureReader, file: IO[bytes]) -> Iterator[Index]:
