@@ -91,18 +91,22 @@ class AlignmentDir:
         for file in self.files:
             yield from read_alignments(f"ark:gunzip -c {shlex.quote(str(file))} |", self.transitions, file)
 
-    def pdfs(self) -> dict[str, np.ndarray]:
-        """Utterance to its pdf-ids, int32 of shape ``(T,)``.
+    def read_pdfs(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Utterances one by one and their pdf-ids, int32 of shape ``(T,)``.
 
         Raises:
             DktError: an utterance stands in two jobs, or a transition-id is not of ``final.mdl``.
         """
-        result: dict[str, np.ndarray] = {}
+        seen: set[str] = set()
         for utt, ids in self.transition_ids():
-            if utt in result:
+            if utt in seen:
                 raise DktError("is aligned twice", path=self.path, utt=utt, hint="align again")
-            result[utt] = self.transitions.id2pdf[ids]
-        return result
+            seen.add(utt)
+            yield utt, self.transitions.id2pdf[ids]
+
+    def pdfs(self) -> dict[str, np.ndarray]:
+        """Utterance to its pdf-ids, as ``read_pdfs`` gives them, all in memory."""
+        return dict(self.read_pdfs())
 
 
 def read_alignments(

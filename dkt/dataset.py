@@ -1,9 +1,10 @@
-"""Utterances to batches: features and labels in memory, frames shuffled, context gathered by index."""
+"""The utterances of a training: features, labels and soft targets by number, none of them copied for it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,12 @@ import torch
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.errors import DktError
+from dkt.feature_cache import cache_root, open_features
 from dkt.feature_reader import FeatureReader
+from dkt.frame_sources import FrameSource, PackedFeatures
+from dkt.labels import Labels
+from dkt.scratch import Scratch
+from dkt.stored_targets import StoredTargets, TargetScratch
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.target_store import TargetSource
 from dkt.targets import SoftTargets, stack
@@ -25,42 +31,104 @@ LENGTH_TOLERANCE = 5
 
 @dataclass
 class Utterances:
-    """Utterances end to end in one array.
+    """N utterances: which they are in arrays that may hold more, and how much of each is used.
+
+    What is used of all of them, end to end, is numbered from 0: the frames of ``offsets``.
 
     Attributes:
-        names: the N utterances.
-        features: float32, shape ``(sum of T, F)``.
-        labels: int64 pdf-ids, shape ``(sum of T,)``; without an alignment the teacher's best ones.
-        offsets: where each utterance begins, and the end; int64, shape ``(N + 1,)``.
-        targets: the teacher's opinion on every frame; None where there is no teacher.
+        names: the utterances.
+        features: where their features come from.
+        numbers: the number of each in ``features``; int64, shape ``(N,)``.
+        lengths: frames used of each, the first ones; int64, shape ``(N,)``.
+        labels: pdf-ids of frames end to end, int32; without an alignment the teacher's best ones.
+        begins: where each begins in ``labels`` and ``targets``; int64, shape ``(N,)``.
+        targets: the teacher's opinion on every frame of ``labels``; None where there is no teacher.
     """
 
     names: list[str]
-    features: torch.Tensor
-    labels: torch.Tensor
-    offsets: torch.Tensor
-    targets: SoftTargets | None = None
+    features: FrameSource
+    numbers: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    begins: np.ndarray
+    targets: StoredTargets | None = None
+
+    def __post_init__(self) -> None:
+        self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
 
     @property
     def num_frames(self) -> int:
         """The number of frames, all utterances together."""
-        return len(self.labels)
+        return int(self.offsets[-1])
 
-    def subset(self, chosen: list[int]) -> Utterances:
+    @property
+    def dim(self) -> int:
+        """F, of the features."""
+        return self.features.dim
+
+    def subset(self, chosen: Sequence[int]) -> Utterances:
         """The utterances of the indices ``chosen``, in that order."""
-        pieces = [slice(int(self.offsets[i]), int(self.offsets[i + 1])) for i in chosen]
-        frames = torch.cat([torch.arange(piece.start, piece.stop) for piece in pieces])
+        index = np.asarray(chosen, dtype=np.int64)
         return Utterances(
             [self.names[i] for i in chosen],
-            self.features[frames],
-            self.labels[frames],
-            _offsets([piece.stop - piece.start for piece in pieces]),
-            None if self.targets is None else self.targets.select(frames),
+            self.features,
+            self.numbers[index],
+            self.lengths[index],
+            self.labels,
+            self.begins[index],
+            self.targets,
         )
 
+    def load(
+        self, chosen: np.ndarray, begins: np.ndarray | None = None, ends: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Have the features of some utterances at hand, or of the frames ``begins`` to ``ends`` of each.
 
-def _offsets(lengths: list[int]) -> torch.Tensor:
-    return torch.cumsum(torch.tensor([0, *lengths]), dim=0)
+        Args:
+            chosen: indices of utterances, shape ``(C,)``.
+            begins, ends: the first frame and the one after the last, shape ``(C,)``; None for the used ones.
+
+        Returns:
+            As ``FrameSource.load``: float32 rows, and where each utterance, or piece, begins in them.
+        """
+        begins = np.zeros(len(chosen), np.int64) if begins is None else begins
+        return self.features.load(
+            self.numbers[chosen], begins, self.lengths[chosen] if ends is None else ends
+        )
+
+    def features_of(self, utterance: int) -> np.ndarray:
+        """The features of one utterance, shape ``(T, F)``; they may not be written to."""
+        rows, (first,) = self.load(np.array([utterance]))
+        return rows[first : first + self.lengths[utterance]]
+
+    def labels_of(self, utterance: int) -> np.ndarray:
+        """The labels of one utterance, int64 of shape ``(T,)``."""
+        return self.labels[self.rows_of(utterance)].astype(np.int64)
+
+    def rows_of(self, utterance: int) -> slice:
+        """Where one utterance stands in ``labels`` and ``targets``."""
+        begin = int(self.begins[utterance])
+        return slice(begin, begin + int(self.lengths[utterance]))
+
+    def runs(self, size: int) -> Iterator[tuple[np.ndarray, int, int]]:
+        """All frames in order, ``size`` at a time.
+
+        Yields:
+            The utterances that a run touches, and its first frame and the one after its last, counted from
+            the beginning of the first of them.
+        """
+        for begin in range(0, self.num_frames, size):
+            end = min(begin + size, self.num_frames)
+            first = int(np.searchsorted(self.offsets, begin, side="right")) - 1
+            last = int(np.searchsorted(self.offsets, end, side="left"))
+            start = int(self.offsets[first])
+            yield np.arange(first, last), begin - start, end - start
+
+    def blocks(self, size: int) -> Iterator[np.ndarray]:
+        """All features in order, ``size`` frames at a time: new arrays of shape ``(size, F)``."""
+        for chosen, begin, end in self.runs(size):
+            pieces = np.concatenate([self.features_of(u) for u in chosen.tolist()])
+            yield pieces[begin:end]
 
 
 def pack(
@@ -69,45 +137,29 @@ def pack(
     labels: list[torch.Tensor],
     targets: list[SoftTargets] | None = None,
 ) -> Utterances:
-    """Join utterances: features ``(T, F)``, labels ``(T,)`` and, if there is a teacher, targets of each."""
-    taught = stack(targets) if targets else None
-    offsets = _offsets([len(x) for x in labels])
-    return Utterances(names, torch.cat(features), torch.cat(labels), offsets, taught)
+    """Join utterances that are in memory.
+
+    Args:
+        names: the utterances.
+        features: of each, shape ``(T, F)``.
+        labels: of each, shape ``(T,)``.
+        targets: of each, if there is a teacher.
+    """
+    lengths = np.array([len(x) for x in labels], dtype=np.int64)
+    return Utterances(
+        names,
+        PackedFeatures(names, lengths, torch.cat(features).numpy()),
+        np.arange(len(names)),
+        lengths,
+        torch.cat(labels).numpy().astype(np.int32),
+        np.cumsum(lengths) - lengths,
+        StoredTargets.of(stack(targets)) if targets else None,
+    )
 
 
-def match_lengths(features: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Cut features ``(T, F)`` and labels ``(T,)`` to the shorter; None if they differ by 5 frames or more."""
-    if abs(len(features) - len(labels)) >= LENGTH_TOLERANCE:
-        return None
-    length = min(len(features), len(labels))
-    return features[:length], labels[:length]
-
-
-class _Labels:
-    """What a frame should be called: the alignment's pdf, or the teacher's best one."""
-
-    def __init__(self, alignments: AlignmentDir | None, targets: TargetSource | None) -> None:
-        if alignments is None and targets is None:
-            raise DktError("neither alignments nor soft targets: there is nothing to learn")
-        self._where = None if alignments is None else alignments.path
-        self._pdfs = None if alignments is None else alignments.pdfs()
-        self._targets = targets
-
-    def missing(self, utt: str) -> str | None:
-        """Why an utterance cannot be used; None if it can."""
-        if self._pdfs is not None and utt not in self._pdfs:
-            return f"no alignment in {self._where}"
-        if self._targets is not None and utt not in self._targets:
-            return f"no soft targets in {self._targets.where}"
-        return None
-
-    def of(self, utt: str, num_frames: int) -> tuple[torch.Tensor, SoftTargets | None]:
-        """Labels ``(T,)`` and soft targets of an utterance that has features of ``num_frames`` frames."""
-        targets = None if self._targets is None else self._targets.read(utt, num_frames)
-        if self._pdfs is not None:
-            return torch.from_numpy(self._pdfs[utt].astype(np.int64)), targets
-        assert targets is not None
-        return targets.best(), targets
+def match_lengths(num_frames: int, num_labels: int) -> int | None:
+    """What is used of features and labels of these lengths: the shorter; None if they differ by 5 or more."""
+    return None if abs(num_frames - num_labels) >= LENGTH_TOLERANCE else min(num_frames, num_labels)
 
 
 def load_utterances(
@@ -116,8 +168,9 @@ def load_utterances(
     what: str,
     max_loss: float = DEFAULT_MAX_LOSS,
     targets: TargetSource | None = None,
+    cache_dir: str | None = None,
 ) -> Utterances:
-    """Read the features, labels and soft targets of a data directory.
+    """Find the features, and read the labels and soft targets, of a data directory.
 
     Args:
         reader: the features.
@@ -125,33 +178,47 @@ def load_utterances(
         what: the data, as they should read in the log.
         max_loss: the share of utterances that may lack features, labels or targets, or differ in length.
         targets: a teacher's; None for none.
+        cache_dir: where packed features are kept, as ``dkt.feature_cache.cache_root`` takes it.
 
     Raises:
         DktError: more than ``max_loss`` of the utterances cannot be used, or the data are bad.
     """
     tally = Tally(f"{what} of {reader.data.path}", max_loss)
     reader.drop_missing(tally)
-    source = _Labels(alignments, targets)
-    names, features, labels, taught = [], [], [], []
-    for utt, frames in reader:
+    place = cache_root(reader.data, cache_dir)
+    if place is not None and not os.access(place, os.W_OK):
+        place = None
+    source = Labels(alignments, targets, place)
+    features = open_features(reader, cache_dir)
+    used: list[tuple[int, int]] = []
+    pdfs = Scratch(np.int32, place)
+    taught = None if targets is None else TargetScratch(targets.header.num_pdfs, targets.half, place)
+    for number, (utt, num_frames) in enumerate(zip(features.names, features.lengths.tolist(), strict=True)):
         missing = source.missing(utt)
         if missing:
             tally.drop(utt, missing)
             continue
-        pdfs, soft = source.of(utt, len(frames))
-        matched = match_lengths(torch.from_numpy(frames), pdfs)
-        if matched is None:
+        labels, soft = source.of(utt, num_frames)
+        length = match_lengths(num_frames, len(labels))
+        if length is None:
             tally.drop(utt, f"{LENGTH_TOLERANCE} frames or more between features and alignment")
             continue
-        names.append(utt)
-        features.append(matched[0])
-        labels.append(matched[1])
-        if soft is not None:
-            length = len(matched[1])
+        used.append((number, length))
+        pdfs.append(labels[:length])
+        if taught is not None and soft is not None:
             taught.append(soft if len(soft) == length else soft.select(torch.arange(length)))
         tally.done()
     tally.finish(str(reader.data.path))
-    return pack(names, features, labels, taught)
+    numbers, lengths = np.array(used, dtype=np.int64).T
+    return Utterances(
+        [features.names[number] for number, _ in used],
+        features,
+        numbers,
+        lengths,
+        pdfs.array(),
+        np.cumsum(lengths) - lengths,
+        None if taught is None else taught.finish(),
+    )
 
 
 def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:
@@ -159,80 +226,6 @@ def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:
     count = max(1, round(share * len(utterances.names)))
     order = np.random.default_rng(seed).permutation(len(utterances.names))
     return utterances.subset(sorted(order[:count].tolist()))
-
-
-def gather_context(
-    features: torch.Tensor, index: torch.Tensor, frames: torch.Tensor, ivector_dim: int
-) -> torch.Tensor:
-    """Splice frames; i-vectors at their end are taken once, of the frame itself.
-
-    Args:
-        features: shape ``(sum of T, F)``.
-        index: the frames that each spliced frame is made of, shape ``(B, context)``.
-        frames: the frames themselves, shape ``(B,)``.
-        ivector_dim: I, the last dimensions of ``features`` that are i-vectors.
-
-    Returns:
-        Shape ``(B, context * (F - I) + I)``.
-    """
-    spliced = features.index_select(0, index.flatten())
-    if ivector_dim == 0:
-        return spliced.view(len(frames), -1)
-    acoustic = spliced[:, :-ivector_dim].reshape(len(frames), -1)
-    return torch.cat([acoustic, features[frames, -ivector_dim:]], dim=1)
-
-
-class SplicedFrames:
-    """Mini-batches of frames with their context; the spliced features are never stored.
-
-    Args:
-        utterances: the data.
-        left, right: frames of context on each side; edge frames of the utterance are repeated.
-        batch_size: frames a mini-batch.
-        device: where batches are gathered.
-        ivector_dim: the last dimensions of a frame that are not spliced.
-    """
-
-    def __init__(
-        self,
-        utterances: Utterances,
-        left: int,
-        right: int,
-        batch_size: int,
-        device: torch.device,
-        ivector_dim: int = 0,
-    ) -> None:
-        lengths = utterances.offsets.diff()
-        self.features = utterances.features.to(device)
-        self.labels = utterances.labels.to(device)
-        self._first = torch.repeat_interleave(utterances.offsets[:-1], lengths).to(device)
-        self._last = torch.repeat_interleave(utterances.offsets[1:] - 1, lengths).to(device)
-        self._context = torch.arange(-left, right + 1, device=device)
-        self.batch_size = batch_size
-        self.device = device
-        self.ivector_dim = ivector_dim
-
-    @property
-    def num_frames(self) -> int:
-        """The number of frames."""
-        return len(self.labels)
-
-    def gather(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Spliced features, as ``gather_context`` gives them, and labels ``(B,)`` of the frames ``(B,)``."""
-        index = frames[:, None] + self._context
-        index = torch.minimum(torch.maximum(index, self._first[frames, None]), self._last[frames, None])
-        return gather_context(self.features, index, frames, self.ivector_dim), self.labels[frames]
-
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All frames in order."""
-        for chunk in torch.arange(self.num_frames, device=self.device).split(self.batch_size):
-            yield self.gather(chunk)
-
-    def shuffled(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All frames in an order that ``seed`` decides."""
-        order = torch.randperm(self.num_frames, generator=torch.Generator().manual_seed(seed))
-        for chunk in order.to(self.device).split(self.batch_size):
-            yield self.gather(chunk)
 
 
 def check_cv_disjoint(train: DataDir, dev: DataDir) -> None:

@@ -43,7 +43,7 @@ class FeatureReader:
     def __init__(self, data: DataDir, options: FeatureOptions, side: SideInputs | None = None) -> None:
         self.data = data
         self.options = options
-        side = side or SideInputs()
+        self.side = side = side or SideInputs()
         first, *others = options.streams.split()
         self._feats = data.file(first, _MADE_BY)
         self._others = [MatrixTable(f"scp:{data.file(name, _MADE_BY)}") for name in others]
@@ -51,17 +51,20 @@ class FeatureReader:
         self._steps = self._make_steps(side)
         self._dropped: set[str] = set()
         self._dim: int | None = None
+        self._table: MatrixTable | None = None
         logger.info("features of %s: %s", data.path, options.describe())
 
     def _make_steps(self, side: SideInputs) -> list[_Step]:
         options, data = self.options, self.data
         steps: list[_Step] = []
+        self._online: _OnlineCmvn | None = None
         cmvn = options.parse_cmvn(f"{data.path}: cmvn_opts")
         if cmvn is not None:
             steps.append(_Cmvn(data, cmvn.norm_vars, cmvn.skip_dims))
         online = options.parse_online_cmvn(f"{data.path}: online_cmvn_opts")
         if online is not None and options.global_cmvn_stats is not None:
-            steps.append(_OnlineCmvn(options.global_cmvn_stats.values, *online))
+            self._online = _OnlineCmvn(options.global_cmvn_stats.values, *online)
+            steps.append(self._online)
         steps += _context_steps(options, data)
         _check_side(options, side)
         if side.transform_dir is not None:
@@ -98,9 +101,26 @@ class FeatureReader:
         return next((reason for reason in reasons if reason), None)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        if self._online is not None:
+            self._online.begin()
         for utt, raw in read_matrices(f"scp:{self._feats}"):
             if utt not in self._dropped:
                 yield utt, self._process(utt, raw)
+
+    def remember(self) -> None:
+        """Note, while all utterances are read in order, what ``read`` needs to give the same features."""
+        if self._online is not None:
+            self._online.before = {}
+
+    def read(self, utt: str) -> np.ndarray:
+        """The processed features ``(T, F)`` of one utterance, in any order.
+
+        With online CMVN by speaker ``remember`` and a pass over all utterances must come before: the features
+        of an utterance depend on those that stand before it.
+        """
+        if self._table is None:
+            self._table = MatrixTable(f"scp:{self._feats}")
+        return self._process(utt, self._table[utt])
 
     def _process(self, utt: str, raw: np.ndarray) -> np.ndarray:
         # Only steps that depend on the speaker need one.
@@ -178,19 +198,32 @@ class _Cmvn:
 
 
 class _OnlineCmvn:
-    """Online CMVN; with ``by_speaker`` the earlier utterances of the speaker serve too."""
+    """Online CMVN; with ``by_speaker`` the earlier utterances of the speaker serve too.
+
+    ``before``, if it is asked for, notes the statistics of what the speaker of each utterance said before it:
+    in a second pass the order does not matter.
+    """
 
     def __init__(self, global_stats: np.ndarray, options: OnlineCmvnOptions, by_speaker: bool) -> None:
         self.global_stats = global_stats
         self.options = options
         self.by_speaker = by_speaker
+        self.before: dict[str, np.ndarray | None] | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Nobody has been heard yet."""
         self.speaker = ""
         self.speaker_stats: np.ndarray | None = None
 
     def __call__(self, utt: str, speaker: str, features: np.ndarray) -> np.ndarray:
+        if self.before is not None and utt in self.before:
+            return apply_online_cmvn(features, self.global_stats, self.options, self.before[utt])
         if speaker != self.speaker or not self.by_speaker:
             self.speaker, self.speaker_stats = speaker, None
         result = apply_online_cmvn(features, self.global_stats, self.options, self.speaker_stats)
+        if self.before is not None:
+            self.before[utt] = self.speaker_stats
         if self.by_speaker:
             before = 0.0 if self.speaker_stats is None else self.speaker_stats
             self.speaker_stats = before + cmvn_stats(features)

@@ -9,6 +9,7 @@ Legend: T frames, F feature dimension, P pdfs (the classes), D dimension after t
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -234,23 +235,21 @@ def _regular_root(within: np.ndarray, mean_variance: float) -> np.ndarray | None
 
 
 def accumulate_spliced(
-    features: np.ndarray,
-    offsets: np.ndarray,
-    labels: np.ndarray,
+    utterances: Iterable[tuple[np.ndarray, np.ndarray]],
+    dim: int,
     left: int,
     right: int,
     num_pdfs: int,
-    weights: np.ndarray | None = None,
+    weights: Iterable[np.ndarray] | None = None,
 ) -> LdaAccumulator:
-    """The statistics of frames spliced with their neighbours; only one utterance is spliced at a time.
+    """The statistics of frames spliced with their neighbours; only one utterance is held at a time.
 
     Args:
-        features: the N utterances end to end, shape ``(sum of T, F)``.
-        offsets: where each utterance begins, and the end, integers of shape ``(N + 1,)``.
-        labels: pdf-ids, shape ``(sum of T,)``.
+        utterances: of each the features, shape ``(T, F)``, and the pdf-ids, shape ``(T,)``.
+        dim: F.
         left, right: frames of context on each side.
         num_pdfs: P, from the model.
-        weights: of each frame, shape ``(sum of T,)``, such as 0 for silence; None means 1.
+        weights: of the frames of each utterance, shape ``(T,)``, such as 0 for silence; None means 1.
 
     Returns:
         Statistics of dimension ``(left + 1 + right) * F``.
@@ -258,9 +257,10 @@ def accumulate_spliced(
     Raises:
         DktError: as ``LdaAccumulator.accumulate``.
     """
-    stats = LdaAccumulator(num_pdfs, (left + 1 + right) * features.shape[1])
-    for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        if start < end:
-            own = None if weights is None else weights[start:end]
-            stats.accumulate(splice(features[start:end], left, right), labels[start:end], own)
+    stats = LdaAccumulator(num_pdfs, (left + 1 + right) * dim)
+    weighing = None if weights is None else iter(weights)
+    for features, labels in utterances:
+        own = None if weighing is None else next(weighing)
+        if len(features):
+            stats.accumulate(splice(features, left, right), labels, own)
     return stats

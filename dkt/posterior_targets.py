@@ -171,6 +171,8 @@ class PosteriorTargets(RandomAccessTable[SoftTargets]):
         header: what is known of the targets; the teacher is not.
     """
 
+    half = False
+
     def __init__(
         self,
         rspecifier: str,

@@ -9,10 +9,10 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from dkt.dataset import gather_context
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.features import splice_indices
+from dkt.gathering import gather_context
 from dkt.nnet.lstm import Lstm, delayed
 from dkt.nnet.modelfile import ModelInfo, Network, is_torch_file, load_model, model_file
 from dkt.nnet.nnet1 import Nnet1

@@ -32,6 +32,15 @@ def read_script(rxfilename: str) -> dict[str, str]:
     return entries
 
 
+def file_of(entry: str) -> str | None:
+    """The file that an entry of a script names, without offset and range; None if a command gives it."""
+    match = _RANGE.fullmatch(entry)
+    rxfilename = match.group(1) if match else entry
+    if is_input_pipe(rxfilename) or rxfilename.strip() == "-":
+        return None
+    return split_offset(rxfilename)[0]
+
+
 class ScriptLoader:
     """Loads the objects of script-file entries.
 

@@ -6,10 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from dkt.dataset import Utterances
 from dkt.errors import DktError
+from dkt.gathering import Gatherer
+from dkt.targets import SoftTargets
 
 # Padding may take this share of the computed frames; rather than exceed it, batches have fewer rows.
 _MAX_PADDING = 0.04
@@ -23,8 +26,10 @@ class SequenceBatch:
 
     Attributes:
         features: shape ``(T, N, F)``, the target delay applied.
-        frames: int64, shape ``(T, N)``: where each row stands in the packed arrays of ``Utterances``, for
-            labels and soft targets to be gathered; 0 on padding.
+        frames: int64, shape ``(T, N)``, in memory: the number of each frame among those of ``Utterances``;
+            0 on padding.
+        labels: int64, shape ``(B,)``: of the B frames that are no padding, in the order of ``mask``.
+        targets: the teacher's opinion on the same frames; None where there is no teacher.
         mask: bool, shape ``(T, N)``: False on padding, which always follows the end of an utterance.
         reset: bool, shape ``(N,)``: True where the piece begins an utterance, for its state to be zeroed.
         streams: int64, shape ``(N,)``: the stream of each piece, by which its carried state is found.
@@ -32,6 +37,8 @@ class SequenceBatch:
 
     features: torch.Tensor
     frames: torch.Tensor
+    labels: torch.Tensor
+    targets: SoftTargets | None
     mask: torch.Tensor
     reset: torch.Tensor
     streams: torch.Tensor
@@ -51,32 +58,38 @@ class _Batches:
 
     def __init__(self, utterances: Utterances, target_delay: int, device: torch.device) -> None:
         _check(target_delay=(target_delay, 0))
-        self.features = utterances.features.to(device)
+        self.utterances = utterances
         self.target_delay = target_delay
         self.device = device
-        self._offsets = utterances.offsets
-        self._lengths: list[int] = utterances.offsets.diff().tolist()
+        self._gatherer = Gatherer(utterances.features, device)
+        self._lengths: list[int] = utterances.lengths.tolist()
 
     @property
     def num_frames(self) -> int:
         """The number of frames, without padding."""
-        return len(self.features)
+        return self.utterances.num_frames
 
     def gather(self, pieces: list[Piece]) -> SequenceBatch:
         """The batch of some pieces."""
-        stream, utterance, begin, length = torch.tensor(pieces).t()
+        data, send = self.utterances, self._gatherer.send
+        stream, utterance, begin, length = np.array(pieces, dtype=np.int64).T
         # Axes: frames of the batch down, pieces across.
-        step = torch.arange(int(length.max()))[:, None]
-        frames = self._offsets[utterance] + begin + step
-        source = torch.minimum(frames + self.target_delay, self._offsets[utterance + 1] - 1)
+        step = np.arange(int(length.max()))[:, None]
         mask = step < length
-        features = self.features.index_select(0, source.flatten().to(self.device))
+        last = data.lengths[utterance] - 1
+        source = np.minimum(begin + step + self.target_delay, last)
+        # Of the utterance only what is needed, from the first frame to the last.
+        loaded, first = data.load(utterance, source[0], source[-1] + 1)
+        labelled = (data.begins[utterance] + begin + step)[mask]
+        targets = None if data.targets is None else data.targets.select(labelled)
         return SequenceBatch(
-            features=features.view(*source.shape, -1),
-            frames=torch.where(mask, frames, 0).to(self.device),
-            mask=mask.to(self.device),
-            reset=(begin == 0).to(self.device),
-            streams=stream.to(self.device),
+            features=self._gatherer.rows(loaded, first + source - source[0]),
+            frames=torch.from_numpy(np.where(mask, data.offsets[utterance] + begin + step, 0)),
+            labels=send(data.labels[labelled].astype(np.int64)),
+            targets=targets if targets is None else targets.to(self.device),
+            mask=send(mask),
+            reset=send(begin == 0),
+            streams=send(stream),
         )
 
 

@@ -194,9 +194,15 @@ class SoftTargetWriter(MatrixWriter):
 
 
 class TargetSource(Protocol):
-    """Where a student's soft targets come from; ``where`` says it in messages."""
+    """Where a student's soft targets come from; ``where`` says it in messages.
+
+    Attributes:
+        header: what they are made of.
+        half: whether half precision holds them as they are.
+    """
 
     header: TargetHeader
+    half: bool
 
     @property
     def where(self) -> str: ...
@@ -222,6 +228,8 @@ class SoftTargetStore:
     Raises:
         DktError: it is no such directory, or it is half-written.
     """
+
+    half = True
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)

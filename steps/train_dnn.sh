@@ -11,6 +11,7 @@ seed=
 use_gpu=optional
 num_threads=
 max_loss=0.05
+cache_dir=
 transform_dir=
 transform_dir_dev=
 ivectors=
@@ -26,6 +27,7 @@ options:
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    processors to use (all)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
+  --cache-dir <dir>    where packed features are kept (.packed of the data); none: read the archives all along
   --skip-check <bool>  leave out dkt check, which reads all data before the training (false)
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
@@ -51,7 +53,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "
   options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
-  for name in transform_dir transform_dir_dev ivectors ivectors_dev; do
+  for name in transform_dir transform_dir_dev ivectors ivectors_dev cache_dir; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")

@@ -26,6 +26,7 @@ seed=
 use_gpu=optional
 num_threads=
 max_loss=0.05
+cache_dir=
 transform_dir=
 transform_dir_dev=
 ivectors=
@@ -53,7 +54,7 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --skip-check   as of steps/train_dnn.sh
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check   as of train_dnn.sh
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
@@ -97,7 +98,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" 
   ! "$transition_ids" || options+=(--transition-ids)
   ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
-  for name in $names num_threads; do
+  for name in $names num_threads cache_dir; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")

@@ -17,6 +17,18 @@ def test_reading_archives_is_measured():
         assert told in found.stdout
 
 
+def test_the_data_path_is_measured():
+    command = [sys.executable, str(BENCHMARKS / "data_path.py"), "--utts=12", "--times=2"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    for told in (
+        "dnn cold: RssAnon 2x over 1x: ",
+        "lstm soft: waiting over epoch: ",
+        "warm cache over a cold",
+    ):
+        assert told in found.stdout
+
+
 def test_making_lattices_is_measured(kaldi_fixtures: Path):
     exp = kaldi_fixtures / "exp/tri2b"
     table = f"ark:{kaldi_fixtures}/golden/nnet1/loglikes_20.ark"

@@ -8,11 +8,12 @@ import torch
 
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
-from dkt.dataset import SplicedFrames, check_cv_disjoint, load_utterances, match_lengths, pack, split_off
+from dkt.dataset import check_cv_disjoint, load_utterances, match_lengths, pack, split_off
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import splice
+from dkt.frame_batches import SplicedFrames
 from dkt.target_store import SoftTargetStore, SoftTargetWriter
 from dkt.targets import TargetHeader
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
@@ -31,9 +32,7 @@ def three_utterances():
 def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
     data = three_utterances()
     spliced = torch.cat([x for x, _ in SplicedFrames(data, left, right, 5, CPU)]).numpy()
-    pieces = [
-        splice(data.features[data.offsets[i] : data.offsets[i + 1]].numpy(), left, right) for i in range(3)
-    ]
+    pieces = [splice(data.features_of(i), left, right) for i in range(3)]
     np.testing.assert_array_equal(spliced, np.concatenate(pieces))
 
 
@@ -52,10 +51,9 @@ def test_shuffling_keeps_frames_with_their_labels_and_follows_the_seed():
 
 
 def test_lengths_are_cut_below_five_frames_of_difference():
-    features, labels = np.zeros((10, 2)), np.zeros(6)
-    assert [len(x) for x in match_lengths(features, labels)] == [6, 6]
-    assert [len(x) for x in match_lengths(features[:2], labels)] == [2, 2]
-    assert match_lengths(np.zeros((11, 2)), labels) is None
+    assert match_lengths(10, 6) == 6
+    assert match_lengths(2, 6) == 2
+    assert match_lengths(11, 6) is None and match_lengths(6, 11) is None
 
 
 @pytest.fixture
@@ -76,9 +74,14 @@ def test_loads_every_utterance_with_its_own_pdfs(corpus):
     data = load(path)
     assert data.names == list(features)
     for i, utt in enumerate(data.names):
-        piece = slice(data.offsets[i], data.offsets[i + 1])
-        np.testing.assert_array_equal(data.features[piece], features[utt])
-        np.testing.assert_array_equal(data.labels[piece], two_phone_model().id2pdf[alignments[utt]])
+        np.testing.assert_array_equal(data.features_of(i), features[utt])
+        np.testing.assert_array_equal(data.labels_of(i), two_phone_model().id2pdf[alignments[utt]])
+
+
+def log_post_of(data):
+    """Of all frames in order."""
+    rows = [data.targets.select(data.rows_of(i)).log_post for i in range(len(data.names))]
+    return torch.cat(rows)
 
 
 def test_loads_the_soft_targets_of_every_frame_and_cuts_them_with_the_alignment(corpus):
@@ -98,18 +101,17 @@ def test_loads_the_soft_targets_of_every_frame_and_cuts_them_with_the_alignment(
     store = SoftTargetStore(path / "soft")
     data = load_utterances(reader, AlignmentDir(path / "ali"), "training data", 0.05, store)
     expected = torch.cat([matrix[: len(alignments[utt])] for utt, matrix in log_post.items()])
-    torch.testing.assert_close(data.targets.log_post, expected, atol=2e-3, rtol=2e-3)
+    torch.testing.assert_close(log_post_of(data), expected, atol=2e-3, rtol=2e-3)
     assert len(data.targets) == data.num_frames
     # Without alignments the labels are the teacher's, and nothing is cut.
     data = load_utterances(reader, None, "training data", 0.05, store)
     best = torch.cat([x.argmax(dim=1) for x in log_post.values()])
     # Half precision may decide a near tie otherwise.
-    assert len(data.labels) == len(best) and (data.labels == best).float().mean() > 0.99
+    assert len(data.labels) == len(best) and (data.labels == best.numpy()).mean() > 0.99
     part = data.subset([3, 0])
     names = [data.names[3], data.names[0]]
-    torch.testing.assert_close(
-        part.targets.log_post, torch.cat([log_post[utt] for utt in names]), atol=2e-3, rtol=2e-3
-    )
+    expected = torch.cat([log_post[utt] for utt in names])
+    torch.testing.assert_close(log_post_of(part), expected, atol=2e-3, rtol=2e-3)
 
 
 def test_missing_alignments_are_counted_and_limited(corpus, caplog):
@@ -153,10 +155,7 @@ def test_the_evaluated_share_is_fixed_and_whole(corpus):
     assert len(tenth.names) == 3 and tenth.names == split_off(data, 0.1, 5).names
     assert tenth.names != split_off(data, 0.1, 6).names
     i = data.names.index(tenth.names[1])
-    np.testing.assert_array_equal(
-        tenth.features[tenth.offsets[1] : tenth.offsets[2]],
-        data.features[data.offsets[i] : data.offsets[i + 1]],
-    )
+    np.testing.assert_array_equal(tenth.features_of(1), data.features_of(i))
 
 
 def test_cross_validation_on_the_training_data_is_refused(corpus):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -142,7 +143,9 @@ def test_utterances_are_spliced_one_by_one() -> None:
     frames, pdfs, _ = draw(40)
     features, offsets = frames.astype(np.float32), np.array([0, 7, 7, 40])
     weights = np.linspace(0.0, 1.0, 40)
-    stats = accumulate_spliced(features, offsets, pdfs, 2, 1, NUM_PDFS, weights)
+    parts = [slice(a, b) for a, b in pairwise(offsets)]
+    utterances = ((features[part], pdfs[part]) for part in parts)
+    stats = accumulate_spliced(utterances, DIM, 2, 1, NUM_PDFS, (weights[part] for part in parts))
     spliced = np.concatenate([splice(features[:7], 2, 1), splice(features[7:], 2, 1)])
     expected = LdaAccumulator(NUM_PDFS, 4 * DIM)
     expected.accumulate(spliced, pdfs, weights)

@@ -222,14 +222,13 @@ def real_stats(kaldi_fixtures: Path, corpora: Path, every: int) -> LdaAccumulato
     ali = AlignmentDir(kaldi_fixtures / "exp/tri2b_ali")
     ids = {utt: own for utt, own in ali.transition_ids() if utt in raw}
     silence = [int(x) for x in (kaldi_fixtures / "lang/phones/silence.csl").read_text().split(":")]
-    tids = np.concatenate([ids[utt] for utt in raw])
+    model = ali.transitions
     return accumulate_spliced(
-        np.concatenate([apply_cmvn(raw[utt], speakers[utt[:4]]) for utt in raw]),
-        np.cumsum([0, *(len(ids[utt]) for utt in raw)]),
-        ali.transitions.id2pdf[tids],
+        ((apply_cmvn(raw[utt], speakers[utt[:4]]), model.id2pdf[ids[utt]]) for utt in raw),
+        next(iter(raw.values())).shape[1],
         *(3, 3),
         num_pdfs=ali.num_pdfs,
-        weights=1.0 - np.isin(ali.transitions.id2phone[tids], silence),
+        weights=(1.0 - np.isin(model.id2phone[ids[utt]], silence) for utt in raw),
     )
 
 

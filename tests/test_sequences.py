@@ -56,14 +56,16 @@ each_kind = pytest.mark.parametrize("kind", ["streams", "fixed", "shuffled"])
 def test_every_frame_of_every_utterance_once_with_its_delayed_features(corpus, kind):
     data, batches = batches_of(corpus, kind)
     seen = torch.zeros(data.num_frames, dtype=torch.int64)
-    pieces = [data.features[a:b] for a, b in zip(data.offsets[:-1], data.offsets[1:], strict=True)]
+    pieces = [torch.from_numpy(data.features_of(i)) for i in range(len(data.names))]
     expected = torch.cat([delayed(piece, DELAY) for piece in pieces])
+    labels = torch.cat([torch.arange(len(piece)) for piece in pieces])
     for batch in batches:
         assert batch.features.shape == (*batch.frames.shape, 4) and batch.mask.dtype == torch.bool
         assert batch.frames[~batch.mask].eq(0).all()
         frames = batch.frames[batch.mask]
         seen.index_add_(0, frames, torch.ones_like(frames))
         assert torch.equal(batch.features[batch.mask], expected[frames])
+        assert torch.equal(batch.labels, labels[frames])
         assert torch.isfinite(batch.features).all()
     assert seen.eq(1).all()
 
@@ -196,8 +198,8 @@ def logits_of(network: Lstm, data: Utterances, kind: str) -> torch.Tensor:
 def test_logits_are_those_of_each_utterance_alone(kind):
     network, data = small_network(), utterances_of(CORPORA["mixture"][:40])
     alone = []
-    for begin, end in zip(data.offsets[:-1], data.offsets[1:], strict=True):
-        features = delayed(data.features[begin:end], DELAY)[:, None]
+    for utterance in range(len(data.names)):
+        features = delayed(torch.from_numpy(data.features_of(utterance)), DELAY)[:, None]
         alone.append(network(features)[0][:, 0])
     torch.testing.assert_close(logits_of(network, data, kind), torch.cat(alone), atol=1e-4, rtol=0)
 
@@ -208,10 +210,10 @@ def test_nothing_leaks_from_one_utterance_into_another(kind):
     before = logits_of(network, data, kind)
     for changed in (0, 11, 29):
         piece = slice(int(data.offsets[changed]), int(data.offsets[changed + 1]))
-        original = data.features[piece].clone()
-        data.features[piece] = 50.0
+        original = data.features.matrix[piece].copy()
+        data.features.matrix[piece] = 50.0
         after = logits_of(network, data, kind)
-        data.features[piece] = original
+        data.features.matrix[piece] = original
         other = torch.ones(data.num_frames, dtype=torch.bool)
         other[piece] = False
         assert torch.equal(after[other], before[other])

@@ -61,6 +61,16 @@ def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
     return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 
 
+def add_cache_dir(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cache-dir``, where a training keeps its packed features."""
+    parser.add_argument(
+        "--cache-dir",
+        metavar="DIR",
+        help="where packed features are kept for the next training: .packed of the data directories if not "
+        "given, none to read from the archives all along",
+    )
+
+
 def add_max_loss(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs, top_k
+from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, side_inputs, top_k
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_teaching(parser)
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
+    add_cache_dir(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -135,6 +136,7 @@ def run(args: argparse.Namespace) -> None:
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
+        cache_dir=args.cache_dir,
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)

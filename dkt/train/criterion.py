@@ -11,6 +11,7 @@ import torch
 
 from dkt import objectives
 from dkt.errors import DktError
+from dkt.stored_targets import StoredTargets
 from dkt.targets import SoftTargets, TargetHeader, check_temperature
 
 #: ``pretrain`` is a soft training followed by a hard one; each of the others is one objective.
@@ -72,7 +73,7 @@ class ObjectiveConfig:
             )
 
 
-def check_dense(config: ObjectiveConfig, targets: SoftTargets | None, path: str) -> None:
+def check_dense(config: ObjectiveConfig, targets: StoredTargets | None, path: str) -> None:
     """Raise DktError if logits are to be matched and some are not known: Posteriors do not list all pdfs."""
     if config.mode == "logits" and targets is not None and not targets.dense:
         raise DktError(

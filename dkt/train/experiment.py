@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -47,21 +48,26 @@ _COPIED = ("final.mdl", "tree", "phones.txt")
 
 def data_fingerprint(utterances: Utterances) -> str:
     """A hash of utterances, labels and features: other data make another experiment."""
-    names = "\n".join(utterances.names).encode()
-    return _digest(names, utterances.labels, utterances.features)
+    digest = hashlib.sha256("\n".join(utterances.names).encode())
+    # Utterance by utterance, wherever they come from: these are the largest arrays there are.
+    for read in (utterances.labels_of, utterances.features_of):
+        for utterance in range(len(utterances.names)):
+            digest.update(read(utterance).data)
+    return digest.hexdigest()[:16]
 
 
-def targets_fingerprint(targets: SoftTargets, temperature: float) -> str:
+def targets_fingerprint(utterances: Utterances, temperature: float) -> str:
     """A hash of soft targets as they are used at a temperature: others make another experiment."""
-    sparse = [] if targets.dense else [targets.pdfs, targets.tail(temperature)]
-    return _digest(b"", targets.log_post, *sparse)
-
-
-def _digest(text: bytes, *tensors: torch.Tensor) -> str:
-    digest = hashlib.sha256(text)
-    for tensor in tensors:
-        # Without a copy: these are the largest arrays there are.
-        digest.update(tensor.contiguous().numpy().data)
+    stored = utterances.targets
+    assert stored is not None
+    digest = hashlib.sha256()
+    parts: list[Callable[[SoftTargets], torch.Tensor]] = [lambda targets: targets.log_post]
+    if not stored.dense:
+        parts += [lambda targets: targets.pdfs, lambda targets: targets.tail(temperature)]
+    for part in parts:
+        for utterance in range(len(utterances.names)):
+            values = part(stored.select(utterances.rows_of(utterance)))
+            digest.update(values.contiguous().numpy().data)
     return digest.hexdigest()[:16]
 
 
@@ -194,9 +200,9 @@ def write_matrix(path: Path, matrix: np.ndarray) -> None:
     writer.save(path)
 
 
-def write_counts(directory: Path, labels: torch.Tensor, num_pdfs: int) -> None:
+def write_counts(directory: Path, train: Utterances, num_pdfs: int) -> None:
     """Write ``ali_train_pdf.counts``, of which the priors are made, from the training labels."""
-    counts = count_pdfs([labels.numpy()], num_pdfs)
+    counts = count_pdfs((train.labels_of(utterance) for utterance in range(len(train.names))), num_pdfs)
     save_counts(directory / COUNTS, counts)
     logger.info("%d pdfs, %d of them never seen in training", num_pdfs, int(np.count_nonzero(counts < 1.0)))
 

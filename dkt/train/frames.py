@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import torch
 
-from dkt.dataset import SplicedFrames
 from dkt.errors import DktError
+from dkt.frame_batches import SplicedFrames
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
+from dkt.train.prefetch import Prefetcher
 from dkt.train.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,9 @@ class FrameTraining:
         objective: of logits ``(B, P)`` and labels ``(B,)``, summed over frames.
         config: the optimizer.
         precision: of the factors of matrix products in training.
+
+    Attributes:
+        waited: seconds that trainings and evaluations have waited for batches so far.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class FrameTraining:
         self.objective = objective
         self.updates = Updates(network, config, config.minibatch_size)
         self.optimizer = self.updates.optimizer
+        self.waited = 0.0
 
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """One pass over the shuffled training frames.
@@ -82,11 +87,13 @@ class FrameTraining:
         self.updates.set_learn_rate(learn_rate)
         self.network.train()
         metrics = Metrics()
-        with Progress("training", self.train.num_frames, "frames") as progress:
-            for spliced, labels in self.train.shuffled(seed):
+        progress = Progress("training", self.train.num_frames, "frames")
+        with Prefetcher(self.train.shuffled(seed)) as batches, progress:
+            for spliced, labels in batches:
                 if len(labels) >= _MIN_BATCH:
                     self._step(spliced, labels, metrics)
                 progress.advance(len(labels))
+        self.waited += batches.waited
         metrics.check()
         return metrics
 
@@ -104,7 +111,9 @@ class FrameTraining:
         """Loss and frame accuracy on the held frames ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
-        for spliced, labels in self.held[name]:
-            logits = self.network(spliced)
-            metrics.add(self.objective(logits, labels), logits, labels)
+        with Prefetcher(self.held[name]) as batches:
+            for spliced, labels in batches:
+                logits = self.network(spliced)
+                metrics.add(self.objective(logits, labels), logits, labels)
+        self.waited += batches.waited
         return metrics

@@ -17,7 +17,7 @@ class EpochRecord:
     Epoch 0 is that of weights which another training has made; fresh ones have none.
     ``train_*`` are measured in evaluation mode on a fixed tenth of the training utterances, ``running_loss``
     on all frames while the weights move; ``clipped`` is the percentage of updates whose gradient was scaled
-    down.
+    down, ``waiting`` that of the time in which batches were waited for.
     """
 
     epoch: int
@@ -30,6 +30,7 @@ class EpochRecord:
     clipped: float
     accepted: bool
     seconds: float
+    waiting: float = 0.0
 
 
 def save_history(path: Path, records: list[EpochRecord]) -> None:

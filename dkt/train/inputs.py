@@ -85,6 +85,7 @@ class TrainingInputs:
         max_loss: the share of utterances that may be dropped.
         targets_train, targets_dev: the soft targets of a teacher; None where there is none.
         side_train, side_dev: fMLLR transforms and i-vectors.
+        cache_dir: where packed features are kept: a directory, ``none``, or None for the data directories.
     """
 
     data_train: DataDir
@@ -96,6 +97,7 @@ class TrainingInputs:
     targets_dev: TargetSource | None = None
     side_train: SideInputs = field(default_factory=SideInputs)
     side_dev: SideInputs = field(default_factory=SideInputs)
+    cache_dir: str | None = None
 
     @property
     def num_pdfs(self) -> int:
@@ -134,14 +136,14 @@ class TrainingInputs:
         Raises:
             DktError: bad data.
         """
+        loss, cache = self.max_loss, self.cache_dir
         reader = FeatureReader(self.data_train, options, self.side_train)
-        train = load_utterances(reader, self.ali_train, "training data", self.max_loss, self.targets_train)
+        train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, cache)
         reader = FeatureReader(self.data_dev, options, self.side_dev)
-        dev = load_utterances(reader, self.ali_dev, "cross-validation data", self.max_loss, self.targets_dev)
-        if train.features.shape[1] != dev.features.shape[1]:
+        dev = load_utterances(reader, self.ali_dev, "cross-validation data", loss, self.targets_dev, cache)
+        if train.dim != dev.dim:
             raise DktError(
-                f"features of dimension {dev.features.shape[1]}, {self.data_train.path} has "
-                f"{train.features.shape[1]}",
+                f"features of dimension {dev.dim}, {self.data_train.path} has {train.dim}",
                 path=self.data_dev.path,
             )
         return train, dev

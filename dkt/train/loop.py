@@ -25,10 +25,14 @@ HISTORY = "history.csv"
 
 
 class Trainable(Protocol):
-    """What the loop needs of a network and its data; ``evaluate`` knows the names ``train`` and ``cv``."""
+    """What the loop needs of a network and its data; ``evaluate`` knows the names ``train`` and ``cv``.
+
+    ``waited`` tells the seconds that have been waited for batches so far.
+    """
 
     network: Any
     optimizer: torch.optim.Optimizer
+    waited: float
 
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """Improve the network by one pass over the data."""
@@ -140,7 +144,7 @@ class TrainingLoop:
         return self.records
 
     def _epoch(self) -> None:
-        started = time.monotonic()
+        started, waited = time.monotonic(), self.task.waited
         rate = self.newbob.learn_rate
         # A seed of its own for each epoch: a resumed training repeats the one that was interrupted.
         running = self.task.train_epoch(rate, self.config.seed + 1000 * (self.newbob.epoch + 1))
@@ -150,6 +154,7 @@ class TrainingLoop:
             self._best = copy.deepcopy(self.task.network.state_dict())
         else:
             self.task.network.load_state_dict(self._best)
+        seconds = time.monotonic() - started
         record = EpochRecord(
             epoch=self.newbob.epoch,
             learn_rate=rate,
@@ -160,7 +165,8 @@ class TrainingLoop:
             cv_frame_acc=cv.accuracy,
             clipped=running.clipped,
             accepted=accepted,
-            seconds=time.monotonic() - started,
+            seconds=seconds,
+            waiting=100.0 * (self.task.waited - waited) / max(seconds, 1e-9),
         )
         self.records.append(record)
         self._save()
@@ -187,7 +193,7 @@ def _record_before(train: Metrics, cv: Metrics) -> EpochRecord:
 def _log(record: EpochRecord, num_frames: int) -> None:
     logger.info(
         "epoch %d: rate %.3g, train loss %.4f acc %.2f %%, cv loss %.4f acc %.2f %%, "
-        "%.1f %% of gradients clipped, %s (%.1f s, %.0f frames/s)",
+        "%.1f %% of gradients clipped, %s (%.1f s, %.0f frames/s, %.1f %% of it waiting for data)",
         record.epoch,
         record.learn_rate,
         record.train_loss,
@@ -198,4 +204,5 @@ def _log(record: EpochRecord, num_frames: int) -> None:
         "accepted" if record.accepted else "rejected",
         record.seconds,
         num_frames / max(record.seconds, 1e-9),
+        record.waiting,
     )

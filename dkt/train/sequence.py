@@ -11,11 +11,11 @@ from dkt.dataset import Utterances
 from dkt.errors import DktError
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
-from dkt.targets import SoftTargets
 from dkt.train.criterion import Criterion, Loss
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
+from dkt.train.prefetch import Prefetcher
 from dkt.train.progress import Progress
 
 _EVALUATED_FRAMES = 8192
@@ -48,24 +48,6 @@ class BatchConfig:
         return self.num_streams * self.chunk if self.kind == "streams" else self.frames_per_batch
 
 
-class Lessons:
-    """What the network is told about the frames of a batch.
-
-    Args:
-        utterances: with labels and, where there is a teacher, targets.
-        device: where they are looked up.
-    """
-
-    def __init__(self, utterances: Utterances, device: torch.device) -> None:
-        self.labels = utterances.labels.to(device)
-        self.targets = None if utterances.targets is None else utterances.targets.to(device)
-
-    def of(self, batch: SequenceBatch) -> tuple[torch.Tensor, SoftTargets | None]:
-        """Labels ``(B,)`` and targets of the frames of a batch, without its padding."""
-        frames = batch.frames[batch.mask]
-        return self.labels[frames], None if self.targets is None else self.targets.select(frames)
-
-
 class SequenceTraining:
     """A recurrent network, its data and one way to improve it by an epoch.
 
@@ -78,6 +60,9 @@ class SequenceTraining:
         optimizer: how weights are updated.
         device: where to train.
         precision: of the factors of matrix products in training.
+
+    Attributes:
+        waited: seconds that trainings and evaluations have waited for batches so far.
     """
 
     def __init__(
@@ -96,7 +81,7 @@ class SequenceTraining:
         self.criterion = criterion
         self.updates = Updates(network, optimizer, batches.frames_per_update)
         self.optimizer = self.updates.optimizer
-        self.lessons = Lessons(train, device)
+        self.waited = 0.0
         delay = network.config.target_delay
         self.batches: Streams | WholeUtterances
         if batches.kind == "streams":
@@ -104,7 +89,7 @@ class SequenceTraining:
         else:
             self.batches = WholeUtterances(train, delay, batches.frames_per_batch, device)
         self.held = {
-            name: (WholeUtterances(utterances, delay, _EVALUATED_FRAMES, device), Lessons(utterances, device))
+            name: WholeUtterances(utterances, delay, _EVALUATED_FRAMES, device)
             for name, utterances in held.items()
         }
 
@@ -123,10 +108,12 @@ class SequenceTraining:
         self.network.train()
         carried = self._zero_state()
         metrics = Metrics()
-        with Progress("training", self.batches.num_frames, "frames") as progress:
-            for batch in self.batches.shuffled(seed):
+        progress = Progress("training", self.batches.num_frames, "frames")
+        with Prefetcher(self.batches.shuffled(seed)) as batches, progress:
+            for batch in batches:
                 num_frames = self._step(batch, carried, metrics)
                 progress.advance(num_frames)
+        self.waited += batches.waited
         metrics.check()
         return metrics
 
@@ -143,28 +130,26 @@ class SequenceTraining:
         outputs = outputs.float()
         if carried is not None:
             store_state(carried, batch.streams, ended)
-        loss, logits, labels = self._loss(outputs, batch, self.lessons)
+        loss, logits, labels = self._loss(outputs, batch)
         clipped = self.updates.apply(loss.objective, len(labels))
         metrics.add(loss.reported, logits.detach(), labels)
         metrics.count_update(clipped)
         return len(labels)
 
-    def _loss(
-        self, outputs: torch.Tensor, batch: SequenceBatch, lessons: Lessons
-    ) -> tuple[Loss, torch.Tensor, torch.Tensor]:
+    def _loss(self, outputs: torch.Tensor, batch: SequenceBatch) -> tuple[Loss, torch.Tensor, torch.Tensor]:
         """The loss of a batch, and logits ``(B, P)`` and labels ``(B,)`` of its frames without padding."""
         logits = outputs[batch.mask]
-        labels, targets = lessons.of(batch)
-        return self.criterion(logits, labels, targets), logits, labels
+        return self.criterion(logits, batch.labels, batch.targets), logits, batch.labels
 
     @torch.inference_mode()
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held utterances ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
-        batches, lessons = self.held[name]
-        for batch in batches:
-            outputs, _ = self.network(batch.features)
-            loss, logits, labels = self._loss(outputs, batch, lessons)
-            metrics.add(loss.reported, logits, labels)
+        with Prefetcher(self.held[name]) as batches:
+            for batch in batches:
+                outputs, _ = self.network(batch.features)
+                loss, logits, labels = self._loss(outputs, batch)
+                metrics.add(loss.reported, logits, labels)
+        self.waited += batches.waited
         return metrics

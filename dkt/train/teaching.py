@@ -16,6 +16,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
 from dkt.scorer import logits_of
+from dkt.stored_targets import TargetScratch
 from dkt.tally import Tally
 from dkt.target_store import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
@@ -87,7 +88,7 @@ class TeachingOptions:
 
 
 class RunningTeacher:
-    """A teacher that is run over a data directory, its soft targets kept in memory.
+    """A teacher that is run over a data directory, its soft targets kept in a scratch file.
 
     Args:
         info, network: the teacher.
@@ -99,6 +100,8 @@ class RunningTeacher:
     Raises:
         DktError: the features are not the teacher's.
     """
+
+    half = False
 
     def __init__(
         self,
@@ -114,11 +117,12 @@ class RunningTeacher:
             fingerprint(network), info.num_pdfs, _at_most(top_k, info.num_pdfs), temperatures, {}
         )
         self.where = f"what the teacher made of {data.path}"
-        self._targets: dict[str, SoftTargets] = {}
+        self._places: dict[str, slice] = {}
         seen = hashlib.sha256(str((self.header.top_k, temperatures)).encode())
         reader = FeatureReader(data, info.feature_options)
         reader.drop_missing(Tally(f"teacher on {data.path}", 1.0))
-        logger.info("teacher on %s: %s in memory", data.path, self.header.describe())
+        logger.info("teacher on %s: %s", data.path, self.header.describe())
+        scratch, place = TargetScratch(info.num_pdfs, self.half), 0
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
             for utt, frames in reader:
                 if frames.shape[1] != info.feature_dim:
@@ -133,17 +137,21 @@ class RunningTeacher:
                 log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
                 if not log_post.isfinite().all():
                     raise DktError("the output of the teacher is not a number", path=data.path, utt=utt)
-                self._targets[utt] = top_k_targets(log_post, self.header.top_k, temperatures)
+                scratch.append(top_k_targets(log_post, self.header.top_k, temperatures))
+                self._places[utt] = slice(place, place + len(log_post))
+                place += len(log_post)
                 progress.advance(1)
+        self._targets = scratch.finish() if self._places else None
         #: Of the features it was run on: its outputs differ in their last bits from processor to processor.
         self.fingerprint = seen.hexdigest()[:16]
 
     def __contains__(self, utt: str) -> bool:
-        return utt in self._targets
+        return utt in self._places
 
     def read(self, utt: str, num_frames: int) -> SoftTargets:
-        """The soft targets of one utterance of ``num_frames`` frames, once: they are not kept."""
-        targets = self._targets.pop(utt)
+        """The soft targets of one utterance of ``num_frames`` frames."""
+        assert self._targets is not None
+        targets = self._targets.select(self._places[utt])
         targets.check_length(num_frames, self.where, utt)
         return targets
 

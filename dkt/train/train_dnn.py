@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from dkt import objectives
-from dkt.dataset import SplicedFrames, Utterances, split_off
+from dkt.dataset import Utterances, split_off
 from dkt.errors import DktError
+from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn
@@ -79,7 +80,7 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
     info = ModelInfo.with_features(
         options,
         kind="dnn",
-        feature_dim=train.features.shape[1],
+        feature_dim=train.dim,
         num_pdfs=inputs.ali_train.num_pdfs,
         left_context=recipe.features.splice,
         right_context=recipe.features.splice,
@@ -98,7 +99,7 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         return
     experiment.copy_kaldi_files(inputs.ali_train.path, directory)
     experiment.write_feature_files(directory, options, inputs.raw_dim(options))
-    experiment.write_counts(directory, train.labels, info.num_pdfs)
+    experiment.write_counts(directory, train, info.num_pdfs)
     network = _train(recipe, info, train, dev, directory, device)
     experiment.save_result(directory, info, network)
 
@@ -150,11 +151,10 @@ def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np
     if config.lda is not None:
         matrix = ObjectReader.open(config.lda).matrix()
     elif config.lda_dim is not None:
-        acoustic = train.features[:, : train.features.shape[1] - info.ivector_dim].numpy()
+        acoustic = train.dim - info.ivector_dim
         stats = accumulate_spliced(
+            ((train.features_of(u)[:, :acoustic], train.labels_of(u)) for u in range(len(train.names))),
             acoustic,
-            train.offsets.numpy(),
-            train.labels.numpy(),
             info.left_context,
             info.right_context,
             info.num_pdfs,

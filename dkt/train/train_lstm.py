@@ -95,7 +95,7 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
     info = ModelInfo.with_features(
         options,
         kind="lstm",
-        feature_dim=train.features.shape[1],
+        feature_dim=train.dim,
         num_pdfs=inputs.training.num_pdfs,
         left_context=0,
         right_context=0,
@@ -199,8 +199,7 @@ def _targets_fingerprint(
 ) -> str | None:
     if isinstance(source, RunningTeacher):
         return source.fingerprint
-    targets = utterances.targets
-    return None if targets is None else experiment.targets_fingerprint(targets, temperature)
+    return None if utterances.targets is None else experiment.targets_fingerprint(utterances, temperature)
 
 
 def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, directory: Path) -> None:
@@ -208,7 +207,7 @@ def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, dire
     options = info.feature_options
     experiment.write_feature_files(directory, options, inputs.training.raw_dim(options))
     if inputs.training.ali_train is not None:
-        experiment.write_counts(directory, train.labels, info.num_pdfs)
+        experiment.write_counts(directory, train, info.num_pdfs)
         return
     shutil.copyfile(_teachers_counts(inputs.hmm_dir), directory / experiment.COUNTS)
 
@@ -225,7 +224,7 @@ def _train(
     train, dev = data
     if init_model is None:
         network = build_lstm(info).to(device)
-        network.fit_normalisation(train.features.to(device).split(1 << 16))
+        network.fit_normalisation(torch.from_numpy(rows).to(device) for rows in train.blocks(1 << 16))
     else:
         network = _initial(init_model, info, device)
     held = {"train": split_off(train, EVALUATED_SHARE, recipe.training.seed), "cv": dev}

@@ -1,0 +1,155 @@
+"""Packed features on disk: a raw file of all frames end to end and an index beside it, in one directory.
+
+``features`` holds float32, little-endian, of shape ``(R, F)``. ``index`` begins with a line of JSON that
+tells sizes; then a line ``<utterance> <frames>`` for each, in the order of the frames.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from dkt.contents import FORMAT
+from dkt.errors import DktError
+from dkt.feature_reader import FeatureReader
+from dkt.frame_sources import PackedFeatures, check_dim
+from dkt.scratch import map_file
+
+FEATURES = "features"
+INDEX = "index"
+_ROW = np.dtype("<f4")
+
+
+@dataclass
+class _Head:
+    """The first line of an index."""
+
+    format: int
+    dim: int
+    utterances: int
+    frames: int
+
+
+@dataclass
+class Index:
+    """What is in a file of packed features.
+
+    Attributes:
+        names: the utterances.
+        lengths: frames of each.
+        dim: F.
+    """
+
+    names: list[str] = field(default_factory=list)
+    lengths: list[int] = field(default_factory=list)
+    dim: int = 0
+
+    def encode(self) -> bytes:
+        """The content of the file ``index``."""
+        head = _Head(FORMAT, self.dim, len(self.names), sum(self.lengths))
+        lines = [f"{name} {length}" for name, length in zip(self.names, self.lengths, strict=True)]
+        return "\n".join([json.dumps(asdict(head)), *lines, ""]).encode("utf-8")
+
+    @classmethod
+    def decode(cls, data: bytes) -> Index:
+        """Read what ``encode`` gave.
+
+        Raises:
+            ValueError, TypeError: it is not whole, or of another format.
+        """
+        first, *lines, end = data.decode("utf-8").split("\n")
+        head = _Head(**json.loads(first))
+        pairs = [line.split(" ") for line in lines]
+        result = cls([name for name, _ in pairs], [int(length) for _, length in pairs], head.dim)
+        if end or head != _Head(FORMAT, head.dim, len(pairs), sum(result.lengths)):
+            raise ValueError("the index is not whole")
+        return result
+
+    def map(self, file: IO[bytes]) -> PackedFeatures:
+        """The features in an open file.
+
+        Raises:
+            ValueError: it is of another size than the index says.
+        """
+        values = map_file(file, _ROW)
+        if values.size != sum(self.lengths) * self.dim or not self.dim:
+            raise ValueError("the features are not whole")
+        lengths = np.array(self.lengths, np.int64)
+        return PackedFeatures(self.names, lengths, values.reshape(-1, self.dim), file)
+
+
+def write_packed(reader: FeatureReader, file: IO[bytes]) -> Iterator[Index]:
+    """Write all features of a data directory, and tell after every utterance what there is so far.
+
+    Raises:
+        DktError: bad features, or none.
+        OSError: the file cannot be written.
+    """
+    index = Index()
+    for utt, features in reader:
+        index.dim = check_dim(index.dim, features, reader, utt)
+        file.write(np.ascontiguousarray(features, dtype=_ROW).data)
+        index.names.append(utt)
+        index.lengths.append(len(features))
+        yield index
+    if not index.names:
+        raise DktError("there are no features in it", path=reader.data.path)
+    file.flush()
+
+
+def finish_entry(partial: Path, entry: Path, index: Index) -> None:
+    """Give a directory whose features are written its index and its name, in this order, each for good.
+
+    Raises:
+        OSError: the disk is full, or an entry is there already.
+    """
+    path = partial / INDEX
+    path.write_bytes(index.encode())
+    for written in (partial / FEATURES, path, partial):
+        _sync(written)
+    partial.rename(entry)
+    _sync(entry.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_entry(entry: Path) -> PackedFeatures | None:
+    """The features of an entry, marked as in use as long as they live; None if it is missing or damaged."""
+    try:
+        file = (entry / FEATURES).open("rb")
+    except OSError:
+        return None
+    # Nobody waits for this lock: who removes entries gives up on those that are in use.
+    with contextlib.suppress(OSError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    try:
+        return Index.decode((entry / INDEX).read_bytes()).map(file)
+    except (OSError, ValueError, TypeError):
+        file.close()
+        return None
+
+
+def is_unused(entry: Path) -> bool:
+    """Whether nobody has the features of an entry open; False too where that cannot be told."""
+    try:
+        with (entry / FEATURES).open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
