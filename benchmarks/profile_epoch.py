@@ -1,6 +1,7 @@
-"""Where the time of an epoch goes: ``dkt train-dnn`` or ``dkt train-lstm`` under PyTorch's profiler.
+r"""Where the time of an epoch goes: ``dkt train-dnn`` or ``dkt train-lstm`` under PyTorch's profiler.
 
-Usage: python benchmarks/profile_epoch.py train-lstm --set schedule.max_iters=1 data/train data/dev ali ali exp/profiled
+Usage: python benchmarks/profile_epoch.py train-lstm --set schedule.max_iters=1 \
+  data/train data/dev ali ali-dev exp/profiled
 """
 
 from __future__ import annotations
@@ -78,7 +79,10 @@ def report(profile: Any, seconds: float, unprofiled: float, num_frames: int) -> 
         kind = next((kind for name, kind in KINDS.items() if event.key.startswith(name)), "other operators")
         times[kind] += event.self_cpu_time_total / 1e6
     times["Python, allocation and the rest"] = max(0.0, seconds - sum(times.values()))
-    print(f"\nOne epoch, {num_frames} frames: {unprofiled:.1f} s ({num_frames / unprofiled:.0f} frames/s), ", end="")
+    print(
+        f"\nOne epoch, {num_frames} frames: {unprofiled:.1f} s ({num_frames / unprofiled:.0f} frames/s), ",
+        end="",
+    )
     print(f"{seconds:.1f} s under the profiler, of which:")
     for kind, value in sorted(times.items(), key=lambda item: -item[1]):
         print(f"| {kind:36} | {value:6.2f} s | {100 * value / seconds:5.1f} % |")

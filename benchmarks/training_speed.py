@@ -1,4 +1,4 @@
-"""Frames a second of whole training steps, the update included: dkt against PyTorch's modules, Kaldi and the limit.
+"""Frames a second of whole training steps with the update: dkt, PyTorch's modules, Kaldi and the limit.
 
 Usage: python benchmarks/training_speed.py [--seconds S] [--json FILE]
 
@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -106,8 +107,8 @@ def our_step(
 
 
 def products_only(dims: list[int]) -> Step:
-    """The matrix products of a DNN's step and nothing else: forwards, of weights, of inputs but the first layer's."""
-    shapes = list(zip(dims[:-1], dims[1:], strict=True))
+    """The matrix products of a DNN's step and nothing else; the first layer's input has no gradient."""
+    shapes = list(pairwise(dims))
     inputs = [torch.randn(MINIBATCH, i) for i, _ in shapes]
     weights = [torch.randn(o, i) for i, o in shapes]
     outputs = [torch.randn(MINIBATCH, o) for _, o in shapes]
@@ -171,7 +172,7 @@ def dnn(hidden_dim: int, seconds: float) -> dict[str, float]:
     features, labels = torch.randn(MINIBATCH, SPLICED), torch.randint(PDFS, (MINIBATCH,))
     dims = [SPLICED, *[hidden_dim] * 4, PDFS]
     layers: list[nn.Module] = []
-    for i, o in zip(dims[:-2], dims[1:-1], strict=True):
+    for i, o in pairwise(dims[:-1]):
         layers += [nn.Linear(i, o), nn.Sigmoid()]
     config = DnnConfig(hidden_dim=hidden_dim)
     steps = {
@@ -183,10 +184,11 @@ def dnn(hidden_dim: int, seconds: float) -> dict[str, float]:
     return measure(steps, MINIBATCH, seconds) | kaldi("nnet-train-frmshuff", SPLICED, dnn_proto(dims))
 
 
+INITIAL = "<BiasMean> 0 <BiasRange> 0 <ParamStddev> 0.1"
 LSTM_PROTO = [
     f"<LstmProjected> <InputDim> {FBANK} <OutputDim> 128 <CellDim> 320",
     "<LstmProjected> <InputDim> 128 <OutputDim> 128 <CellDim> 320",
-    f"<AffineTransform> <InputDim> 128 <OutputDim> {PDFS} <BiasMean> 0 <BiasRange> 0 <ParamStddev> 0.1",
+    f"<AffineTransform> <InputDim> 128 <OutputDim> {PDFS} {INITIAL}",
     f"<Softmax> <InputDim> {PDFS} <OutputDim> {PDFS}",
 ]
 
@@ -194,14 +196,14 @@ LSTM_PROTO = [
 def dnn_proto(dims: list[int]) -> list[str]:
     """The network as nnet-initialize takes it."""
     lines = []
-    for i, o in zip(dims[:-1], dims[1:], strict=True):
-        lines.append(f"<AffineTransform> <InputDim> {i} <OutputDim> {o} <BiasMean> 0 <BiasRange> 0 <ParamStddev> 0.1")
+    for i, o in pairwise(dims):
+        lines.append(f"<AffineTransform> <InputDim> {i} <OutputDim> {o} {INITIAL}")
         lines.append(f"<Sigmoid> <InputDim> {o} <OutputDim> {o}")
     return [*lines[:-1], f"<Softmax> <InputDim> {dims[-1]} <OutputDim> {dims[-1]}"]
 
 
 def kaldi(program: str, dim: int, proto: list[str]) -> dict[str, float]:
-    """Frames a second that a program of Kaldi's reports, the better of two runs; nothing if it is not there."""
+    """Frames a second that a program of Kaldi's reports, the better of two runs; empty without it."""
     if shutil.which(program) is None or shutil.which("nnet-initialize") is None:
         return {}
     options = {"nnet-train-frmshuff": [f"--minibatch-size={MINIBATCH}", "--randomizer-size=32768"]}
@@ -266,7 +268,9 @@ def run(seconds: float) -> dict[str, float]:
         if theirs in found[what]
     }
     if len(ratios) < len(RATIOS):
-        print("\nnot on PATH, so not compared with: Kaldi's nnet-train-frmshuff, nnet-train-multistream, nnet-initialize")
+        print(
+            "\nnot compared with Kaldi, whose nnet-train-frmshuff and nnet-train-multistream are not on PATH"
+        )
     return ratios
 
 

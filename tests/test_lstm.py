@@ -47,7 +47,7 @@ each_form_and_clip = pytest.mark.parametrize(
 
 
 def use(kind, monkeypatch):
-    """The form ``kind`` of a layer: the plain one, or the fast one, by the kernel in C++ or by PyTorch alone."""
+    """A form of a layer: the plain one, or the fast one, by the kernel in C++ or by PyTorch alone."""
     if kind == "pytorch":
         monkeypatch.setattr(native_lstm, "serves", lambda tensor: False)
     elif kind == "kernel" and native.load() is None:

@@ -25,7 +25,9 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--use-gpu", choices=["yes", "no", "optional"], default="optional", help="as in Kaldi"
     )
-    parser.add_argument("--num-threads", type=positive_int, default=None, help="default: all processors that it may use")
+    parser.add_argument(
+        "--num-threads", type=positive_int, default=None, help="default: all processors that it may use"
+    )
 
 
 def choose_device(args: argparse.Namespace) -> torch.device:

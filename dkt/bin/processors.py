@@ -15,10 +15,8 @@ _SECONDS = 0.2
 
 def available() -> int:
     """Processors that the affinity of this process and the quota of its container allow, at least one."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    count = len(allowed) or os.cpu_count() or 1
     quota = _quota()
     return max(1, count if quota is None else min(count, math.floor(quota + 0.5)))
 
@@ -36,7 +34,7 @@ def _quota() -> float | None:
 
 
 def busy() -> float:
-    """Processors that were busy during the next fifth of a second, in which this one sleeps; 0 where unknown."""
+    """Processors that others keep busy in the next fifth of a second; 0 where nobody knows."""
     before = _times()
     time.sleep(_SECONDS)
     after = _times()

@@ -29,8 +29,8 @@ class LstmConfig:
         projection: R, outputs of each layer, which are also what recurs; null for no projection (R = C).
         peepholes: whether the gates see the cell.
         cell_clip: cells are kept within ± this; 0 for no clipping.
-        diff_clip, cell_diff_clip: gradients, summed over the batch, of the gates' sums and of the cells are kept
-            within ± this at every frame, as nnet1's <DiffClip> and <CellDiffClip>; 0 for no clipping.
+        diff_clip, cell_diff_clip: gradients of the gates' sums and of the cells are kept within ± this at
+            every frame, as nnet1's <DiffClip> and <CellDiffClip>; 0 for no clipping.
         target_delay: frames that the network sees beyond the frame that it labels.
         dropout: probability of zeroing an output of a layer in training, on its way up, not in time.
     """

@@ -1,7 +1,7 @@
 """The kernels in C++, compiled when they are first asked for and kept; without a compiler there are none.
 
-They are plain functions on pointers, called through ``ctypes``: nothing of PyTorch is compiled against, so a new PyTorch
-needs no new build.
+They are plain functions on pointers, called through ``ctypes``: nothing of PyTorch is compiled against, so a
+new PyTorch needs no new build.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def _cache() -> Path | None:
 
 def _key(compiler: list[str]) -> str:
     """What the library depends on: homes are shared by machines of different processors."""
-    version = subprocess.run([*compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True).stdout
+    version = subprocess.run(
+        [*compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True
+    ).stdout
     parts = (_SOURCE.read_bytes(), " ".join(compiler).encode(), version, _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
@@ -110,4 +112,3 @@ def _compile(compiler: list[str], library: Path) -> None:
                 done.check_returncode()
         made.replace(library)
     logger.info("compiled %s, once", library)
-

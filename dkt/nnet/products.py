@@ -1,8 +1,8 @@
 """Matrix products of all frames, by the library of PyTorch's that is fast on this processor.
 
-B frames, K inputs, M outputs. PyTorch gives float32 products to MKL, which on AMD processors uses half of the width
-that AVX-512 has; oneDNN, which is in PyTorch too, uses all of it. Which one is taken depends on the processor alone:
-results are reproducible on one machine.
+B frames, K inputs, M outputs. PyTorch gives float32 products to MKL, which on AMD processors uses half of the
+width that AVX-512 has; oneDNN, which is in PyTorch too, uses all of it. Which one is taken depends on the
+processor alone: results are reproducible on one machine.
 """
 
 from __future__ import annotations

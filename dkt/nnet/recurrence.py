@@ -1,9 +1,9 @@
 """The recurrence of one LSTM layer over a chunk of frames, with its gradient written out.
 
-T frames, N streams, F inputs, C cells, R outputs. The frames' input products are one matrix product, and so is the
-gradient of each weight matrix; what is left in the loop is the matrix product of the recurrence and a few element-wise
-operations. On a CPU that loop is a kernel in C++ (``dkt.nnet.native_lstm``) where there is a compiler; elsewhere
-``dkt.nnet.torch_lstm`` gives the same values.
+T frames, N streams, F inputs, C cells, R outputs. The frames' input products are one matrix product, and so
+is the gradient of each weight matrix; what is left in the loop is the matrix product of the recurrence and a
+few element-wise operations. On a CPU that loop is a kernel in C++ (``dkt.nnet.native_lstm``) where there is a
+compiler; elsewhere ``dkt.nnet.torch_lstm`` gives the same values.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dkt.nnet.torch_lstm import Activations, Clips, Weights
 class Recurrence(torch.autograd.Function):
     """A whole chunk of ``PlainLstmLayer``.
 
-    The gradient's equations are those of Kaldi's ``LstmProjected::BackpropagateFnc``; but a clipped cell passes no
-    gradient on.
+    The gradient's equations are those of Kaldi's ``LstmProjected::BackpropagateFnc``; but a clipped cell
+    passes no gradient on.
     """
 
     @staticmethod

@@ -71,9 +71,9 @@ def run(made: Activations, weights: Weights, clips: Clips) -> None:
 def _factors(made: Activations, peepholes: torch.Tensor, clips: Clips) -> tuple[torch.Tensor, ...]:
     """What a gradient is multiplied by on its way, for all frames at once.
 
-    From m to the sum of o; from m to c(t); from c(t) to the sums of g, i and f; from c(t) to c(t-1), without the
-    peepholes where gradients of sums are clipped. Each is a product with the derivative of its squashing function:
-    y - y² for σ, 1 - y² for tanh.
+    From m to the sum of o; from m to c(t); from c(t) to the sums of g, i and f; from c(t) to c(t-1), without
+    the peepholes where gradients of sums are clipped. Each is a product with the derivative of its squashing
+    function: y - y² for σ, 1 - y² for tanh.
     """
     g, i, f, o = made.gifo.chunk(4, dim=2)
     m_to_o = torch.addcmul(made.m, made.m, o, value=-1)

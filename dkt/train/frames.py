@@ -65,7 +65,7 @@ class FrameTraining:
         precision: Precision = "float32",
     ) -> None:
         self.network = network
-        self.mixed = mixed_precision(precision, train.device)
+        self.mixed = mixed_precision(precision, network.shift.device)
         self.train = train
         self.held = held
         self.objective = objective

@@ -18,7 +18,7 @@ Precision = Literal["float32", "bfloat16"]
 def mixed_precision(precision: Precision, device: torch.device) -> Callable[[], AbstractContextManager]:
     """What the forward pass of a training is run in.
 
-    Weights, updates, losses and the recurrence of an LSTM stay in single precision; evaluation is none of this.
+    Weights, updates, losses and the recurrence of an LSTM stay in single precision, and so does evaluation.
 
     Args:
         precision: of the factors of matrix products.
