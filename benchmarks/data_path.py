@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import subprocess
 import sys
 import tempfile
@@ -223,10 +224,14 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10, help="how much larger the large corpus is")
     parser.add_argument("--utts", type=int, default=1500, help="training utterances, at most")
     parser.add_argument("--data", nargs=4, type=Path, metavar="DIR", help="data and alignments to measure on")
+    parser.add_argument("--json", type=Path, help="where ratios are written")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, ratio in measure(Path(folder), args.times, args.utts, args.data).items():
-            print(f"{name}: {ratio:.3f}")
+        ratios = measure(Path(folder), args.times, args.utts, args.data)
+    for name, ratio in ratios.items():
+        print(f"{name}: {ratio:.3f}")
+    if args.json is not None:
+        args.json.write_text(json.dumps(ratios, indent=2) + "\n", encoding="ascii")
     return 0
 
 

@@ -15,8 +15,11 @@ import torch
 
 from dkt.bin import main as dkt
 from dkt.train.frames import FrameTraining
+from dkt.train.metrics import Metrics
 from dkt.train.sequence import SequenceTraining
 
+#: The steps that are profiled: enough of them, and not the first.
+FIRST, LAST = 101, 300
 #: The beginning of an operator's name, to what it is of; the first that fits.
 KINDS = {
     "mkldnn::_linear": "matrix products",
@@ -52,46 +55,56 @@ KINDS = {
 }
 
 
-def profiled(method: Any) -> Any:
-    """The method ``train_epoch``, the first call of which is profiled and its table printed."""
-    done = []
+class Window:
+    """Profiles the training steps from ``FIRST`` to ``LAST``, and what goes on between them."""
 
-    def train_epoch(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if done:
-            return method(self, *args, **kwargs)
-        done.append(True)
-        start = time.perf_counter()
-        plain = method(self, *args, **kwargs)
-        unprofiled = time.perf_counter() - start
-        start = time.perf_counter()
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            method(self, *args, **kwargs)
-        report(profile, time.perf_counter() - start, unprofiled, plain.num_frames)
-        return plain
+    def __init__(self) -> None:
+        self.profile = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
+        self.steps = 0
+        self.num_frames = 0
+        self.began = 0.0
 
-    return train_epoch
+    def wrap(self, method: Any) -> Any:
+        """The method ``_step`` of a training, watched."""
+
+        def step(training: Any, *args: Any, **kwargs: Any) -> Any:
+            self.steps += 1
+            if self.steps == FIRST:
+                self.profile.start()
+                self.began = time.perf_counter()
+            before = self._frames(args)
+            result = method(training, *args, **kwargs)
+            if FIRST <= self.steps <= LAST:
+                self.num_frames += self._frames(args) - before
+            if self.steps == LAST:
+                seconds = time.perf_counter() - self.began
+                self.profile.stop()
+                report(self.profile, seconds, self.num_frames)
+            return result
+
+        return step
+
+    @staticmethod
+    def _frames(args: tuple[Any, ...]) -> int:
+        return next(value.num_frames for value in args if isinstance(value, Metrics))
 
 
-def report(profile: Any, seconds: float, unprofiled: float, num_frames: int) -> None:
+def report(profile: Any, seconds: float, num_frames: int) -> None:
     """Print the share of each kind of work."""
     times: dict[str, float] = defaultdict(float)
     for event in profile.key_averages():
         kind = next((kind for name, kind in KINDS.items() if event.key.startswith(name)), "other operators")
         times[kind] += event.self_cpu_time_total / 1e6
     times["Python, allocation and the rest"] = max(0.0, seconds - sum(times.values()))
-    print(
-        f"\nOne epoch, {num_frames} frames: {unprofiled:.1f} s ({num_frames / unprofiled:.0f} frames/s), ",
-        end="",
-    )
-    print(f"{seconds:.1f} s under the profiler, of which:")
+    print(f"\n{LAST - FIRST + 1} steps, {num_frames} frames: {seconds:.2f} s under the profiler, of which:")
     for kind, value in sorted(times.items(), key=lambda item: -item[1]):
         print(f"| {kind:36} | {value:6.2f} s | {100 * value / seconds:5.1f} % |")
 
 
 def main() -> int:
-    """Run dkt's command with profiled epochs."""
+    """Run dkt's command with profiled steps."""
     for training in (FrameTraining, SequenceTraining):
-        training.train_epoch = profiled(training.train_epoch)  # type: ignore[method-assign]
+        training._step = Window().wrap(training._step)  # type: ignore[method-assign]
     return dkt(sys.argv[1:])
 
 

@@ -47,7 +47,7 @@ def product(
 ) -> torch.Tensor:
     """``left @ right.t() + bias``, no gradient: ``(B, K)``, ``(M, K)`` and ``(M,)`` to ``(B, M)``.
 
-    With ``half`` factors are rounded to bfloat16; sums, what they are added to and the result are not.
+    With ``half`` factors and products are rounded to bfloat16, but not the sums inside, nor the bias.
     """
     if half:
         rounded = functional.linear(left.bfloat16(), right.bfloat16()).to(left.dtype)

@@ -1,0 +1,122 @@
+"""The compiled kernel: found again, built anew where it must be, done without where it cannot be built."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+import torch
+
+from dkt.bin import processors
+from dkt.nnet import native
+from dkt.nnet.lstm_layer import LstmLayer
+from dkt.nnet.torch_lstm import Clips
+
+
+@pytest.fixture
+def fresh(monkeypatch, tmp_path):
+    """A process that has loaded no kernel yet, with a cache of its own; returns where libraries are kept."""
+    native.load.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv(native.VARIABLE, raising=False)
+    yield tmp_path / "cache/dkt/kernels"
+    native.load.cache_clear()
+
+
+def compiler(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="ascii")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+def run_layer() -> torch.Tensor:
+    torch.manual_seed(0)
+    layer = LstmLayer(4, 5, 3, True, Clips(0.5))
+    return layer(torch.randn(6, 2, 4), layer.zero_state(2))[0]
+
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here"
+)
+
+
+@needs_compiler
+def test_it_is_compiled_once(fresh, monkeypatch, tmp_path):
+    calls = tmp_path / "calls"
+    real = shutil.which("c++") or shutil.which("g++")
+    monkeypatch.setenv("CXX", compiler(tmp_path / "cxx", f'echo "$*" >> {calls}\nexec {real} "$@"'))
+    assert native.load() is not None
+    (library,) = fresh.iterdir()
+    assert sum("lstm.cpp" in line for line in calls.read_text().splitlines()) == 1
+    native.load.cache_clear()
+    assert native.load() is not None
+    assert sum("lstm.cpp" in line for line in calls.read_text().splitlines()) == 1
+    # Another processor, as on another machine of the same home, has one of its own.
+    monkeypatch.setattr(native, "_processor", lambda: "another")
+    native.load.cache_clear()
+    assert native.load() is not None
+    assert len(list(fresh.iterdir())) == 2 and library.exists()
+
+
+@needs_compiler
+def test_a_cache_that_others_may_write_is_not_believed(fresh):
+    fresh.mkdir(parents=True)
+    fresh.chmod(0o777)
+    assert native.load() is not None
+    assert not list(fresh.iterdir())
+
+
+@pytest.mark.parametrize("how", ["none", "broken", "left out"])
+def test_without_it_the_layer_gives_the_same(fresh, monkeypatch, tmp_path, caplog, how):
+    expected = run_layer()
+    native.load.cache_clear()
+    if how == "none":
+        monkeypatch.setenv("CXX", "/nonexistent/c++")
+    elif how == "broken":
+        monkeypatch.setenv(
+            "CXX",
+            compiler(tmp_path / "cxx", '[ "$1" = --version ] && exit 0\necho "no vectors here" >&2; exit 1'),
+        )
+        shutil.rmtree(fresh, ignore_errors=True)
+    else:
+        monkeypatch.setenv(native.VARIABLE, "torch")
+    with caplog.at_level(logging.INFO):
+        torch.testing.assert_close(run_layer(), expected, atol=1e-6, rtol=1e-5)
+    assert native.load() is None
+    told = {"none": "no C++ compiler", "broken": "no vectors here", "left out": ""}[how]
+    assert told in caplog.text
+
+
+def test_processors_of_a_container(monkeypatch, tmp_path):
+    monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: set(range(6)))
+    limit = tmp_path / "cpu.max"
+    monkeypatch.setattr(processors, "_CGROUP_V2", limit)
+    monkeypatch.setattr(processors, "_CGROUP_V1", (tmp_path / "quota", tmp_path / "period"))
+    for content, expected in (("max 100000", 6), ("250000 100000", 3), ("20000 100000", 1), ("1 0", 6)):
+        limit.write_text(content + "\n", encoding="ascii")
+        assert processors.available() == expected
+    limit.unlink()
+    assert processors.available() == 6
+    (tmp_path / "quota").write_text("200000\n", encoding="ascii")
+    (tmp_path / "period").write_text("100000\n", encoding="ascii")
+    assert processors.available() == 2
+
+
+def test_busy_processors(monkeypatch, tmp_path):
+    stat_file = tmp_path / "stat"
+    monkeypatch.setattr(processors, "_STAT", stat_file)
+    monkeypatch.setattr(processors.os, "cpu_count", lambda: 4)
+    stat_file.write_text("cpu 100 0 0 300 0 0 0 0 0 0\n", encoding="ascii")
+
+    def sleep(seconds):
+        # Three of four idle, of which a little waits for disks.
+        stat_file.write_text("cpu 120 0 5 370 5 0 0 0 0 0\n", encoding="ascii")
+
+    monkeypatch.setattr(processors.time, "sleep", sleep)
+    assert processors.busy() == pytest.approx(1.0)
+    monkeypatch.setattr(processors, "_STAT", tmp_path / "missing")
+    assert processors.busy() == 0.0
