@@ -19,16 +19,22 @@ class OptimizerConfig:
         momentum: of sgd.
         l2_penalty: a frame, as in nnet1; for adam decoupled weight decay (AdamW).
         max_grad_norm: a larger gradient, a frame, is scaled down to this norm; 0 for never.
+        grad_clip: each element of the gradient summed over the batch is kept within ± this, as nnet1's
+            <GradClip>; 0 for no clipping.
     """
 
     type: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.0
     l2_penalty: float = 0.0
     max_grad_norm: float = 0.0
+    grad_clip: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.momentum < 1.0 or self.l2_penalty < 0.0 or self.max_grad_norm < 0.0:
-            raise DktError("expected optimizer.momentum in [0, 1), l2_penalty and max_grad_norm not negative")
+        if not 0.0 <= self.momentum < 1.0:
+            raise DktError(f"'optimizer.momentum' is {self.momentum}, expected 0 to below 1")
+        for name in ("l2_penalty", "max_grad_norm", "grad_clip"):
+            if getattr(self, name) < 0.0:
+                raise DktError(f"'optimizer.{name}' is {getattr(self, name)}, expected 0 or more")
 
 
 def make_optimizer(
@@ -55,6 +61,7 @@ class Updates:
     def __init__(self, network: torch.nn.Module, config: OptimizerConfig, frames_per_update: int) -> None:
         self.optimizer = make_optimizer(network, config, frames_per_update)
         self.max_grad_norm = config.max_grad_norm
+        self.grad_clip = config.grad_clip
         self._weights = [p for p in network.parameters() if p.requires_grad]
 
     def set_learn_rate(self, learn_rate: float) -> None:
@@ -70,6 +77,8 @@ class Updates:
         """
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.grad_clip:
+            torch.nn.utils.clip_grad_value_(self._weights, self.grad_clip)
         clipped = False
         if self.max_grad_norm:
             limit = self.max_grad_norm * num_frames
