@@ -19,7 +19,7 @@ from dkt.train.metrics import Metrics
 from dkt.train.sequence import SequenceTraining
 
 #: The steps that are profiled: enough of them, and not the first.
-FIRST, LAST = 101, 300
+FIRST, LAST = 101, 160
 #: The beginning of an operator's name, to what it is of; the first that fits.
 KINDS = {
     "mkldnn::_linear": "matrix products",
