@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,20 @@ def test_reading_archives_is_measured():
     assert found.returncode == 0, found.stderr
     for told in ("float32 matrices", "dkt scp (kaldi_native_io)", "readinto, one block", "at least 5"):
         assert told in found.stdout
+
+
+def test_training_steps_are_measured(tmp_path):
+    ratios = tmp_path / "ratios.json"
+    command = [sys.executable, str(BENCHMARKS / "training_speed.py"), "--seconds=0.05", f"--json={ratios}"]
+    found = subprocess.run(command, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    for told in ("torch.nn.LSTM(proj_size)", "dkt, peepholes and clipping", "its matrix products alone"):
+        assert told in found.stdout
+    values = json.loads(ratios.read_text())
+    assert {"lstm_projected_over_torch", "lstm_over_step_loop", "dnn_1024_over_its_matrix_products"} <= set(
+        values
+    )
+    assert all(value > 0 for value in values.values())
 
 
 def test_the_data_path_is_measured():
