@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import torch
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.errors import DktError
-from dkt.feature_cache import cache_root, open_features
+from dkt.feature_cache import open_features, scratch_place
 from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import FrameSource, PackedFeatures
 from dkt.labels import Labels
@@ -185,9 +184,7 @@ def load_utterances(
     """
     tally = Tally(f"{what} of {reader.data.path}", max_loss)
     reader.drop_missing(tally)
-    place = cache_root(reader.data, cache_dir)
-    if place is not None and not os.access(place, os.W_OK):
-        place = None
+    place = scratch_place(reader.data, cache_dir)
     source = Labels(alignments, targets, place)
     features = open_features(reader, cache_dir)
     used: list[tuple[int, int]] = []

@@ -58,6 +58,22 @@ def cache_root(data: DataDir, cache_dir: str | None) -> Path | None:
     return data.path / FOLDER if cache_dir is None else Path(cache_dir)
 
 
+def scratch_place(data: DataDir, cache_dir: str | None) -> Path | None:
+    """Where other files of a training may lie, beside its packed features; None for that of temporary files.
+
+    Args:
+        data, cache_dir: as of ``cache_root``.
+    """
+    root = cache_root(data, cache_dir)
+    if root is None:
+        return None
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return root
+
+
 def open_features(reader: FeatureReader, cache_dir: str | None = None) -> FrameSource:
     """The features of a data directory, for a training: packed, or else from their archives.
 
@@ -235,6 +251,8 @@ def _declared_frames(data: DataDir) -> int:
 
 
 def _free(place: Path) -> int:
+    while not place.exists():
+        place = place.parent
     state = os.statvfs(place)
     return state.f_bavail * state.f_frsize
 

@@ -85,7 +85,7 @@ class PackedFeatures:
 
     def expect(self, utterances: np.ndarray) -> None:
         """As of ``FrameSource``: the system reads what is not in its page cache, in the order of the file."""
-        if self._file is None:
+        if self._file is None or not hasattr(os, "posix_fadvise"):
             return
         width = self.matrix.itemsize * self.dim
         for utterance in np.sort(utterances).tolist():

@@ -146,7 +146,8 @@ def open_entry(entry: Path) -> PackedFeatures | None:
 def is_unused(entry: Path) -> bool:
     """Whether nobody has the features of an entry open; False too where that cannot be told."""
     try:
-        with (entry / FEATURES).open("rb") as file:
+        # For writing: NFS gives no exclusive lock otherwise.
+        with (entry / FEATURES).open("r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
     except FileNotFoundError:

@@ -12,8 +12,6 @@ from typing import Generic, Self, TypeVar
 T = TypeVar("T")
 
 _DEPTH = 8
-# Seconds between two looks at whether anybody still wants what is made.
-_PATIENCE = 0.1
 
 
 class _End:
@@ -39,8 +37,12 @@ class Prefetcher(Generic[T]):
 
     def __init__(self, items: Iterable[T], depth: int = _DEPTH) -> None:
         self._items = items
-        self._queue: queue.Queue[T | _End] = queue.Queue(depth)
-        self._stopped = threading.Event()
+        # Both of the simple kind: on a busy processor threads that share a lock stand in each other's way.
+        self._made: queue.SimpleQueue[T | _End] = queue.SimpleQueue()
+        self._room: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(depth):
+            self._room.put(None)
+        self._stopped = False
         self._thread = threading.Thread(target=self._make, name="prefetch", daemon=True)
         self.waited = 0.0
 
@@ -51,19 +53,22 @@ class Prefetcher(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped.set()
+        self._stopped = True
+        # If it waits for room, it shall see that nobody wants more.
+        self._room.put(None)
         self._thread.join()
 
     def __iter__(self) -> Iterator[T]:
         while True:
             began = time.monotonic()
-            item = self._queue.get()
+            item = self._made.get()
             self.waited += time.monotonic() - began
             if not isinstance(item, _End):
+                self._room.put(None)
                 yield item
                 continue
             # For whoever asks again.
-            self._queue.put(item)
+            self._made.put(item)
             if item.error is not None:
                 raise item.error
             return
@@ -72,22 +77,14 @@ class Prefetcher(Generic[T]):
         end = _End()
         try:
             for item in self._items:
-                if not self._put(item):
+                self._room.get()
+                if self._stopped:
                     break
+                self._made.put(item)
         except BaseException as error:
             end = _End(error)
         finally:
             # Now, in the thread that ran it, and not whenever it is forgotten.
             if isinstance(self._items, Generator):
                 self._items.close()
-        self._put(end)
-
-    def _put(self, item: T | _End) -> bool:
-        """Hand an item over; False if nobody wants it any more."""
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, timeout=_PATIENCE)
-                return True
-            except queue.Full:
-                continue
-        return False
+        self._made.put(end)
