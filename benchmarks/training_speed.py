@@ -106,8 +106,11 @@ def our_step(
     return step
 
 
-def products_only(dims: list[int]) -> Step:
-    """The matrix products of a DNN's step and nothing else; the first layer's input has no gradient."""
+def products_only(dims: list[int], multiply: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> Step:
+    """The matrix products of a DNN's step and nothing else; the first layer's input has no gradient.
+
+    ``multiply`` takes ``(B, K)`` and ``(M, K)`` to ``(B, M)``.
+    """
     shapes = list(pairwise(dims))
     inputs = [torch.randn(MINIBATCH, i) for i, _ in shapes]
     weights = [torch.randn(o, i) for i, o in shapes]
@@ -115,10 +118,10 @@ def products_only(dims: list[int]) -> Step:
 
     def step() -> None:
         for number, (x, w, d) in enumerate(zip(inputs, weights, outputs, strict=True)):
-            product(x, w)
-            product(d.t(), x.t())
+            multiply(x, w)
+            multiply(d.t(), x.t())
             if number:
-                product(d, w.t())
+                multiply(d, w.t())
 
     return step
 
@@ -179,7 +182,8 @@ def dnn(hidden_dim: int, seconds: float) -> dict[str, float]:
         "torch.nn": peer_step(nn.Sequential(*layers, nn.Linear(hidden_dim, PDFS)), features, labels),
         "dkt": our_step(Dnn(config, SPLICED, PDFS), features, labels),
         "dkt bfloat16": our_step(Dnn(config, SPLICED, PDFS), features, labels, "bfloat16"),
-        "its matrix products alone": products_only(dims),
+        "its matrix products alone": products_only(dims, product),
+        "these by torch.mm": products_only(dims, lambda left, right: torch.mm(left, right.t())),
     }
     return measure(steps, MINIBATCH, seconds) | kaldi("nnet-train-frmshuff", SPLICED, dnn_proto(dims))
 
@@ -245,6 +249,7 @@ RATIOS = {
     "dnn_512_bfloat16_over_torch": ("dnn_512", "dkt bfloat16", "torch.nn"),
     "dnn_512_bfloat16_over_kaldi": ("dnn_512", "dkt bfloat16", "Kaldi nnet-train-frmshuff"),
     "dnn_1024_over_its_matrix_products": ("dnn_1024", "dkt", "its matrix products alone"),
+    "dnn_1024_over_torch_mm": ("dnn_1024", "dkt", "these by torch.mm"),
     "dnn_1024_over_torch": ("dnn_1024", "dkt", "torch.nn"),
 }
 
