@@ -19,7 +19,7 @@ from dkt.labels import Labels
 from dkt.scratch import Scratch
 from dkt.stored_targets import StoredTargets, TargetScratch
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.target_store import TargetSource
+from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, stack
 
 logger = logging.getLogger(__name__)
@@ -187,9 +187,27 @@ def load_utterances(
     place = scratch_place(reader.data, cache_dir)
     source = Labels(alignments, targets, place)
     features = open_features(reader, cache_dir)
-    used: list[tuple[int, int]] = []
-    pdfs = Scratch(np.int32, place)
     taught = None if targets is None else TargetScratch(targets.header.num_pdfs, targets.half, place)
+    pdfs = Scratch(np.int32, place)
+    used = _label(features, source, tally, pdfs, taught)
+    tally.finish(str(reader.data.path))
+    numbers, lengths = np.array(used, dtype=np.int64).T
+    return Utterances(
+        [features.names[number] for number, _ in used],
+        features,
+        numbers,
+        lengths,
+        pdfs.array(),
+        np.cumsum(lengths) - lengths,
+        None if taught is None else taught.finish(),
+    )
+
+
+def _label(
+    features: FrameSource, source: Labels, tally: Tally, pdfs: Scratch, taught: TargetScratch | None
+) -> list[tuple[int, int]]:
+    """Write the labels and soft targets of all utterances that have them; their numbers and lengths."""
+    used: list[tuple[int, int]] = []
     for number, (utt, num_frames) in enumerate(zip(features.names, features.lengths.tolist(), strict=True)):
         missing = source.missing(utt)
         if missing:
@@ -205,17 +223,7 @@ def load_utterances(
         if taught is not None and soft is not None:
             taught.append(soft if len(soft) == length else soft.select(torch.arange(length)))
         tally.done()
-    tally.finish(str(reader.data.path))
-    numbers, lengths = np.array(used, dtype=np.int64).T
-    return Utterances(
-        [features.names[number] for number, _ in used],
-        features,
-        numbers,
-        lengths,
-        pdfs.array(),
-        np.cumsum(lengths) - lengths,
-        None if taught is None else taught.finish(),
-    )
+    return used
 
 
 def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:

@@ -9,7 +9,7 @@ import numpy as np
 from dkt.alignments import AlignmentDir
 from dkt.errors import DktError
 from dkt.scratch import Scratch
-from dkt.target_store import TargetSource
+from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets
 
 

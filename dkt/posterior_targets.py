@@ -13,7 +13,8 @@ import torch
 from dkt.errors import DktError
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior_or_matrix
 from dkt.tables import RandomAccessTable
-from dkt.target_store import SoftTargetStore, TargetSource
+from dkt.target_source import TargetSource
+from dkt.target_store import SoftTargetStore
 from dkt.targets import SoftTargets, TargetHeader, check_choice, top_k_targets
 from dkt.transitions import TransitionModel
 

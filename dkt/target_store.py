@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import torch
@@ -191,29 +191,6 @@ class SoftTargetWriter(MatrixWriter):
             if self.job is None:
                 finish(self.directory)
         return result
-
-
-class TargetSource(Protocol):
-    """Where a student's soft targets come from; ``where`` says it in messages.
-
-    Attributes:
-        header: what they are made of.
-        half: whether half precision holds them as they are.
-    """
-
-    header: TargetHeader
-    half: bool
-
-    @property
-    def where(self) -> str: ...
-
-    def __contains__(self, utt: str) -> bool: ...
-
-    def read(self, utt: str, num_frames: int) -> SoftTargets:
-        """The soft targets of one utterance of ``num_frames`` frames."""
-
-    def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
-        """Raise DktError unless they are of this teacher (None: any) and this number of pdfs."""
 
 
 class SoftTargetStore:

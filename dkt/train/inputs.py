@@ -15,7 +15,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
-from dkt.target_store import TargetSource
+from dkt.target_source import TargetSource
 
 #: The share of the training utterances that losses and accuracies of the training data are measured on.
 EVALUATED_SHARE = 0.1

@@ -18,7 +18,7 @@ from dkt.posterior_targets import Form, open_targets
 from dkt.scorer import logits_of
 from dkt.stored_targets import TargetScratch
 from dkt.tally import Tally
-from dkt.target_store import TargetSource
+from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.progress import Progress
 from dkt.transitions import TransitionModel, load_transition_model

@@ -17,7 +17,7 @@ from dkt.dataset import Utterances, split_off
 from dkt.errors import DktError
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
-from dkt.target_store import TargetSource
+from dkt.target_source import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
