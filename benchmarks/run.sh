@@ -7,8 +7,8 @@
 # Every ratio is against a peer or a limit measured in the same run; benchmarks/README.md says which. One thread. Run it
 # on an idle machine. Kaldi's nnet1 trainers are measured where they are on PATH.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
-. ../local/setup_env.sh standalone,report,synthetic,dev
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$here/../local/setup_env.sh" standalone,report,synthetic,dev
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 if [ $# -ne 0 ] && [ $# -ne 4 ]; then
   echo "run.sh: error: expected no arguments, or <data-train> <data-dev> <ali-train> <ali-dev>" >&2
@@ -19,15 +19,15 @@ if command -v taskset >/dev/null; then pinned=(taskset -c 0); fi
 
 partial=$(mktemp -d)
 trap 'rm -rf "$partial"' EXIT
-"${pinned[@]}" python training_speed.py --json "$partial/speed.json"
-# Two processors where there are: one reads ahead of the other.
-python data_path.py ${1:+--data "$@"} --json "$partial/data.json"
-python - "$partial"/*.json <<'PYTHON'
+"${pinned[@]}" python "$here/training_speed.py" --json "$partial/speed.json"
+# Not pinned: one processor reads ahead of the other.
+python "$here/data_path.py" ${1:+--data "$@"} --json "$partial/data.json"
+python - "$here/results.json" "$partial"/*.json <<'PYTHON'
 import json, sys
 from pathlib import Path
 
-ratios = {name: value for path in sys.argv[1:] for name, value in json.loads(Path(path).read_text()).items()}
-Path("results.json").write_text(json.dumps(dict(sorted(ratios.items())), indent=2) + "\n")
+ratios = {name: value for path in sys.argv[2:] for name, value in json.loads(Path(path).read_text()).items()}
+Path(sys.argv[1]).write_text(json.dumps(dict(sorted(ratios.items())), indent=2) + "\n")
 print("\nbenchmarks/results.json")
 for name, value in sorted(ratios.items()):
     print(f"{name:60}{value:8.3f}")

@@ -6,6 +6,7 @@ new PyTorch needs no new build.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import hashlib
@@ -64,6 +65,7 @@ def _built(compiler: list[str]) -> Path:
     if folder is None:
         # Where others may write nothing is believed: a folder of this process alone.
         folder = Path(tempfile.mkdtemp(prefix="dkt-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     library = folder / name
     if not library.exists():
         _compile(compiler, library)
@@ -71,9 +73,10 @@ def _built(compiler: list[str]) -> Path:
 
 
 def _cache() -> Path | None:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    folder = Path(base) / "dkt" / "kernels"
     try:
+        # Without a home there is none.
+        base = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
+        folder = Path(base) / "dkt" / "kernels"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except (OSError, RuntimeError):
