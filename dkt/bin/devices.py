@@ -40,6 +40,7 @@ def choose_device(args: argparse.Namespace) -> torch.device:
 
     from dkt.bin.gpus import release, take_gpu
 
+    _set_threads(args.num_threads)
     reason = ""
     if args.use_gpu != "no":
         choice = take_gpu()
@@ -51,7 +52,8 @@ def choose_device(args: argparse.Namespace) -> torch.device:
         if args.use_gpu == "yes":
             raise DktError(f"--use-gpu=yes, but no GPU can be used: {reason}", hint="run with --use-gpu=no")
     why = f" (no GPU: {reason})" if reason else ""
-    _set_threads(args.num_threads)
+    if args.num_threads is None:
+        _warn_if_busy()
     logger.info("computing on the CPU with %d threads%s", torch.get_num_threads(), why)
     return torch.device("cpu")
 
@@ -62,10 +64,18 @@ def _set_threads(given: int | None) -> None:
 
     if given is not None:
         torch.set_num_threads(given)
-        return
-    if "OMP_NUM_THREADS" not in os.environ:
+    elif "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(available())
-    taken, threads = busy(), torch.get_num_threads()
+
+
+def _warn_if_busy() -> None:
+    """Warn where threads would wait for processors that others use; looking takes a moment."""
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return
+    taken = busy()
     free = (os.cpu_count() or 1) - round(taken)
     if threads > max(free, 1):
         logger.warning(

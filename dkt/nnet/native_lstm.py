@@ -41,17 +41,7 @@ def run(made: Activations, weights: Weights, clips: Clips) -> None:
 def run_back(
     made: Activations, weights: Weights, clips: Clips, d_r: torch.Tensor, d_c: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The gradients of the gates' sums from the last frame to the first.
-
-    Args:
-        made: what ``run`` filled.
-        weights, clips: as of ``run``.
-        d_r: of the outputs, ``(T, N, R)``, to which the part through later frames is added.
-        d_c: of the last cell, ``(N, C)``, left as that of the initial cell.
-
-    Returns:
-        Gradients of the sums ``(T, N, 4C)``, of the bias ``(4C,)`` and of the peepholes ``(3, C)``.
-    """
+    """Gradients of sums ``(T, N, 4C)``, bias ``(4C,)`` and peepholes ``(3, C)``: as ``torch_lstm.run_back``."""
     cells = made.c.shape[2]
     packed_r = _packed(weights.w_gifo_r)
     packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m)

@@ -79,6 +79,6 @@ class Recurrence(torch.autograd.Function):
             None if weights.peepholes is None else d_peepholes,
             d_projection,
             d_c,
-            d_gifo[0] @ weights.w_gifo_r,
+            d_gifo[0] @ weights.w_gifo_r if ctx.needs_input_grad[7] else None,
             None,
         )

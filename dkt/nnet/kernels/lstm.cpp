@@ -225,25 +225,35 @@ struct Sizes {
   int64_t rows() const { return last - first; }
 };
 
+template <class T>
+struct Peepholes {
+  typename Vec<T>::type i = {}, f = {}, o = {};
+};
+
+// Those of `count` cells from `first`; zeros where there are none.
+template <class T>
+static inline Peepholes<T> load_peepholes(const T* peep, int64_t cells, int64_t first, int count) {
+  if (!peep) return {};
+  return {load(peep + first, count), load(peep + cells + first, count), load(peep + 2 * cells + first, count)};
+}
+
 // One frame's element-wise part: gifo comes as sums and leaves as gates.
 template <class T>
 static void gates_forward(const Sizes<T>& s, const T* peep, T* gifo, const T* c_old, T* c_new, T* h, T* m) {
   typedef typename Vec<T>::type V;
   for (int64_t k = 0; k < s.cells; k += Vec<T>::length) {
     const int count = int(std::min<int64_t>(Vec<T>::length, s.cells - k));
-    const V peep_i = peep ? load(peep + k, count) : V{};
-    const V peep_f = peep ? load(peep + s.cells + k, count) : V{};
-    const V peep_o = peep ? load(peep + 2 * s.cells + k, count) : V{};
+    const Peepholes<T> p = load_peepholes(peep, s.cells, k, count);
     for (int64_t n = 0; n < s.rows(); ++n) {
       T* sums = gifo + n * 4 * s.cells + k;
       const int64_t at = n * s.cells + k;
       const V old = load(c_old + at, count);
       const V g = tanh_of(load(sums, count));
-      const V i = sigmoid_of(load(sums + s.cells, count) + peep_i * old);
-      const V f = sigmoid_of(load(sums + 2 * s.cells, count) + peep_f * old);
+      const V i = sigmoid_of(load(sums + s.cells, count) + p.i * old);
+      const V f = sigmoid_of(load(sums + 2 * s.cells, count) + p.f * old);
       V c = f * old + i * g;
       if (s.cell_clip > 0) c = clamp(c, s.cell_clip);
-      const V o = sigmoid_of(load(sums + 3 * s.cells, count) + peep_o * c);
+      const V o = sigmoid_of(load(sums + 3 * s.cells, count) + p.o * c);
       const V squashed = tanh_of(c);
       store(sums, g, count);
       store(sums + s.cells, i, count);
@@ -264,9 +274,7 @@ static void gates_backward(const Sizes<T>& s, const T* peep, const T* gifo, cons
   typedef typename Vec<T>::type V;
   for (int64_t k = 0; k < s.cells; k += Vec<T>::length) {
     const int count = int(std::min<int64_t>(Vec<T>::length, s.cells - k));
-    const V peep_i = peep ? load(peep + k, count) : V{};
-    const V peep_f = peep ? load(peep + s.cells + k, count) : V{};
-    const V peep_o = peep ? load(peep + 2 * s.cells + k, count) : V{};
+    const Peepholes<T> p = load_peepholes(peep, s.cells, k, count);
     V sum[7];
     for (int j = 0; j < 7; ++j) sum[j] = load(sums + j * s.cells + k, count);
     for (int64_t n = 0; n < s.rows(); ++n) {
@@ -276,7 +284,7 @@ static void gates_backward(const Sizes<T>& s, const T* peep, const T* gifo, cons
       const V old = load(c_old + at, count), c = load(c_new + at, count), squashed = load(h + at, count);
       const V dm = load(d_m + at, count);
       V d_o = dm * squashed * o * (1 - o);
-      V dc = load(d_c + at, count) + dm * o * (1 - squashed * squashed) + peep_o * d_o;
+      V dc = load(d_c + at, count) + dm * o * (1 - squashed * squashed) + p.o * d_o;
       if (s.cell_diff_clip > 0) dc = clamp(dc, s.cell_diff_clip);
       if (s.cell_clip > 0) {
         // A clipped cell passes no gradient on.
@@ -290,7 +298,7 @@ static void gates_backward(const Sizes<T>& s, const T* peep, const T* gifo, cons
         d_g = clamp(d_g, s.diff_clip), d_i = clamp(d_i, s.diff_clip);
         d_f = clamp(d_f, s.diff_clip), d_o = clamp(d_o, s.diff_clip);
       }
-      before += peep_i * d_i + peep_f * d_f;
+      before += p.i * d_i + p.f * d_f;
       store(d_c + at, before, count);
       store(d_gifo + gate, d_g, count);
       store(d_gifo + gate + s.cells, d_i, count);
