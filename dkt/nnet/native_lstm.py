@@ -41,7 +41,7 @@ def run(made: Activations, weights: Weights, clips: Clips) -> None:
 def run_back(
     made: Activations, weights: Weights, clips: Clips, d_r: torch.Tensor, d_c: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Gradients of sums ``(T, N, 4C)``, bias ``(4C,)`` and peepholes ``(3, C)``: as ``torch_lstm.run_back``."""
+    """As ``torch_lstm.run_back``: gradients of sums ``(T, N, 4C)``, bias ``(4C,)``, peepholes ``(3, C)``."""
     cells = made.c.shape[2]
     packed_r = _packed(weights.w_gifo_r)
     packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m)
