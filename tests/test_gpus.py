@@ -163,7 +163,8 @@ def test_a_lock_that_may_not_be_opened_counts_as_taken(place: Path, monkeypatch:
 
 
 def device(use_gpu: str) -> torch.device:
-    return choose_device(argparse.Namespace(use_gpu=use_gpu, num_threads=None))
+    # One thread given: what other programs do at the moment is not told.
+    return choose_device(argparse.Namespace(use_gpu=use_gpu, num_threads=1))
 
 
 @pytest.mark.parametrize(
