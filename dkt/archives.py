@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, cast
 
 from dkt.errors import DktError
+from dkt.gzipped import unpacked
 from dkt.streams import open_input
 from dkt.values import Reader, read_value
 
@@ -18,10 +19,13 @@ _LONGEST_KEY = 4096
 def read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
     """The keys and objects of an archive one by one; ``read`` takes one object from the stream.
 
+    An archive that gzip compressed is unpacked on the way.
+
     Raises:
         DktError: anything that is no whole, well-formed archive.
     """
-    with open_input(rxfilename) as stream:
+    with open_input(rxfilename) as opened:
+        stream = unpacked(opened, rxfilename)
         while (key := read_key(stream, rxfilename)) is not None:
             yield key, read_value(read, stream, rxfilename, key)
 

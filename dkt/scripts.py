@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.gzipped import unpacked
 from dkt.streams import is_input_pipe, open_input, split_offset
 from dkt.text import read_keyed_lines
 from dkt.values import Reader, read_value
@@ -81,8 +82,9 @@ class ScriptLoader:
             self.close()
             with ExitStack() as opened:
                 stream = opened.enter_context(open_input(path))
-                if is_input_pipe(path) or not stream.seekable():
-                    return read_value(self._read, stream, path, utt)
+                content = stream if offset else unpacked(stream, path)
+                if content is not stream or is_input_pipe(path) or not stream.seekable():
+                    return read_value(self._read, content, path, utt)
                 self._size = stream.seek(0, io.SEEK_END)
                 self._stream, self._path, self._open_file = stream, path, opened.pop_all()
         if offset and offset >= self._size:
