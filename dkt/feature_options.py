@@ -15,11 +15,14 @@ import numpy as np
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
+from dkt.option_text import read_option_lines, split_option, to_bool
 from dkt.text import natural, read_lines
 
 logger = logging.getLogger(__name__)
 
 FEATS = "feats.scp"
+# Options of every program of Kaldi's that say nothing about features.
+_STANDARD = ("--verbose", "--print-args")
 
 
 class _OptionParser(argparse.ArgumentParser):
@@ -28,9 +31,10 @@ class _OptionParser(argparse.ArgumentParser):
 
 
 def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
-    return text == "true"
+    try:
+        return to_bool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
@@ -48,7 +52,7 @@ _CONVERTERS: dict[type, Callable[[str], Any]] = {int: _count, tuple: _dims, str:
 
 
 def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse.Namespace:
-    """Read ``--name=value`` options.
+    """Read ``--name=value`` options as Kaldi's programs do, ``--config`` and their standard options included.
 
     Args:
         options: the line of an option file.
@@ -67,10 +71,32 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
         else:
             convert: Callable[[str], Any] = _CONVERTERS[type(default)]
             parser.add_argument(option, type=convert, default=default)
+    for option in _STANDARD:
+        parser.add_argument(option, nargs="?", help=argparse.SUPPRESS)
     try:
-        return parser.parse_args(options.split())
+        return parser.parse_args(_expanded(options.split()))
     except DktError as error:
         raise DktError(f"'{options}': {error}", path=source) from None
+
+
+def _expanded(words: Sequence[str]) -> list[str]:
+    """Options in their plain spelling, those of ``--config`` files first, as Kaldi's programs read them."""
+    first: list[str] = []
+    rest: list[str] = []
+    for word in words:
+        try:
+            name, value = split_option(word)
+        except ValueError as error:
+            raise DktError(str(error)) from None
+        if name == "config":
+            first += [_spelt(*option) for _, *option in read_option_lines(value or "")]
+        else:
+            rest.append(_spelt(name, value))
+    return first + rest
+
+
+def _spelt(name: str, value: str | None) -> str:
+    return f"--{name}" if value is None else f"--{name}={value}"
 
 
 @dataclass(frozen=True)

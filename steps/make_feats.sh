@@ -48,11 +48,18 @@ if [ "$stage" -le 0 ]; then
   rm -f "$logs".[0-9]*.log
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
+  # As Kaldi's scripts: factors of speakers come before those of utterances.
+  warps=()
+  if [ -f "$data/spk2warp" ]; then
+    warps=(--vtln-map=ark:"$data/spk2warp" --utt2spk=ark:"$data/utt2spk")
+  elif [ -f "$data/utt2warp" ]; then
+    warps=(--vtln-map=ark:"$data/utt2warp")
+  fi
   # Each job may lose what it must; the limit is on their sum.
   # shellcheck disable=SC2086 # $cmd may carry options
   $cmd JOB=1:"$nj" "$logs.JOB.log" \
     dkt "compute-$kind-feats" --config="$config" --compress="$compress" --max-loss=1 \
-    ${segments[@]+"${segments[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
+    ${segments[@]+"${segments[@]}"} ${warps[@]+"${warps[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
     scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp" ||
     job_failed "$logs".[0-9]*.log
   check_losses "$max_loss" "$logs".[0-9]*.log

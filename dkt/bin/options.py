@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from dkt.option_text import to_bool
 from dkt.tally import DEFAULT_MAX_LOSS
 
 if TYPE_CHECKING:
@@ -12,12 +13,11 @@ if TYPE_CHECKING:
 
 
 def boolean(text: str) -> bool:
-    """Kaldi's boolean options: ``--name=true`` or ``--name=false`` (``ParseOptions::ToBool``)."""
-    if text.lower() in ("true", "t", "1"):
-        return True
-    if text.lower() in ("false", "f", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
+    """Kaldi's boolean options, as ``dkt.option_text.to_bool``; the type of an option of argparse."""
+    try:
+        return to_bool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def share(text: str) -> float:

@@ -6,8 +6,8 @@ from typing import Literal
 
 from dkt.errors import DktError
 
-# A program that writes to a pipe cannot come back to put in the size, and leaves one of these (sox, ffmpeg).
-_STREAMED_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
+#: A program that writes to a pipe cannot come back to put in the size, and leaves one of these (sox, ffmpeg).
+STREAMED_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def check_riff(data: bytes, path: str, utt: str) -> bytes:
@@ -37,7 +37,7 @@ def check_riff(data: bytes, path: str, utt: str) -> bytes:
             return data  # damaged otherwise: libsndfile says how
     size, found = number(place + 4, 4), len(data) - place - 8
     # sox rounds the size down to whole samples.
-    streamed = any(size in (mark, mark - mark % block) for mark in _STREAMED_SIZES)
+    streamed = any(size in (mark, mark - mark % block) for mark in STREAMED_SIZES)
     if streamed or number(4, 4) in (0, 0xFFFFFFFF):
         return data[: place + 4] + min(found, 0xFFFFFFFF).to_bytes(4, order) + data[place + 8 :]
     if found // block < size // block:
