@@ -11,6 +11,7 @@ from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.grouping import expand
 from dkt.hmm.hmm_transducer import self_loops_of_states
+from dkt.specifiers import is_specifier
 from dkt.topology import NO_PDF
 from dkt.transitions import TransitionModel
 
@@ -35,7 +36,7 @@ def load_graph(
     Raises:
         DktError: as ``load_fst`` and ``check_decoding_graph``.
     """
-    if str(path).partition(":")[0].split(",")[0] in ("ark", "scp"):
+    if is_specifier(str(path)):
         raise DktError(
             "a table of graphs, one an utterance, is not read", path=path, hint="give one HCLG.fst"
         )

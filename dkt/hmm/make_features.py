@@ -15,6 +15,7 @@ from dkt.hmm.extraction import FeatureExtractor
 from dkt.hmm.vtln import WarpFactors
 from dkt.hmm.wave_archive import WaveArchive
 from dkt.number_tables import NumberWriter
+from dkt.specifiers import is_specifier
 from dkt.streams import open_output
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally
@@ -111,7 +112,7 @@ def compute_features(
 
 
 def _write_lengths(target: str, lengths: dict[str, int]) -> None:
-    if target.partition(":")[0].split(",")[0] == "ark":
+    if is_specifier(target):
         with NumberWriter(target) as writer:
             for utt, length in lengths.items():
                 writer.write(utt, length)
