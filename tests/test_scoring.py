@@ -205,6 +205,7 @@ def test_the_lower_count_wins_where_rounding_hides_it(tmp_path):
         ({"7_0.0": 10, "8_0.0": 12}, "the best weight, 7, is at the edge of the scan from 7 to 8"),
         ({"9_0.0": 12, "10_0.0": 10}, "the best weight, 10, is at the edge"),
         ({"7_0.0": 20, "8_1.0": 10, "9_0.0": 20}, "penalty, 1.0, is the largest of the scan"),
+        ({"7_1.0": 20, "8_0.0": 10, "9_0.5": 20}, "penalty, 0.0, is the smallest of the scan from 0 to 1"),
     ],
 )
 def test_a_best_at_the_edge_is_told(tmp_path, caplog, errors, message):
