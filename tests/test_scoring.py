@@ -242,3 +242,14 @@ def test_directories_without_a_scan(tmp_path):
     (tmp_path / "wer_10_0.0").write_text("Killed\n")
     with pytest.raises(DktError, match="no file wer_\\* holds a result"):
         read_scan(tmp_path)
+
+
+def test_words_against_integers_are_warned_of(tmp_path, caplog):
+    (tmp_path / "ref").write_text("u A B\n")
+    (tmp_path / "hyp").write_text("u 1 2\n")
+    assert main(["compute-wer", f"ark:{tmp_path}/ref", f"ark:{tmp_path}/hyp"]) == 0
+    assert f"ark:{tmp_path}/hyp holds integers and the other table words" in caplog.text
+    caplog.clear()
+    for name in ("ref", "hyp"):
+        assert main(["compute-wer", f"ark:{tmp_path}/{name}", f"ark:{tmp_path}/{name}"]) == 0
+    assert "integers" not in caplog.text

@@ -11,7 +11,7 @@ from dkt.errors import DktError
 from dkt.hmm.symbols import parse_transcripts
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import open_input
-from dkt.text import decode_lines
+from dkt.text import decode_lines, natural
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,26 @@ def compute_wer(ref_rspecifier: str, hyp_rspecifier: str, mode: str = "strict") 
     if _filename(ref_rspecifier) == _filename(hyp_rspecifier) == "-":
         raise DktError("references and hypotheses cannot both come from standard input")
     refs, hyps = read_texts(ref_rspecifier), read_texts(hyp_rspecifier)
+    _warn_of_integers(refs, hyps, ref_rspecifier, hyp_rspecifier)
     return score(refs, hyps, mode, ref_name=ref_rspecifier, hyp_name=hyp_rspecifier)
+
+
+def _warn_of_integers(
+    refs: Mapping[str, Sequence[str]], hyps: Mapping[str, Sequence[str]], ref_name: str, hyp_name: str
+) -> None:
+    """Warn where one side is words and the other their integers: every word would be an error."""
+
+    def all_integers(texts: Mapping[str, Sequence[str]]) -> bool:
+        words = [word for text in texts.values() for word in text]
+        return bool(words) and all(natural(word) is not None for word in words)
+
+    of_integers = {name for name, texts in ((ref_name, refs), (hyp_name, hyps)) if all_integers(texts)}
+    if len(of_integers) == 1:
+        logger.warning(
+            "%s holds integers and the other table words: map them (int2sym.pl, or --words-as-text=true of "
+            "the command that wrote them)",
+            of_integers.pop(),
+        )
 
 
 def read_texts(rspecifier: str) -> dict[str, list[str]]:
