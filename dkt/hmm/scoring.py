@@ -105,7 +105,7 @@ def _warn_of_integers(
         words = [word for text in texts.values() for word in text]
         return bool(words) and all(natural(word) is not None for word in words)
 
-    of_integers = {name for name, texts in ((ref_name, refs), (hyp_name, hyps)) if all_integers(texts)}
+    of_integers = [name for name, texts in ((ref_name, refs), (hyp_name, hyps)) if all_integers(texts)]
     if len(of_integers) == 1:
         logger.warning(
             "%s holds integers and the other table words: map them (int2sym.pl, or --words-as-text=true of "
