@@ -80,6 +80,7 @@ class CmvnTables:
         """
         stats = self._sum(read_matrices(self._features))
         self.tally.finish(self._features)
+        assert stats is not None
         object_writer = ObjectWriter(binary)
         object_writer.matrix(stats)
         if is_output_pipe(wxfilename) or wxfilename.strip() == "-":

@@ -89,7 +89,7 @@ def _expanded(words: Sequence[str]) -> list[str]:
         except ValueError as error:
             raise DktError(str(error)) from None
         if name == "config":
-            first += [_spelt(*option) for _, *option in read_option_lines(value or "")]
+            first += [_spelt(option, given) for _, option, given in read_option_lines(value or "")]
         else:
             rest.append(_spelt(name, value))
     return first + rest

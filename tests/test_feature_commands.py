@@ -260,7 +260,8 @@ def test_option_lines_of_model_directories_are_read_by_the_same_rules(tmp_path: 
     ):
         found = parse_options(line, "cmvn_opts", **read)
         assert (found.norm_means, found.norm_vars) == expected, line
-    assert FeatureOptions(delta_opts="--Delta_Order=1").parse_deltas("delta_opts").delta_order == 1
+    deltas = FeatureOptions(delta_opts="--Delta_Order=1").parse_deltas("delta_opts")
+    assert deltas is not None and deltas.delta_order == 1
     for line in (
         "--norm-means=maybe",
         "norm-means=true",

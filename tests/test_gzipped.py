@@ -23,7 +23,7 @@ DATA = bytes(range(256)) * 1000
 def test_files_one_after_another_are_one_and_zeros_may_follow() -> None:
     packed = gzip.compress(DATA[:1000]) + gzip.compress(DATA[1000:]) + b"\0" * 512
     assert gunzip(packed, "x") == DATA
-    stream = unpacked(io.BufferedReader(io.BytesIO(packed)), "x")  # type: ignore[arg-type]
+    stream = unpacked(io.BufferedReader(io.BytesIO(packed)), "x")
     assert stream.read(7) + stream.read() == DATA and not stream.seekable()
     assert gunzip(DATA, "x") == DATA
 

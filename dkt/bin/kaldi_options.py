@@ -100,4 +100,5 @@ def _check_value(action: argparse.Action, value: str | None, place: str, path: s
     except argparse.ArgumentTypeError as error:
         raise DktError(f"{place}: {error}", path=path) from None
     except (TypeError, ValueError):
-        raise DktError(f"{place}: expected {action.type.__name__}, got '{value}'", path=path) from None
+        expected = getattr(action.type, "__name__", "another value")
+        raise DktError(f"{place}: expected {expected}, got '{value}'", path=path) from None

@@ -141,8 +141,10 @@ class FeatureExtractor:
         Raises:
             DktError: another sample rate than the options say, or less than one frame of samples.
         """
-        samples, rate = self._at_rate(samples, rate, path, utt)
-        features = self._compute(samples, rate) if warp == 1.0 else self._warped(samples, warp, path, utt)
+        samples, frequency = self._at_rate(samples, rate, path, utt)
+        features = (
+            self._compute(samples, frequency) if warp == 1.0 else self._warped(samples, warp, path, utt)
+        )
         if len(features) == 0:
             raise DktError(
                 f"holds {len(samples)} samples, less than one frame",
