@@ -15,7 +15,7 @@ import numpy as np
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
-from dkt.option_text import read_option_lines, split_option, to_bool
+from dkt.option_text import split_option, to_bool
 from dkt.text import natural, read_lines
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ _CONVERTERS: dict[type, Callable[[str], Any]] = {int: _count, tuple: _dims, str:
 
 
 def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse.Namespace:
-    """Read ``--name=value`` options as Kaldi's programs do, ``--config`` and their standard options included.
+    """Read ``--name=value`` options as Kaldi's programs do, their standard options included.
 
     Args:
         options: the line of an option file.
@@ -74,28 +74,20 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
     for option in _STANDARD:
         parser.add_argument(option, nargs="?", help=argparse.SUPPRESS)
     try:
-        return parser.parse_args(_expanded(options.split()))
+        return parser.parse_args(list(map(_spelt, options.split())))
     except DktError as error:
         raise DktError(f"'{options}': {error}", path=source) from None
 
 
-def _expanded(words: Sequence[str]) -> list[str]:
-    """Options in their plain spelling, those of ``--config`` files first, as Kaldi's programs read them."""
-    first: list[str] = []
-    rest: list[str] = []
-    for word in words:
-        try:
-            name, value = split_option(word)
-        except ValueError as error:
-            raise DktError(str(error)) from None
-        if name == "config":
-            first += [_spelt(option, given) for _, option, given in read_option_lines(value or "")]
-        else:
-            rest.append(_spelt(name, value))
-    return first + rest
-
-
-def _spelt(name: str, value: str | None) -> str:
+def _spelt(word: str) -> str:
+    """An option in its plain spelling."""
+    try:
+        name, value = split_option(word)
+    except ValueError as error:
+        raise DktError(str(error)) from None
+    if name == "config":
+        # A model would depend on a file that may change.
+        raise DktError("--config is not followed in such a line", hint="write the options of that file out")
     return f"--{name}" if value is None else f"--{name}={value}"
 
 
