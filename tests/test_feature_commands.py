@@ -108,6 +108,7 @@ def test_options_that_are_none_are_wrong_calls(
         (["--channel=1", "--sample-frequency=8000"], "has 1 channels, and --channel=1 asks for another"),
         (["--utt2spk=ark:x"], "--utt2spk is of use with --vtln-map only"),
         (["--vtln-warp=2"], "--vtln-warp is 2, expected a number between 0.5 and 1.5"),
+        (["--min-duration=nan"], "--min-duration is nan, expected 0 or more seconds"),
         (["--vtln-warp=nan"], "--vtln-warp is nan, expected a number"),
         (["--vtln-warp=1.1", "--sample-frequency=8000", "--vtln-low=5"], "for a warping factor of 1.1"),
         (["--allow-upsample", "--sample-frequency=7999"], "give --allow-downsample=true"),

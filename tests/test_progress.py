@@ -57,7 +57,7 @@ def test_a_line_every_half_minute(table: Path, caplog: pytest.LogCaptureFixture)
 
 def test_the_length_of_a_table_is_told_where_it_can_be_known(table: Path) -> None:
     assert num_entries(f"scp:{table}/l.scp") == num_entries(f"scp,p:{table}/l.scp") == 9
-    for rspecifier in ("", f"ark:{table}/l.ark", "scp:-", f"scp:cat {table}/l.scp |"):
+    for rspecifier in ("", "loglikes", f"ark:{table}/l.ark", "scp:-", f"scp:cat {table}/l.scp |"):
         assert num_entries(rspecifier) is None
 
 

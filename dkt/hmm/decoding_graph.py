@@ -99,7 +99,7 @@ def _check_sequence(graph: FstArrays, transitions: TransitionModel) -> None:
     leaves, enters = _places(transitions)
     labels, sources = graph.arcs["ilabel"], graph.sources
     moves = (labels != 0) & ~transitions.is_self_loop[labels]
-    place = np.full(graph.num_states, _UNKNOWN, dtype=np.int64)
+    place = np.full(graph.num_states, _UNKNOWN, dtype=np.int32)
     targets = graph.arcs["nextstate"]
     # Of several arcs into a state one decides; the others are compared with it.
     place[targets[moves]] = enters[labels[moves]]
@@ -132,7 +132,7 @@ def _places(transitions: TransitionModel) -> tuple[np.ndarray, np.ndarray]:
 
     The first state of a phone counts as the place between phones: it may be entered from there.
     """
-    leaves = np.zeros(transitions.num_transition_ids + 1, dtype=np.int64)
+    leaves = np.zeros(transitions.num_transition_ids + 1, dtype=np.int32)
     enters = leaves.copy()
     topology = transitions.topology
     most = 1 + max(len(states) for states in topology.entries)
@@ -167,8 +167,7 @@ def _meaning(transitions: TransitionModel, label: int) -> str:
 
 
 def _check_self_loops(graph: FstArrays, transitions: TransitionModel) -> None:
-    labels, sources = graph.arcs["ilabel"].astype(np.int64), graph.sources
-    targets = graph.arcs["nextstate"]
+    labels, sources, targets = graph.arcs["ilabel"], graph.sources, graph.arcs["nextstate"]
     emits = labels != 0
     kinds = transitions.id2state[labels]
     loops = emits & transitions.is_self_loop[labels]
@@ -184,7 +183,7 @@ def _check_self_loops(graph: FstArrays, transitions: TransitionModel) -> None:
     out = _only_kind(sources[emits], kinds[emits], graph.num_states)
     wrong = loops & ((sources != targets) | ((into[targets] != kinds) & (out[targets] != kinds)))
     # Whoever was in a state with a self-loop could stay there: where it is entered or, not reordered, left.
-    loop_at = np.zeros(graph.num_states, dtype=np.int64)
+    loop_at = np.zeros(graph.num_states, dtype=np.int32)
     loop_at[targets[loops]] = kinds[loops]
     wrong |= needed & (loop_at[targets] != kinds) & (loop_at[sources] != kinds)
     if wrong.any():
@@ -198,7 +197,7 @@ def _check_self_loops(graph: FstArrays, transitions: TransitionModel) -> None:
 
 def _only_kind(states: np.ndarray, kinds: np.ndarray, num_states: int) -> np.ndarray:
     """The kind of the arcs at each state, 0 where there is none or there are several; shape ``(S,)``."""
-    last = np.zeros(num_states, dtype=np.int64)
+    last = np.zeros(num_states, dtype=np.int32)
     last[states] = kinds
     mixed = states[last[states] != kinds]
     last[mixed] = 0

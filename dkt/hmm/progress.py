@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from dkt.scripts import read_script
-from dkt.specifiers import parse_rspecifier
+from dkt.specifiers import is_specifier, parse_rspecifier
 from dkt.streams import is_input_pipe
 
 logger = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def _tell(what: str, count: int, total: int | None, seconds: float, num_frames: 
 
 def num_entries(rspecifier: str) -> int | None:
     """How many entries a table has; None if only reading it would tell."""
-    if not rspecifier:
+    if not is_specifier(rspecifier):
         return None
     spec = parse_rspecifier(rspecifier)
     if spec.kind != "scp" or is_input_pipe(spec.filename) or spec.filename.strip() == "-":
