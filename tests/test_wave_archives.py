@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import soundfile
 
 from dkt.bin import main
 from dkt.errors import DktError
-from dkt.hmm.audio import Recordings, read_audio
+from dkt.hmm.audio import Recordings, decode_audio, read_audio
 from dkt.hmm.wave_archive import WaveArchive
 from dkt.tables import MatrixTable, read_script
 
@@ -182,3 +183,25 @@ def test_a_data_directory_of_archives_is_checked_and_perturbed(place: Path) -> N
     entries = read_script(str(place / "sp/wav.scp"))
     assert entries["a1"] == f"{place}/w.ark:3" and len(entries) == 6
     assert len(read_audio(entries["sp1.1-a1"], "sp1.1-a1")[0]) == 7273
+
+
+def test_a_header_that_promises_too_much_takes_no_memory() -> None:
+    stream = io.BytesIO()
+    soundfile.write(stream, np.arange(-4000, 4000, dtype=np.int16), RATE, format="FLAC")
+    flac = bytearray(stream.getvalue())
+    # The last 36 of these 64 bits of STREAMINFO are the number of samples.
+    facts = int.from_bytes(flac[18:26], "big")
+    assert facts % (1 << 36) == 8000
+    flac[18:26] = (facts | ((1 << 36) - 1)).to_bytes(8, "big")
+    tracemalloc.start()
+    with pytest.raises(DktError, match="is no readable audio"):
+        decode_audio(bytes(flac), "x.flac", "u")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
+
+
+def test_long_recordings_are_read_to_their_end() -> None:
+    samples = np.random.default_rng(3).integers(-999, 999, (1 << 20) + 5).astype(np.int16)
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, RATE, format="WAV")
+    np.testing.assert_array_equal(decode_audio(stream.getvalue(), "x", "u")[0], samples)

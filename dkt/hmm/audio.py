@@ -21,6 +21,8 @@ _SAMPLE_SCALE = 32768.0
 # Times in segments are often rounded: as extract-segments does, so much beyond the end is cut off quietly.
 _MAX_OVERSHOOT = 0.5  # seconds
 _TO_THE_END = -1.0
+# Samples that are read at once.
+_BLOCK = 1 << 20
 
 
 def read_audio(rxfilename: str, utt: str, channel: int | None = None) -> tuple[np.ndarray, int]:
@@ -63,7 +65,7 @@ def decode_audio(data: bytes, path: str, utt: str, channel: int | None = None) -
     """
     data = check_riff(data, path, utt)
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        samples, rate = _read_samples(data)
     except soundfile.SoundFileError as error:
         raise DktError(
             f"is no readable audio ({error})", path=path, utt=utt, hint="mend or remove it"
@@ -73,6 +75,15 @@ def decode_audio(data: bytes, path: str, utt: str, channel: int | None = None) -
             "holds no samples", path=path, utt=utt, hint="remove the utterance from the data directory"
         )
     return _pick_channel(samples, channel, path, utt) * np.float32(_SAMPLE_SCALE), int(rate)
+
+
+def _read_samples(data: bytes) -> tuple[np.ndarray, int]:
+    """All samples, ``(num_samples, channels)``, piece by piece: a header may promise any number of them."""
+    with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        blocks = []
+        while not blocks or len(blocks[-1]):
+            blocks.append(sound.read(_BLOCK // sound.channels + 1, dtype="float32", always_2d=True))
+        return np.concatenate(blocks), sound.samplerate
 
 
 def _pick_channel(samples: np.ndarray, channel: int | None, path: str, utt: str) -> np.ndarray:
