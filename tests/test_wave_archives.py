@@ -185,17 +185,32 @@ def test_a_data_directory_of_archives_is_checked_and_perturbed(place: Path) -> N
     assert len(read_audio(entries["sp1.1-a1"], "sp1.1-a1")[0]) == 7273
 
 
-def test_a_header_that_promises_too_much_takes_no_memory() -> None:
+def flac_of(samples: np.ndarray, promised: int) -> bytes:
+    """A FLAC file whose header promises so many samples; 0 is a stream's, which does not know."""
     stream = io.BytesIO()
-    soundfile.write(stream, np.arange(-4000, 4000, dtype=np.int16), RATE, format="FLAC")
+    soundfile.write(stream, samples, RATE, format="FLAC")
     flac = bytearray(stream.getvalue())
-    # The last 36 of these 64 bits of STREAMINFO are the number of samples.
+    # The last 36 of these 64 bits of STREAMINFO are the number of samples; then comes their checksum.
     facts = int.from_bytes(flac[18:26], "big")
-    assert facts % (1 << 36) == 8000
-    flac[18:26] = (facts | ((1 << 36) - 1)).to_bytes(8, "big")
+    assert facts % (1 << 36) == len(samples)
+    flac[18:26] = (facts >> 36 << 36 | promised).to_bytes(8, "big")
+    flac[26:42] = bytes(16)
+    return bytes(flac)
+
+
+def test_a_flac_stream_is_read_to_its_end(place: Path) -> None:
+    samples = samples_of(place, "a1")
+    (place / "a1.flac").write_bytes(flac_of(samples, 0))
+    for source in (f"{place}/a1.flac", f"cat {place}/a1.flac |"):
+        np.testing.assert_array_equal(read_audio(source, "a1")[0], samples)
+
+
+@pytest.mark.parametrize("promised", [8001, 1 << 33, (1 << 36) - 1])
+def test_a_header_that_promises_too_much_is_told_and_takes_no_memory(promised: int) -> None:
+    flac = flac_of(np.arange(-4000, 4000, dtype=np.int16), promised)
     tracemalloc.start()
-    with pytest.raises(DktError, match="is no readable audio"):
-        decode_audio(bytes(flac), "x.flac", "u")
+    with pytest.raises(DktError, match=rf"x.flac: utterance 'u': is cut short: 8000 samples of {promised}"):
+        decode_audio(flac, "x.flac", "u")
     assert tracemalloc.get_traced_memory()[1] < 1 << 26
     tracemalloc.stop()
 

@@ -23,6 +23,8 @@ _MAX_OVERSHOOT = 0.5  # seconds
 _TO_THE_END = -1.0
 # Samples that are read at once.
 _BLOCK = 1 << 20
+# What libsndfile says of the length of a FLAC stream whose header tells none.
+_UNKNOWN_LENGTH = 2**63 - 1
 
 
 def read_audio(rxfilename: str, utt: str, channel: int | None = None) -> tuple[np.ndarray, int]:
@@ -66,6 +68,8 @@ def decode_audio(data: bytes, path: str, utt: str, channel: int | None = None) -
     data = check_riff(data, path, utt)
     try:
         samples, rate = _read_samples(data)
+    except DktError as error:
+        raise DktError(str(error), path=path, utt=utt) from None
     except soundfile.SoundFileError as error:
         raise DktError(
             f"is no readable audio ({error})", path=path, utt=utt, hint="mend or remove it"
@@ -77,13 +81,28 @@ def decode_audio(data: bytes, path: str, utt: str, channel: int | None = None) -
     return _pick_channel(samples, channel, path, utt) * np.float32(_SAMPLE_SCALE), int(rate)
 
 
+class _ForwardFile(soundfile.SoundFile):
+    """Is read from its beginning to its end: in a FLAC stream, without a length, nothing can be sought."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 def _read_samples(data: bytes) -> tuple[np.ndarray, int]:
-    """All samples, ``(num_samples, channels)``, piece by piece: a header may promise any number of them."""
-    with soundfile.SoundFile(io.BytesIO(data)) as sound:
+    """All samples, ``(num_samples, channels)``, piece by piece: a header may promise any number of them.
+
+    Raises:
+        DktError: a FLAC file holds fewer than its header says.
+        SoundFileError: it is no audio, or damaged.
+    """
+    with _ForwardFile(io.BytesIO(data)) as sound:
         blocks = []
         while not blocks or len(blocks[-1]):
             blocks.append(sound.read(_BLOCK // sound.channels + 1, dtype="float32", always_2d=True))
-        return np.concatenate(blocks), sound.samplerate
+        samples = np.concatenate(blocks)
+        if sound.format == "FLAC" and len(samples) < sound.frames < _UNKNOWN_LENGTH:
+            raise DktError(f"is cut short: {len(samples)} samples of {sound.frames}", hint="copy it again")
+        return samples, sound.samplerate
 
 
 def _pick_channel(samples: np.ndarray, channel: int | None, path: str, utt: str) -> np.ndarray:
