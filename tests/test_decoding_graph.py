@@ -221,3 +221,24 @@ def test_graph_and_model_come_from_pipes_and_gzip_files(searched: Path, command:
             shutil.copyfileobj(source, target)
     assert search(searched, command, f"{place}.x", f"{searched}/final.mdl.x") == 0
     assert search(searched, command, "cat nowhere |") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "other", "message"),
+    [
+        ("G.fst", "L.fst", "G.fst: is no grammar"),
+        ("G.fst", "L_disambig.fst", "G.fst: is no grammar"),
+        ("G.fst", "graph/HCLG.fst", "G.fst: "),
+        ("L_disambig.fst", "G.fst", "L_disambig.fst: is no lexicon"),
+        ("L_disambig.fst", "graph/HCLG.fst", "L_disambig.fst: .* input labels are not in phones.txt"),
+    ],
+)
+def test_a_graph_is_made_of_a_lexicon_and_a_grammar_only(
+    lang: Path, tmp_path: Path, name: str, other: str, message: str
+) -> None:
+    made_of = system(TOPOLOGIES["three and five states"])
+    make_graph(lang, *made_of, lang / "graph")
+    shutil.copyfile(lang / other, tmp_path / "other")
+    shutil.copyfile(tmp_path / "other", lang / name)
+    with pytest.raises(DktError, match=message):
+        make_graph(lang, *made_of, tmp_path / "graph")
