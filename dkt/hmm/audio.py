@@ -96,7 +96,7 @@ def _read_samples(data: bytes) -> tuple[np.ndarray, int]:
         SoundFileError: it is no audio, or damaged.
     """
     with _ForwardFile(io.BytesIO(data)) as sound:
-        blocks = []
+        blocks: list[np.ndarray] = []
         while not blocks or len(blocks[-1]):
             blocks.append(sound.read(_BLOCK // sound.channels + 1, dtype="float32", always_2d=True))
         samples = np.concatenate(blocks)
