@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from dkt.errors import DktError
+from dkt import ranges
 from dkt.frame_batches import SplicedFrames
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
@@ -32,12 +33,7 @@ class FrameOptimizerConfig(OptimizerConfig):
         minibatch_size: frames a mini-batch.
     """
 
-    minibatch_size: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.minibatch_size < _MIN_BATCH:
-            raise DktError(f"'optimizer.minibatch_size' is {self.minibatch_size}, expected 2 or more")
+    minibatch_size: Annotated[int, ranges.MINIBATCH] = 256
 
 
 class FrameTraining:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import numpy as np
 
+from dkt import ranges
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
@@ -39,10 +41,16 @@ class FeatureConfig:
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
     splice_opts: str | None = None
-    transform: str | None = None
+    transform: Annotated[str | None, ranges.FileName()] = None
     online_cmvn_opts: str | None = None
-    global_cmvn_stats: str | None = None
-    streams: str = FEATS
+    global_cmvn_stats: Annotated[str | None, ranges.FileName()] = None
+    streams: Annotated[str, ranges.FileName(several=True)] = FEATS
+
+    def __post_init__(self) -> None:
+        # What stands in these lines is wrong before any data are read.
+        FeatureOptions(
+            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.streams
+        ).check("features.{}".format)
 
     def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
         """The whole feature pipeline.

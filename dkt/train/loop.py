@@ -7,10 +7,11 @@ import logging
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import torch
 
+from dkt import ranges
 from dkt.errors import DktError
 from dkt.nnet.modelfile import load_torch, save_torch
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
@@ -52,7 +53,7 @@ class LoopConfig:
             processor has instructions for it, and less exact.
     """
 
-    seed: int = 777
+    seed: Annotated[int, ranges.SEED] = 777
     tensorboard: bool = False
     precision: Precision = "float32"
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
+from dkt import ranges
 from dkt.dataset import Utterances
-from dkt.errors import DktError
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
 from dkt.train.criterion import Criterion, Loss
@@ -34,13 +34,9 @@ class BatchConfig:
     """
 
     kind: Literal["streams", "utterances"] = "streams"
-    num_streams: int = 16
-    chunk: int = 20
-    frames_per_batch: int = 2000
-
-    def __post_init__(self) -> None:
-        if min(self.num_streams, self.chunk, self.frames_per_batch) < 1:
-            raise DktError("'batches.num_streams', 'chunk' and 'frames_per_batch' must be above 0")
+    num_streams: Annotated[int, ranges.STREAMS] = 16
+    chunk: Annotated[int, ranges.CHUNK] = 20
+    frames_per_batch: Annotated[int, ranges.BATCH_FRAMES] = 2000
 
     @property
     def frames_per_update(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from dkt import objectives
+from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
 from dkt.errors import DktError
 from dkt.frame_batches import SplicedFrames
@@ -39,15 +40,14 @@ class SplicedFeatureConfig(FeatureConfig):
             their labels; null for none.
     """
 
-    splice: int = 5
-    lda: str | None = None
-    lda_dim: int | None = None
+    splice: Annotated[int, ranges.CONTEXT] = 5
+    lda: Annotated[str | None, ranges.FileName()] = None
+    lda_dim: Annotated[int | None, ranges.DIMENSION] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.lda is not None and self.lda_dim is not None:
             raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
-        if self.splice < 0:
-            raise DktError(f"'features.splice' is {self.splice}, expected 0 or more frames")
 
 
 @dataclass
