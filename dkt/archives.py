@@ -22,8 +22,17 @@ def read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
         DktError: anything that is no whole, well-formed archive.
     """
     with open_input(rxfilename) as stream:
-        while (key := read_key(stream, rxfilename)) is not None:
-            yield key, read_value(read, stream, rxfilename, key)
+        yield from read_entries(read, stream, rxfilename)
+
+
+def read_entries(read: Reader, stream: BinaryIO, path: str) -> Iterator[tuple[str, Any]]:
+    """The keys and objects of an open archive one by one; ``path`` is its name for errors.
+
+    Raises:
+        DktError: anything that is no whole, well-formed archive.
+    """
+    while (key := read_key(stream, path)) is not None:
+        yield key, read_value(read, stream, path, key)
 
 
 def read_key(stream: BinaryIO, path: str) -> str | None:

@@ -64,9 +64,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
     except RepeatedKeyError as error:
-        raise DktError(
-            str(error), path=path, hint="write it once: one of the two would be lost"
-        ) from None
+        raise DktError(str(error), path=path, hint="write it once: one of the two would be lost") from None
     # A date of month 13 or a number of thousands of digits is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DktError(f"is no YAML: {error}", path=path) from None

@@ -19,7 +19,7 @@ _WHOLE = re.compile(r"[+-]?[0-9]+", re.ASCII)
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII | re.IGNORECASE)
 # Python does not turn longer texts into integers, and no range is as wide.
 _MOST_DIGITS = 300
-_EXACT = 1e15
+_LARGE = 10**15
 
 
 class Check(Protocol):
@@ -58,7 +58,9 @@ class Range:
 
     def __str__(self) -> str:
         kind = "an integer" if self.whole else "a number"
-        low, high = shown(self.low), shown(self.high)
+        low, high = (
+            f"{bound:.0f}" if bound == int(bound) else f"{bound:g}" for bound in (self.low, self.high)
+        )
         if self.above:
             text = f"{kind} above {low}, {'below' if self.below else 'at most'} {high}"
         else:
@@ -87,9 +89,7 @@ class Range:
 
 def shown(value: object) -> str:
     """A value as errors show it: in one short line, however large or deep it is."""
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < _EXACT else f"{value:g}"
-    if isinstance(value, int) and abs(value) >= _EXACT:
+    if isinstance(value, int) and abs(value) >= _LARGE:
         # Python refuses to write out thousands of digits.
         return f"{'-' if value < 0 else ''}10^{math.floor(value.bit_length() * math.log10(2))} or so"
     return reprlib.repr(value)
@@ -180,6 +180,7 @@ LABELS = whole(0, 10_000_000)
 FRAME_COUNT = Range(0.0, 1.0e12, above=True, unit="frames")
 RAND_PRUNE = real(0.0, 1.0e6)
 COMPRESSION_METHOD = whole(1, 7)
+#: Factors outside leave no speech to learn from.
 SPEED = real(0.5, 2.0)
 
 #: The numbers of Kaldi's option files and option strings, by the names of the options.

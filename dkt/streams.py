@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
+import os
 import re
 import select
 import shutil
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from dkt.errors import DktError
+
+#: The environment variable that forbids commands, here and in all processes that are started from here.
+NO_PIPES = "DKT_NO_PIPES"
 
 _CHUNK = 1 << 20
 _OFFSET = re.compile(r"(.*):([0-9]{1,18})", re.DOTALL)
@@ -33,7 +39,50 @@ def is_output_pipe(wxfilename: str) -> bool:
     return wxfilename.lstrip().startswith("|")
 
 
+def pipes_allowed() -> bool:
+    """Whether commands in names and script files may be run: not if ``DKT_NO_PIPES`` is set, but to 0."""
+    return os.environ.get(NO_PIPES, "").strip().lower() in ("", "0", "false", "no", "off")
+
+
+@contextlib.contextmanager
+def pipes_forbidden() -> Iterator[None]:
+    """Run no command in the meantime, in this process and in those that it starts."""
+    before = os.environ.get(NO_PIPES)
+    os.environ[NO_PIPES] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_PIPES]
+        else:
+            os.environ[NO_PIPES] = before
+
+
+def check_pipe(command: str, path: str | Path | None = None, utt: str | None = None, line: int = 0) -> None:
+    """Refuse a command if none may be run.
+
+    Args:
+        command: as it is written.
+        path: the file that holds it, if one does.
+        utt: the utterance that it is of.
+        line: of the file, from 1.
+
+    Raises:
+        DktError: commands are forbidden.
+    """
+    if pipes_allowed():
+        return
+    what = f"line {line}: a command, '{command.strip()}'" if line else f"'{command.strip()}' is a command"
+    raise DktError(
+        f"{what}, and commands are forbidden (--no-pipes, {NO_PIPES})",
+        path=path,
+        utt=utt,
+        hint="write what it prints to a file and name that, or allow commands if you trust their author",
+    )
+
+
 def _start(command: str, **streams: int) -> subprocess.Popen[bytes]:
+    check_pipe(command)
     # pipefail, so that the death of any part of "a | b" is seen; plain sh has no such option.
     bash = shutil.which("bash")
     shell = [bash, "-o", "pipefail", "-c", command] if bash else ["/bin/sh", "-c", command]
@@ -65,7 +114,7 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
         rxfilename: a path, ``path:offset``, ``-`` for standard input, or ``command |``.
 
     Raises:
-        DktError: the file cannot be opened, or the command ends with a status other than 0.
+        DktError: the file cannot be opened, the command may not be run or ends with a status other than 0.
     """
     if is_input_pipe(rxfilename):
         yield from _read_pipe(rxfilename.rstrip()[:-1])
@@ -122,7 +171,7 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         wxfilename: a path, ``-`` for standard output, or ``| command``.
 
     Raises:
-        DktError: the file cannot be opened, or the command ends with a status other than 0.
+        DktError: the file cannot be opened, the command may not be run or ends with a status other than 0.
     """
     if is_output_pipe(wxfilename):
         yield from _write_pipe(wxfilename.lstrip()[1:])
@@ -155,6 +204,24 @@ def _write_pipe(command: str) -> Iterator[BinaryIO]:
     _check_status(command, status)
     if broken:
         raise DktError("the command stopped reading before all was written", path=command)
+
+
+@contextlib.contextmanager
+def open_gzip(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a file that gzip has compressed for reading what it holds; no command is run.
+
+    Raises:
+        DktError: it cannot be read, or turns out to be damaged.
+    """
+    try:
+        file = gzip.open(path, "rb")  # noqa: SIM115 - an error in the body is not ours
+    except OSError as error:
+        raise DktError(f"cannot be read: {_reason(error)}", path=path) from None
+    try:
+        with file:
+            yield cast(BinaryIO, file)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DktError(f"broken gzip file: {error}", path=path) from None
 
 
 def split_offset(rxfilename: str) -> tuple[str, int]:

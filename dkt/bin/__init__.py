@@ -9,10 +9,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
+from dkt.streams import pipes_forbidden
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -93,10 +95,11 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
         print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if args.verbose else logging.INFO,
+        level=logging.DEBUG if args.verbose > 0 else logging.INFO,
         format=f"%(levelname)s (dkt {name}) %(message)s",
     )
-    return module.run(args) or 0
+    with pipes_forbidden() if args.no_pipes else nullcontext():
+        return module.run(args) or 0
 
 
 def _dispatch(argv: Sequence[str]) -> int:

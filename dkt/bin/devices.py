@@ -7,7 +7,8 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from dkt.bin.options import positive_int
+from dkt import ranges
+from dkt.bin.options import Number
 from dkt.bin.processors import available, busy
 from dkt.errors import DktError
 
@@ -26,7 +27,10 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         "--use-gpu", choices=["yes", "no", "optional"], default="optional", help="as in Kaldi"
     )
     parser.add_argument(
-        "--num-threads", type=positive_int, default=None, help="default: all processors that it may use"
+        "--num-threads",
+        type=Number(ranges.THREADS),
+        default=None,
+        help="default: all processors that it may use",
     )
 
 

@@ -22,24 +22,6 @@ _SAMPLE_RANGE = (-32768, 32767)
 _REPORT_EVERY = 500
 
 
-def parse_factors(text: str) -> list[str]:
-    """The factors of an option such as ``"0.9 1.1"``, as written: they become part of names.
-
-    Raises:
-        DktError: there is none, one is no number or out of range, is 1, or stands twice.
-    """
-    factors = text.split()
-    try:
-        values = [float(factor) for factor in factors]
-    except ValueError:
-        values = []
-    if not values or 1.0 in values or len(set(values)) != len(values):
-        raise DktError(f"factors '{text}': expected different numbers other than 1, with spaces between them")
-    for value in values:
-        check_factor(value)
-    return factors
-
-
 def prefix(factor: str) -> str:
     """What Kaldi puts before the names of utterances and speakers at another speed."""
     return f"sp{factor}-"
@@ -56,13 +38,17 @@ def perturb_speed(
     Args:
         source: with ``wav.scp``, ``text`` and ``utt2spk``, perhaps ``segments`` and ``spk2gender``.
         target: the directory to write, with its recordings in ``wav``.
-        factors: as ``parse_factors`` gives them.
+        factors: as written, for they become part of names.
         max_loss: the share of utterances that may be unreadable.
 
     Raises:
-        DktError: a file is missing or malformed, too many recordings are unreadable, or the target is the
-            source.
+        DktError: a factor is out of range or 1, a file is missing or malformed, too many recordings are
+            unreadable, or the target is the source.
     """
+    for factor in factors:
+        check_factor(float(factor))
+        if float(factor) == 1.0:
+            raise DktError("a speed of 1 is that of the originals, which are there in any case")
     data, out = DataDir(source), Path(target)
     if out.resolve() == data.path.resolve():
         raise DktError("is the directory to perturb", path=out, hint="write into a directory of its own")

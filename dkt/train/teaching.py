@@ -20,6 +20,7 @@ from dkt.stored_targets import TargetScratch
 from dkt.tally import Tally
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.top_k import ALL, TopK
 from dkt.train.progress import Progress
 from dkt.transitions import TransitionModel, load_transition_model
 
@@ -36,7 +37,7 @@ class TeachingOptions:
         teacher: a model file or its directory. Beside ``soft_targets`` they must be its.
         teacher_data_train, teacher_data_dev: data directories with the features of a teacher that is run;
             None for those of the student.
-        top_k: posteriors kept of each frame, of archives and of a teacher that is run; None for all.
+        top_k: posteriors kept of each frame, of archives and of a teacher that is run.
         form: what matrices of an archive hold; None for posteriors.
         transition_ids: whether Kaldi's Posteriors are of transition-ids rather than pdf-ids.
     """
@@ -46,7 +47,7 @@ class TeachingOptions:
     teacher: str | None = None
     teacher_data_train: str | None = None
     teacher_data_dev: str | None = None
-    top_k: int | None = None
+    top_k: TopK = ALL
     form: Form | None = None
     transition_ids: bool = False
 
@@ -93,7 +94,7 @@ class RunningTeacher:
     Args:
         info, network: the teacher.
         data: with the features that the teacher was trained on.
-        top_k: posteriors kept of each frame; None for all.
+        top_k: posteriors kept of each frame.
         temperatures: where the tail is computed.
         device: where the teacher runs.
 
@@ -108,13 +109,13 @@ class RunningTeacher:
         info: ModelInfo,
         network: Network,
         data: DataDir,
-        top_k: int | None,
+        top_k: TopK,
         temperatures: tuple[float, ...],
         device: torch.device,
     ) -> None:
         _refuse_side_inputs(info, data)
         self.header = TargetHeader(
-            fingerprint(network), info.num_pdfs, _at_most(top_k, info.num_pdfs), temperatures, {}
+            fingerprint(network), info.num_pdfs, _kept(top_k, info.num_pdfs), temperatures, {}
         )
         self.where = f"what the teacher made of {data.path}"
         self._places: dict[str, slice] = {}
@@ -170,8 +171,10 @@ def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
         )
 
 
-def _at_most(top_k: int | None, num_pdfs: int) -> int | None:
-    return None if top_k is None or top_k >= num_pdfs else top_k
+def _kept(top_k: TopK, num_pdfs: int) -> int | None:
+    """How many posteriors are kept; None for all, whatever number they are called by."""
+    number = top_k.of(num_pdfs)
+    return None if number == num_pdfs else number
 
 
 def open_teaching(
@@ -248,8 +251,8 @@ def _read_targets(
     mapped = transitions if options.transition_ids else None
 
     def read(source: str) -> TargetSource:
-        top_k, num_pdfs = options.top_k, transitions.num_pdfs
-        return open_targets(source, num_pdfs, _at_most(top_k, num_pdfs), (temperature,), form, mapped)
+        num_pdfs = transitions.num_pdfs
+        return open_targets(source, num_pdfs, _kept(options.top_k, num_pdfs), (temperature,), form, mapped)
 
     train = read(options.soft_targets or "")
     return {"train": train, "dev": read(options.soft_targets_dev) if options.soft_targets_dev else train}
