@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.memory import memory_for
 from dkt.nnet.nnet1 import Nnet1
 from dkt.scorer import OutputOptions, Scorer
 from dkt.tables import MatrixWriter
@@ -47,7 +48,8 @@ def forward(
     num_frames, begin = 0, time.monotonic()
     for utt, frames in features:
         try:
-            output = _output(scorer, frames, options, transform)
+            with memory_for("this utterance", "cut it into shorter ones by segments"):
+                output = _output(scorer, frames, options, transform)
         except DktError as error:
             raise DktError(str(error), path=source, utt=utt) from None
         writer.write(utt, output)

@@ -392,8 +392,8 @@ def test_learns_to_answer_with_what_it_heard_frames_ago():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"layers": 0}, "must be above 0"),
-        ({"cells": 0}, "must be above 0"),
+        ({"layers": 0}, "'network.layers' is 0, expected an integer from 1 to 100"),
+        ({"cells": 0}, "'network.cells' is 0"),
         ({"projection": 0}, "network.projection"),
         ({"cells": 64, "projection": 64}, r"expected less than network.cells \(64\).*null"),
         ({"cell_clip": -1.0}, "network.cell_clip"),

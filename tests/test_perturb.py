@@ -12,7 +12,7 @@ from dkt.bin import main
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.hmm.audio import read_audio
-from dkt.hmm.perturb import parse_factors, perturb_speed
+from dkt.hmm.perturb import perturb_speed
 from dkt.hmm.speed import change_speed
 
 RATE = 16000
@@ -100,9 +100,13 @@ def test_an_unreadable_recording_is_told_and_leaves_no_directory(
 
 
 @pytest.mark.parametrize("factors", ["", "fast", "0.9 0.90", "1.0", "0.9 3"])
-def test_factors_that_make_no_sense(factors: str) -> None:
-    with pytest.raises(DktError):
-        parse_factors(factors)
+def test_factors_that_make_no_sense(tmp_path: Path, factors: str) -> None:
+    try:
+        status = main(["perturb-speed", f"--factors={factors}", str(tmp_path / "a"), str(tmp_path / "b")])
+    except SystemExit as error:
+        status = error.code
+    assert status
+    assert not (tmp_path / "b").exists()
 
 
 def test_the_source_is_not_overwritten(tmp_path: Path) -> None:

@@ -158,12 +158,12 @@ def test_other_training_data_are_another_experiment(trained, corpus, capsys):
     ("option", "message"),
     [
         ("--set=network.hiden_dim=4", "unknown key 'network.hiden_dim' - did you mean 'hidden_dim'?"),
-        ("--set=network.hidden_dim=wide", "'network.hidden_dim' is 'wide', expected int"),
+        ("--set=network.hidden_dim=wide", "'network.hidden_dim' is 'wide', expected an integer from"),
         ("--set=network.activation=swish", "known are sigmoid, relu, tanh"),
         ("--set=schedule.learn_rate=-1", "schedule.learn_rate"),
         ("--set=features.splice=-1", "features.splice"),
         ("--set=network.hidden_dim=[1", "the value is no YAML"),
-        ("--set=schedule.learn_rate=1e30", "history.csv: no epoch improved on the initial weights"),
+        ("--set=schedule.learn_rate=1000", "history.csv: no epoch improved on the initial weights"),
     ],
 )
 def test_wrong_configurations(corpus, tmp_path, capsys, option, message):
@@ -173,7 +173,7 @@ def test_wrong_configurations(corpus, tmp_path, capsys, option, message):
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(corpus, tmp_path, capsys):
-    options = ["--set=network.activation=relu", "--set=schedule.learn_rate=1e30"]
+    options = ["--set=network.activation=relu", "--set=schedule.learn_rate=1000"]
     assert train(corpus, tmp_path / "x", *options) == 1
     assert "the training loss is not a number - lower schedule.learn_rate" in capsys.readouterr().err
 

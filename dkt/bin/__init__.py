@@ -14,6 +14,7 @@ from contextlib import nullcontext
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
+from dkt.memory import is_out_of_memory, out_of_memory
 from dkt.streams import pipes_forbidden
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
@@ -139,6 +140,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except OSError as error:
         message = str(DktError(error.strerror or str(error), path=error.filename))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        hint = "give it less at once (shorter utterances, fewer jobs), or a machine with more memory"
+        message = str(out_of_memory(error, f"dkt {argv[0]}", hint))
     except KeyboardInterrupt:
         message, failure = "interrupted", _INTERRUPTED
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import io
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from dkt.config import build
 from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
+from dkt.memory import require_memory
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.objectio import replace_file
@@ -22,6 +24,8 @@ from dkt.objectio import replace_file
 _FORMAT = "dkt-model"
 _VERSION = 1
 _ZIP = b"PK"
+# Of a weight.
+_BYTES = 4
 
 Network = Dnn | Lstm
 
@@ -103,18 +107,32 @@ def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
     """A DNN with fresh weights.
 
     Raises:
-        DktError: the configuration or the transform does not fit it.
+        DktError: the configuration or the transform does not fit it, or the network not into memory.
     """
-    return Dnn(build(DnnConfig, info.network, "network"), info.spliced_dim, info.num_pdfs, lda)
+    config = build(DnnConfig, info.network, "network")
+    sizes = [info.spliced_dim, *[config.hidden_dim] * config.hidden_layers, info.num_pdfs]
+    _require(sum(a * b for a, b in pairwise(sizes)), "network.hidden_dim or network.hidden_layers")
+    return Dnn(config, info.spliced_dim, info.num_pdfs, lda)
 
 
 def build_lstm(info: ModelInfo) -> Lstm:
     """An LSTM with fresh weights.
 
     Raises:
-        DktError: the configuration does not fit it.
+        DktError: the configuration does not fit it, or the network not into memory.
     """
-    return Lstm(build(LstmConfig, info.network, "network"), info.feature_dim, info.num_pdfs)
+    config = build(LstmConfig, info.network, "network")
+    outputs = config.projection or config.cells
+    inputs = [info.feature_dim, *[outputs] * (config.layers - 1)]
+    gates = sum(4 * config.cells * (dim + outputs) for dim in inputs)
+    projections = config.layers * config.cells * (config.projection or 0)
+    _require(gates + projections + outputs * info.num_pdfs, "network.cells or network.layers")
+    return Lstm(config, info.feature_dim, info.num_pdfs)
+
+
+def _require(weights: int, keys: str) -> None:
+    what = f"a network of {weights / 1e6:.0f} million weights"
+    require_memory(_BYTES * weights, what, f"lower {keys}")
 
 
 def _build(info: ModelInfo, state: dict[str, torch.Tensor]) -> Network:

@@ -11,6 +11,7 @@ import torch
 
 from dkt import ranges
 from dkt.frame_batches import SplicedFrames
+from dkt.memory import memory_for
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_LOWER = "lower optimizer.minibatch_size, features.splice or network.hidden_dim"
 _MIN_BATCH = 2  # batch normalisation has no variance on a single frame
 
 
@@ -69,6 +71,7 @@ class FrameTraining:
         self.optimizer = self.updates.optimizer
         self.waited = 0.0
 
+    @memory_for("the mini-batches of the training", _LOWER)
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """One pass over the shuffled training frames.
 
@@ -102,6 +105,7 @@ class FrameTraining:
         metrics.add(loss.detach(), logits.detach(), labels)
         metrics.count_update(clipped)
 
+    @memory_for("the evaluation", "lower features.splice or network.hidden_dim")
     @torch.inference_mode()
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held frames ``name``, in evaluation mode."""

@@ -14,6 +14,7 @@ from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
+from dkt.memory import memory_for
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
@@ -132,6 +133,7 @@ class TrainingInputs:
             )
         check_cv_disjoint(self.data_train, self.data_dev)
 
+    @memory_for("the features", "train on fewer utterances, or give a --cache-dir that can be written to")
     def load(self, options: FeatureOptions) -> tuple[Utterances, Utterances]:
         """Read all of it.
 
@@ -155,3 +157,19 @@ class TrainingInputs:
                 path=self.data_dev.path,
             )
         return train, dev
+
+
+def check_reach(frames: int, key: str, train: Utterances) -> None:
+    """Raise DktError if a configuration looks further than the longest utterance of the training data.
+
+    Args:
+        frames: how far it looks.
+        key: of the configuration.
+        train: the training data.
+    """
+    longest = int(train.lengths.max())
+    if frames >= longest:
+        raise DktError(
+            f"'{key}' is {frames} frames, but the longest utterance of the training data has {longest}",
+            hint="lower it: beyond the end there is nothing but repetitions of the last frame",
+        )

@@ -9,6 +9,7 @@ import torch
 
 from dkt import ranges
 from dkt.dataset import Utterances
+from dkt.memory import memory_for
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
 from dkt.train.criterion import Criterion, Loss
@@ -19,6 +20,7 @@ from dkt.train.prefetch import Prefetcher
 from dkt.train.progress import Progress
 
 _EVALUATED_FRAMES = 8192
+_LOWER = "lower batches.num_streams, batches.chunk, batches.frames_per_batch or network.cells"
 
 
 @dataclass
@@ -89,6 +91,7 @@ class SequenceTraining:
             for name, utterances in held.items()
         }
 
+    @memory_for("the batches of the training", _LOWER)
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """One pass over the shuffled training utterances.
 
@@ -137,6 +140,7 @@ class SequenceTraining:
         logits = outputs[batch.mask]
         return self.criterion(logits, batch.labels, batch.targets), logits, batch.labels
 
+    @memory_for("the evaluation", "lower network.cells or network.layers")
     @torch.inference_mode()
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held utterances ``name``, in evaluation mode."""

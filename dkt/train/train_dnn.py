@@ -20,7 +20,7 @@ from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
 from dkt.train import experiment
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 
@@ -77,6 +77,7 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
     inputs.check()
     options = recipe.features.options(inputs.data_train, inputs.side_train)
     train, dev = inputs.load(options)
+    check_reach(recipe.features.splice, "features.splice", train)
     info = ModelInfo.with_features(
         options,
         kind="dnn",

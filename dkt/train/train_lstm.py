@@ -20,7 +20,7 @@ from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, m
 from dkt.target_source import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
@@ -90,6 +90,7 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
     training = inputs.training
     options = recipe.features.options(training.data_train, training.side_train)
     train, dev = training.load(options)
+    check_reach(recipe.network.target_delay, "network.target_delay", train)
     for utterances in (train, dev):
         check_dense(recipe.objective, utterances.targets, inputs.teaching.soft_targets or "")
     info = ModelInfo.with_features(
