@@ -20,6 +20,9 @@ _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.ASCII |
 # Python does not turn longer texts into integers, and no range is as wide.
 _MOST_DIGITS = 300
 _LARGE = 10**15
+# Of a value as it is shown: YAML's aliases make lists of lists that would fill the memory.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring = 2, 80
 
 
 class Check(Protocol):
@@ -92,7 +95,7 @@ def shown(value: object) -> str:
     if isinstance(value, int) and abs(value) >= _LARGE:
         # Python refuses to write out thousands of digits.
         return f"{'-' if value < 0 else ''}10^{math.floor(value.bit_length() * math.log10(2))} or so"
-    return reprlib.repr(value)
+    return _SHORT.repr(value)
 
 
 def whole(low: int, high: int, unit: str = "") -> Range:

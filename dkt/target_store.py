@@ -27,6 +27,7 @@ from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.yaml_text import RepeatedKeyError, parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -70,8 +71,10 @@ def _load_header(directory: Path) -> _HeaderFile:
     if not path.is_file():
         raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
     try:
-        values = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, UnicodeDecodeError):
+        values = parse_yaml(path.read_bytes())
+    except RepeatedKeyError as error:
+        raise DktError(str(error), path=path, hint=_AGAIN) from None
+    except (yaml.YAMLError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
         raise DktError("is no header of soft targets", path=path, hint=_AGAIN)

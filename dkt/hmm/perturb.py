@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
+from dkt.objectio import replace_file
 from dkt.tally import Tally
 from dkt.text import read_keyed_lines, write_lines
 
@@ -25,6 +27,11 @@ _REPORT_EVERY = 500
 def prefix(factor: str) -> str:
     """What Kaldi puts before the names of utterances and speakers at another speed."""
     return f"sp{factor}-"
+
+
+def file_name(name: str) -> str:
+    """The name that a file of an utterance has: a slash in an id would lead to another directory."""
+    return name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
 
 
 def perturb_speed(
@@ -83,8 +90,8 @@ def _write_copies(
         versions |= {prefix(factor) + utt: change_speed(samples, float(factor)) for factor in factors}
         for name, version in versions.items():
             num_clipped += int((np.abs(version) > _SAMPLE_RANGE[1] + 1).sum())
-            path = waves / f"{name}.wav"
-            soundfile.write(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate)
+            path = waves / f"{file_name(name)}.wav"
+            _write_wave(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate, utt)
             wav_scp[name] = str(path)
         wav_scp.setdefault(utt, recordings.path_of(utt))
         tally.done()
@@ -93,6 +100,17 @@ def _write_copies(
     tally.finish(str(data.path))
     logger.info("%d samples clipped", num_clipped)
     return wav_scp
+
+
+def _write_wave(path: Path, samples: np.ndarray, rate: int, utt: str) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV")
+    try:
+        replace_file(path, buffer.getvalue())
+    except DktError as error:
+        raise DktError(str(error), utt=utt) from None
+    except OSError as error:  # a name that is too long for a file
+        raise DktError(f"cannot be written: {error.strerror}", path=path, utt=utt) from None
 
 
 def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dict[str, str]) -> None:
