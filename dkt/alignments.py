@@ -8,15 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.archives import read_entries
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader, replace_file
 from dkt.phone_segments import PathChecker
-from dkt.streams import is_output_pipe, open_gzip, open_output
-from dkt.tables import read_int_vectors
+from dkt.streams import is_output_pipe, open_output
+from dkt.tables import read_gzipped_int_vectors, read_int_vectors
 from dkt.text import natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
-from dkt.values import encode_vector, read_int_vector
+from dkt.values import encode_vector
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ class AlignmentDir:
             DktError: an archive is damaged, or a transition-id is not of ``final.mdl``.
         """
         for file in self.files:
-            yield from _checked(read_alignment_file(file), self.transitions, file)
+            yield from _checked(read_gzipped_int_vectors(file), self.transitions, file)
 
     def read_pdfs(self) -> Iterator[tuple[str, np.ndarray]]:
         """Utterances one by one and their pdf-ids, int32 of shape ``(T,)``.
@@ -112,16 +111,6 @@ class AlignmentDir:
         return dict(self.read_pdfs())
 
 
-def read_alignment_file(path: Path) -> Iterator[tuple[str, np.ndarray]]:
-    """Utterances and int32 of shape ``(T,)`` of one ``ali.JOB.gz``, as they are; no command is run for it.
-
-    Raises:
-        DktError: it is damaged.
-    """
-    with open_gzip(path) as stream:
-        yield from read_entries(read_int_vector, stream, str(path))
-
-
 def read_alignments(
     rspecifier: str, model: TransitionModel, path: str | Path | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
@@ -138,16 +127,16 @@ def read_alignments(
     Raises:
         DktError: the table is damaged, or a transition-id is beyond those of ``model``.
     """
-    yield from _checked(read_int_vectors(rspecifier), model, path or rspecifier)
+    return _checked(read_int_vectors(rspecifier), model, path or rspecifier)
 
 
 def _checked(
-    entries: Iterable[tuple[str, np.ndarray]], model: TransitionModel, path: str | Path
+    alignments: Iterable[tuple[str, np.ndarray]], model: TransitionModel, path: str | Path
 ) -> Iterator[tuple[str, np.ndarray]]:
     paths = PathChecker(model)
     broken: list[str] = []
     num_done = 0
-    for utt, ids in entries:
+    for utt, ids in alignments:
         model.check_ids(ids, path, utt)
         frame = paths.first_break(ids)
         if frame is not None:

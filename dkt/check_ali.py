@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.alignments import AlignmentDir, read_alignment_file
+from dkt.alignments import AlignmentDir
 from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
 from dkt.hmm.tree import load_tree
 from dkt.phone_segments import PathChecker
+from dkt.tables import read_gzipped_int_vectors
 from dkt.text import read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 
@@ -115,7 +116,7 @@ def read_all_labels(ali: AlignmentDir, findings: Findings) -> Labels:
     scan = _LabelScan(ali)
     for file in ali.files:
         try:
-            for utt, ids in read_alignment_file(file):
+            for utt, ids in read_gzipped_int_vectors(file):
                 scan.look(utt, ids)
         except DktError as error:
             findings.error("alignment", str(error), path=file, hint="align again")

@@ -22,7 +22,7 @@ _MOST_DIGITS = 300
 _LARGE = 10**15
 # Of a value as it is shown: YAML's aliases make lists of lists that would fill the memory.
 _SHORT = reprlib.Repr()
-_SHORT.maxlevel, _SHORT.maxstring = 2, 80
+_SHORT.maxlevel, _SHORT.maxstring = 1, 80
 
 
 class Check(Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import os
 import re
@@ -11,7 +10,6 @@ import select
 import shutil
 import subprocess
 import sys
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -204,24 +202,6 @@ def _write_pipe(command: str) -> Iterator[BinaryIO]:
     _check_status(command, status)
     if broken:
         raise DktError("the command stopped reading before all was written", path=command)
-
-
-@contextlib.contextmanager
-def open_gzip(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a file that gzip has compressed for reading what it holds; no command is run.
-
-    Raises:
-        DktError: it cannot be read, or turns out to be damaged.
-    """
-    try:
-        file = gzip.open(path, "rb")  # noqa: SIM115 - an error in the body is not ours
-    except OSError as error:
-        raise DktError(f"cannot be read: {_reason(error)}", path=path) from None
-    try:
-        with file:
-            yield cast(BinaryIO, file)
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise DktError(f"broken gzip file: {error}", path=path) from None
 
 
 def split_offset(rxfilename: str) -> tuple[str, int]:
