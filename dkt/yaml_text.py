@@ -16,9 +16,9 @@ class RepeatedKeyError(yaml.YAMLError):
 class _Loader(yaml.SafeLoader):
     """As ``yaml.SafeLoader``, which takes the last of two equal keys and drops the first in silence."""
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """A section as it is written, ``<<`` not yet merged into it: its keys may win over merged ones."""
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)  # type: ignore[no-untyped-call]
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
         lines: dict[tuple[str, str], int] = {}
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.tag == _MERGE:
