@@ -71,6 +71,17 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_steal_lock(parser: argparse.ArgumentParser) -> None:
+    """Add ``--steal-lock``, for a directory whose lock a process of another host left behind."""
+    parser.add_argument(
+        "--steal-lock",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="take the directory to write in from another process: one of another host that is dead",
+    )
+
+
 def add_max_loss(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
     parser.add_argument(
