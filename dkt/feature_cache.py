@@ -13,6 +13,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -200,7 +201,7 @@ def _make(
 ) -> PackedFeatures:
     began = time.monotonic()
     # Not by mkdtemp: what is made there is for its maker alone.
-    partial = entry.with_name(partial_name(entry.name))
+    partial = entry.with_name(partial_name(f"{entry.name}.{uuid.uuid4().hex[:8]}"))
     partial.mkdir()
     try:
         with (partial / FEATURES).open("w+b") as file:
