@@ -24,10 +24,15 @@ STEP_LOCK = ".step.lock"
 OPTION = "--steal-lock"
 # Where there are no hard links.
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_READ_ONLY = (errno.EROFS, errno.EACCES)
 _TRIES = 5
 
 # What this process holds: file to content.
 _held: dict[Path, bytes] = {}
+
+
+class _ReadOnlyError(DktError):
+    """Nobody can write in the directory: neither a lock nor anything else."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,8 @@ class Holder:
 def hold_directory(directory: str | Path, what: str, steal: bool = False, name: str = LOCK) -> Iterator[None]:
     """Be the only one that writes in a directory, which is made if need be.
 
-    The lock of a process of this host that has ended is taken over, with a line.
+    The lock of a process of this host that has ended is taken over, with a line. Where nothing can be written
+    there is no lock, and no need for one.
 
     Args:
         directory: the directory.
@@ -92,7 +98,8 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
     made = _make(directory)
     path = directory.resolve() / name
     try:
-        take(directory / name, what, os.getpid(), steal)
+        with contextlib.suppress(_ReadOnlyError):
+            take(directory / name, what, os.getpid(), steal)
         remove_leftovers(directory)
         try:
             yield
@@ -127,7 +134,13 @@ def take(path: Path, what: str, pid: int, steal: bool = False) -> None:
     holder = Holder(ProcessId.of(pid), time.strftime("%Y-%m-%d %H:%M:%S"), what)
     content = holder.encode()
     for _ in range(_TRIES):
-        if _create(path, content):
+        try:
+            created = _create(path, content)
+        except OSError as error:
+            if error.errno in _READ_ONLY:
+                raise _ReadOnlyError(f"cannot be written: {error.strerror}", path=path) from None
+            raise cannot_write(path, error) from None
+        if created:
             _held[path.parent.resolve() / path.name] = content
             return
         try:
@@ -180,8 +193,6 @@ def _create(path: Path, content: bytes) -> bool:
         return True
     except FileExistsError:
         return False
-    except OSError as error:
-        raise cannot_write(path, error) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

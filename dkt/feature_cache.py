@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +24,7 @@ from dkt.contents import Ingredients, ingredients_of, pipeline_digest
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
-from dkt.files import partial_name, remove_leftovers
+from dkt.files import partial_directory, remove_leftovers
 from dkt.frame_sources import ArchiveFeatures, FrameSource, PackedFeatures
 from dkt.packed import FEATURES, Index, finish_entry, is_unused, open_entry, write_packed
 from dkt.text import natural, read_keyed_lines
@@ -200,10 +199,7 @@ def _make(
     reader: FeatureReader, entry: Path, ingredients: Ingredients, stamps: list[tuple[int, int, int]]
 ) -> PackedFeatures:
     began = time.monotonic()
-    # Not by mkdtemp: what is made there is for its maker alone.
-    partial = entry.with_name(partial_name(f"{entry.name}.{uuid.uuid4().hex[:8]}"))
-    partial.mkdir()
-    try:
+    with partial_directory(entry) as partial:
         with (partial / FEATURES).open("w+b") as file:
             index = _write(reader, file, entry.parent)
         if ingredients.stamps() != stamps:
@@ -216,8 +212,6 @@ def _make(
             # Without locks another process may have been quicker, with the same content.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     features = open_entry(entry)
     if features is None:
         raise _NoPlaceError(f"{entry} cannot be read again")

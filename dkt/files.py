@@ -11,6 +11,8 @@ import os
 import re
 import shutil
 import socket
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,6 +82,19 @@ def _read(stream: BinaryIO, source: Path) -> bytes:
         return stream.read(_CHUNK)
     except OSError as error:
         raise cannot_read(source, error) from None
+
+
+@contextlib.contextmanager
+def partial_directory(target: Path) -> Iterator[Path]:
+    """A directory beside ``target`` for what will be renamed to it, or moved into it; then it is removed."""
+    remove_leftovers(target.parent)
+    directory = target.with_name(partial_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
+    # Not by mkdtemp: what is made there is for its maker alone.
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 def replace_link(path: str | Path, target: str) -> None:

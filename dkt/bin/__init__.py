@@ -113,6 +113,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run_command(argv[0], argv[1:])
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
@@ -122,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failure = 1
     try:
         status = _dispatch(argv)
-        sys.stdout.flush()
+        _flush()
         return status
     except DktError as error:
         message = str(error)

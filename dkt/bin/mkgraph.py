@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.bin.options import add_steal_lock
 from dkt.hmm.graph import mkgraph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
+    add_steal_lock(parser)
     parser.add_argument(
         "--transition-scale", type=float, default=1.0, help="scale of transition probabilities"
     )
@@ -20,4 +22,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the graph unless it is up to date."""
-    mkgraph(args.lang_dir, args.model_dir, args.graph_dir, args.transition_scale, args.self_loop_scale)
+    scales = (args.transition_scale, args.self_loop_scale)
+    mkgraph(args.lang_dir, args.model_dir, args.graph_dir, *scales, steal_lock=args.steal_lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from dkt.tally import DEFAULT_MAX_LOSS
@@ -80,6 +81,13 @@ def add_steal_lock(parser: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="take the directory to write in from another process: one of another host that is dead",
     )
+
+
+def held(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
+    """The directory, held for a command that has the option of ``add_steal_lock``."""
+    from dkt.directory_lock import hold_directory
+
+    return hold_directory(directory, f"dkt {command}", args.steal_lock)
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
+from dkt.files import replace_file
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
 from dkt.tally import Tally
@@ -98,7 +100,11 @@ def _write_copies(
         for name, version in versions.items():
             num_clipped += int((np.abs(version) > _SAMPLE_RANGE[1] + 1).sum())
             path = waves / f"{name}.wav"
-            soundfile.write(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate)
+            wave = io.BytesIO()
+            soundfile.write(
+                wave, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate, format="WAV"
+            )
+            replace_file(path, wave.getvalue())
             wav_scp[name] = str(path)
         wav_scp.setdefault(utt, recordings.path_of(utt))
         tally.done()

@@ -18,12 +18,11 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-import uuid
 import zlib
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.files import partial_name, remove_leftovers, replace_file
+from dkt.files import partial_directory, replace_file
 
 logger = logging.getLogger(__name__)
 
@@ -135,10 +134,7 @@ def _processor() -> str:
 
 
 def _compile(compiler: list[str], library: Path) -> None:
-    folder = library.with_name(partial_name(f"{library.name}.{uuid.uuid4().hex[:8]}"))
-    remove_leftovers(library.parent)
-    folder.mkdir(mode=0o700)
-    try:
+    with partial_directory(library) as folder:
         made = folder / library.name
         for number, native in enumerate(_NATIVE):
             command = [*compiler, *_FLAGS, *native, "-o", str(made), str(_SOURCE)]
@@ -148,8 +144,6 @@ def _compile(compiler: list[str], library: Path) -> None:
             if number == len(_NATIVE) - 1:
                 done.check_returncode()
         data = made.read_bytes()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     # What follows a library, no loader reads.
     replace_file(library, data + b"dkt-crc32:%08x" % zlib.crc32(data))
     logger.info("compiled %s, once", library)

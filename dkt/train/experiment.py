@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -144,10 +145,11 @@ def _is_finished(directory: Path) -> bool:
         except OSError as problem:
             raise cannot_write(kept, problem) from None
         return False
-    remove_leftovers(directory)
-    remove_checkpoints(directory)
-    if not (directory / KALDI_MODEL).exists():
-        _link_for_kaldi(directory)
+    if os.access(directory, os.W_OK):
+        remove_leftovers(directory)
+        remove_checkpoints(directory)
+        if not (directory / KALDI_MODEL).exists():
+            _link_for_kaldi(directory)
     return True
 
 
