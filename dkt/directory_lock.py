@@ -165,14 +165,19 @@ def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
         raise DktError(
             "the lock is damaged: nobody knows who writes in this directory",
             path=path,
-            hint=f"if no process does, give {OPTION}",
+            hint=f"if no process does, give {_option(path)}",
         )
     else:
         raise DktError(
             f"another process writes in this directory: {holder}",
             path=directory,
-            hint=f"wait for it or choose another directory; if it is dead, give {OPTION}",
+            hint=f"wait for it or choose another directory; if it is dead, give {_option(path)}",
         )
+
+
+def _option(path: Path) -> str:
+    # Options of steps have a value.
+    return f"{OPTION} true" if path.name == STEP_LOCK else OPTION
 
 
 def _create(path: Path, content: bytes) -> bool:
@@ -211,6 +216,29 @@ def _remove(path: Path, judged: bytes) -> None:
         return
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def take_step(path: Path, what: str, pid: int, steal: bool) -> None:
+    """Make the lock file of a step; where nothing can be written there is none.
+
+    Args:
+        path, what, steal: as of ``take``.
+        pid: the step's process, which gives it back by ``release_step``.
+
+    Raises:
+        DktError: somebody else holds the directory.
+    """
+    _make(path.parent)
+    with contextlib.suppress(_ReadOnlyError):
+        take(path, what, pid, steal)
+
+
+def release_step(path: Path, pid: int) -> None:
+    """Remove the lock file of a step, if it is that of this process."""
+    with contextlib.suppress(OSError):
+        holder = Holder.decode(path.read_bytes())
+        if holder is not None and holder.process == ProcessId.of(pid):
+            path.unlink()
 
 
 def _release(path: Path) -> None:

@@ -14,6 +14,16 @@ back_up() {
   done
 }
 
+# copy_file source target: a disk that is full leaves no copy that is cut short.
+copy_file() {
+  local partial
+  partial=$(dirname "$2")/.$(basename "$2").partial
+  cp "$1" "$partial" && mv -f "$partial" "$2" || {
+    rm -f "$partial"
+    die "cannot copy $1 to $2 (the reason is above)"
+  }
+}
+
 # check_number name: stops unless this option is a number above 0.
 check_number() {
   [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} is '${!1}', expected a number above 0"

@@ -7,22 +7,22 @@ new PyTorch needs no new build.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
 import logging
 import os
 import platform
-import re
 import shlex
 import shutil
 import subprocess
 import tempfile
-import zlib
 from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.files import partial_directory, replace_file
+from dkt.sealed import is_sealed, seal
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,8 @@ _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared")
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())
 _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 120
-# The end of a library in the cache: the CRC-32 of what is before.
-_SEAL = re.compile(rb"dkt-crc32:([0-9a-f]{8})")
-_SEAL_SIZE = 18
+# Of what is kept in the cache.
+_FORMAT = b"sealed"
 
 
 @functools.cache
@@ -95,9 +94,9 @@ def _is_whole(library: Path) -> bool:
     except OSError as error:
         logger.warning("%s cannot be read (%s): compiling it again", library, error.strerror)
         return False
-    sealed = _SEAL.fullmatch(data[-_SEAL_SIZE:])
-    if sealed and zlib.crc32(memoryview(data)[:-_SEAL_SIZE]) == int(sealed[1], 16):
-        return True
+    with contextlib.suppress(ValueError):
+        if is_sealed(data):
+            return True
     logger.warning("%s is damaged: compiling it again", library)
     return False
 
@@ -120,7 +119,7 @@ def _key(compiler: list[str]) -> str:
     version = subprocess.run(
         [*compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True
     ).stdout
-    parts = (_SEAL.pattern, _SOURCE.read_bytes(), " ".join(compiler).encode(), version, _processor().encode())
+    parts = (_FORMAT, _SOURCE.read_bytes(), " ".join(compiler).encode(), version, _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -144,6 +143,5 @@ def _compile(compiler: list[str], library: Path) -> None:
             if number == len(_NATIVE) - 1:
                 done.check_returncode()
         data = made.read_bytes()
-    # What follows a library, no loader reads.
-    replace_file(library, data + b"dkt-crc32:%08x" % zlib.crc32(data))
+    replace_file(library, seal(data))
     logger.info("compiled %s, once", library)
