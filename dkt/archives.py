@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, cast
 
 from dkt.bounded import open_gunzip
 from dkt.errors import DktError
+from dkt.files import cannot_read
 from dkt.streams import open_input
 from dkt.values import Reader, read_value
 
@@ -37,7 +38,7 @@ def read_gzipped_archive(read: Reader, path: Path) -> Iterator[tuple[str, Any]]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+        raise cannot_read(path, error) from None
     with stream:
         yield from _entries(read, open_gunzip(stream, os.fstat(stream.fileno()).st_size, path), str(path))
 

@@ -119,7 +119,7 @@ def read_all_labels(ali: AlignmentDir, findings: Findings) -> Labels:
             for utt, ids in read_gzipped_int_vectors(file):
                 scan.look(utt, ids)
         except DktError as error:
-            findings.error("alignment", str(error), path=file, hint="align again")
+            findings.error("alignment", str(error), hint="align again")
     scan.report(findings)
     return scan.labels
 

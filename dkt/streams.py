@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dkt.errors import DktError
 
@@ -175,15 +175,32 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         yield from _write_pipe(wxfilename.lstrip()[1:])
         return
     if wxfilename.strip() in ("-", ""):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise DktError(f"cannot be written: {_reason(error)}", path="standard output") from None
         return
     try:
-        handle = Path(wxfilename).open("wb")  # noqa: SIM115
+        handle = io.BufferedWriter(_NamedFile(wxfilename, "wb"))
     except (OSError, ValueError) as error:
         raise DktError(f"cannot be written: {_reason(error)}", path=wxfilename) from None
     with handle:
         yield handle
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors tell its name: the system's, of a full disk, do not."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise DktError(f"cannot be written: {_reason(error)}", path=str(self.name)) from None
 
 
 def _write_pipe(command: str) -> Iterator[BinaryIO]:

@@ -34,11 +34,13 @@ log=$dir/log/align.log
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
     "$srcdir/final.mdl" "$srcdir/tree"
+  hold_directory "$dir"
   mkdir -p "$dir/log"
   # shellcheck disable=SC2086
   $cmd "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-    --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
+    --oov-policy="$oov_policy" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"

@@ -84,5 +84,6 @@ require_files() {
 }
 
 . "$DKT_ROOT/steps/jobs.sh"
+. "$DKT_ROOT/steps/locks.sh"
 . "$DKT_ROOT/steps/logs.sh"
 . "$DKT_ROOT/steps/marks.sh"

@@ -22,6 +22,7 @@ name=$(basename "$data")
 log_file=$log/cmvn_$name.log
 
 require_files "$data/feats.scp" "$data/utt2spk"
+hold_directory "$data"
 mkdir -p "$log" "$dir"
 dir=$(cd "$dir" && pwd)
 if [ "$stage" -le 0 ]; then
@@ -32,5 +33,5 @@ if [ "$stage" -le 0 ]; then
   tell_losses "$log_file"
 fi
 require_files "$dir/cmvn_$name.scp"
-cp "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
 echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"

@@ -51,6 +51,7 @@ log=$dir/log
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
+  hold_directory "$dir"
   mkdir -p "$log"
   clear_decoding
   mkdir "$dir/scoring"

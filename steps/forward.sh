@@ -36,6 +36,7 @@ require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
 check_share "$max_loss"
 depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
   "$transform_dir" "$ivectors"
+hold_directory "$dir"
 set_job_files "$dir/output." .ark
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
 # Other jobs may be gathered than those of the mark.

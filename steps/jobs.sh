@@ -14,6 +14,16 @@ back_up() {
   done
 }
 
+# copy_file source target: a disk that is full leaves no copy that is cut short.
+copy_file() {
+  local partial
+  partial=$(dirname "$2")/.$(basename "$2").partial
+  cp "$1" "$partial" && mv -f "$partial" "$2" || {
+    rm -f "$partial"
+    die "cannot copy $1 to $2 (the reason is above)"
+  }
+}
+
 # check_number name [most]: stops unless this option is a number above 0, at most this (999999999).
 check_number() {
   local most=${2:-999999999}

@@ -39,6 +39,7 @@ logs=$log/make_${kind}_$name
 
 require_files "$data/wav.scp" "$data/utt2spk" "$config"
 check_share "$max_loss"
+hold_directory "$data"
 mkdir -p "$log" "$dir"
 dir=$(cd "$dir" && pwd)
 sdata=$(make_split "$data" "$nj") || exit 1

@@ -40,6 +40,7 @@ require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt"
 check_share "$max_loss"
 [[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
 [ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
+hold_directory "$target"
 speakers=$(_num_speakers "$data")
 [ "$nj" -le "$speakers" ] || nj=$speakers
 sdata=$(make_split "$data" "$nj") || exit 1
@@ -81,7 +82,7 @@ parts=()
 for job in $(seq "$nj"); do parts+=("$dir/feats.$job.scp"); done
 require_files "${parts[@]}"
 for file in text utt2spk spk2utt wav.scp segments utt2num_frames; do
-  [ ! -f "$data/$file" ] || cp "$data/$file" "$target"
+  [ ! -f "$data/$file" ] || copy_file "$data/$file" "$target/$file"
 done
 cat "${parts[@]}" | LC_ALL=C sort >"$target/.feats.scp.partial"
 mv "$target/.feats.scp.partial" "$target/feats.scp"

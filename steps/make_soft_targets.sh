@@ -38,6 +38,7 @@ check_share "$max_loss"
 # The mark tells what is kept, not who chose it.
 options=(${top_k:+--top-k="$top_k"})
 top_k=${top_k:-20}
+hold_directory "$dir"
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
@@ -51,7 +52,8 @@ if [ "$stage" -le 0 ]; then
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
+    --steal-lock="$steal_lock")
   # The size is told before anything is written.
   dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
   # shellcheck disable=SC2086
@@ -64,8 +66,8 @@ fi
 
 # What a student without alignments needs of its teacher.
 for name in final.mdl tree phones.txt ali_train_pdf.counts; do
-  [ ! -e "$teacher/$name" ] || cp "$teacher/$name" "$dir/$name"
+  [ ! -e "$teacher/$name" ] || copy_file "$teacher/$name" "$dir/$name"
 done
-dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
+dkt make-soft-targets --job=end --steal-lock="$steal_lock" "$teacher/final.pt" "$data" "$dir"
 [ "$stage" -ge 1 ] || mark_done
 echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"

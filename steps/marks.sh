@@ -32,13 +32,19 @@ depends_on() {
   )
 }
 
+# is_whole file: whether it is there and, if it is a model, as it was written.
+is_whole() {
+  [ -e "$1" ] || return 1
+  [[ $1 != *.pt ]] || dkt verify "$1" >/dev/null 2>&1
+}
+
 # already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
 # still there. If not the mark goes, as the results are about to change.
 already_done() {
   local file same=true
   step_mark=$1
   cmp -s "$step_mark" <(echo "$step_inputs") || same=false
-  for file in "${@:2}"; do [ -e "$file" ] || same=false; done
+  for file in "${@:2}"; do is_whole "$file" || same=false; done
   if "$same"; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $2)"
     return 0

@@ -25,11 +25,12 @@ log=$dir/log/mkgraph.log
 if [ "$stage" -le 0 ]; then
   require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$model/final.mdl" \
     "$model/tree"
+  hold_directory "$dir"
   mkdir -p "$dir/log"
   # shellcheck disable=SC2086
   $cmd "$log" \
-    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" "$lang" "$model" "$dir" ||
-    job_failed "$log"
+    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" --steal-lock="$steal_lock" \
+    "$lang" "$model" "$dir" || job_failed "$log"
   tell_losses "$log"
 fi
 require_files "$dir/HCLG.fst" "$dir/words.txt"

@@ -25,9 +25,11 @@ log=$target/log/perturb_speed.log
 
 if [ "$stage" -le 0 ]; then
   require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
+  hold_directory "$target"
   mkdir -p "$target/log"
   # shellcheck disable=SC2086
-  $cmd "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
+  $cmd "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$source" "$target" || job_failed "$log"
   tell_losses "$log"
 fi
 require_files "$target/wav.scp" "$target/utt2spk" "$target/text"

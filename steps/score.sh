@@ -31,6 +31,7 @@ scoring=$dir/scoring
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
+  hold_directory "$dir"
   nj=$(cat "$dir/num_jobs")
   # The mark of decode.sh goes with the scores that it is about.
   rm -rf "$dir/.score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \

@@ -33,7 +33,8 @@ options (names and defaults of Kaldi's script):
   --delta-opts <opts>     options of add-deltas
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
-  --max-loss <share>      share of utterances that may fail to align (0.05)"
+  --max-loss <share>      share of utterances that may fail to align (0.05)
+  --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
 . parse_options.sh
 
 [ $# = 3 ] || usage
@@ -45,13 +46,14 @@ log=$dir/log/train.log
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
     "$lang/L.fst"
+  hold_directory "$dir"
   mkdir -p "$dir/log"
   # shellcheck disable=SC2086
   $cmd "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-    --max-loss="$max_loss" "$data" "$lang" "$dir" || job_failed "$log"
+    --max-loss="$max_loss" --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
   tell_losses "$log"
 fi
 require_files "$dir/final.mdl" "$dir/tree" "$dir/num_jobs"

@@ -56,6 +56,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hmm-info": ("hmm_info", "sizes of a transition model"),
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
+    "verify": ("verify", "are models and checkpoints as they were written?"),
+    "lock-dir": ("lock_dir", "mark a directory as one that a script writes in"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 
@@ -117,6 +119,15 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run_command(argv[0], argv[1:])
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
@@ -126,7 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     failure = 1
     try:
         status = _dispatch(argv)
-        sys.stdout.flush()
+        _flush()
         return status
     except DktError as error:
         message = str(error)

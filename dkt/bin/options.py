@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,24 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
         help="where packed features are kept for the next training: .packed of the data directories if not "
         "given, none to read from the archives all along",
     )
+
+
+def add_steal_lock(parser: argparse.ArgumentParser) -> None:
+    """Add ``--steal-lock``, for a directory whose lock a process of another host left behind."""
+    parser.add_argument(
+        "--steal-lock",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="take the directory to write in from another process: one of another host that is dead",
+    )
+
+
+def held(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
+    """The directory, held for a command that has the option of ``add_steal_lock``."""
+    from dkt.directory_lock import hold_directory
+
+    return hold_directory(directory, f"dkt {command}", args.steal_lock)
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:

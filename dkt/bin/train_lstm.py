@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
-from dkt.bin.options import Number, add_cache_dir, add_max_loss, add_side_inputs, add_top_k, side_inputs
+from dkt.bin.options import (
+    Number,
+    add_cache_dir,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    add_top_k,
+    side_inputs,
+)
 from dkt.errors import DktError
 from dkt.top_k import ALL
 
@@ -45,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_cache_dir(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -146,4 +155,4 @@ def run(args: argparse.Namespace) -> None:
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
-    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args))
+    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)

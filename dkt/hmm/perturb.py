@@ -12,9 +12,9 @@ import soundfile
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
+from dkt.files import replace_file
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
-from dkt.objectio import replace_file
 from dkt.tally import Tally
 from dkt.text import read_keyed_lines, write_lines
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Protocol
 import torch
 
 from dkt import ranges
+from dkt.directory_lock import require_lock
 from dkt.errors import DktError
-from dkt.nnet.modelfile import load_torch, save_torch
+from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
 from dkt.train.precision import Precision
@@ -21,7 +22,6 @@ from dkt.train.schedule import Newbob, NewbobConfig
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
 
 
@@ -98,21 +98,29 @@ class TrainingLoop:
         return Newbob(schedule, cv.loss)
 
     def _resume(self, schedule: NewbobConfig) -> Newbob | None:
-        path = self.directory / CHECKPOINT
-        if not path.exists():
+        found = checkpoint.load_checkpoint(self.directory)
+        if found is None:
             return None
-        checkpoint = load_torch(path)
-        self._best = checkpoint["network"]
+        path, content = found
+        try:
+            newbob = self._restore(content, schedule)
+            logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise checkpoint.not_of_this_training(path, error) from None
+        return newbob
+
+    def _restore(self, content: dict[str, Any], schedule: NewbobConfig) -> Newbob:
+        self._best = content["network"]
         self.task.network.load_state_dict(self._best)
-        self.task.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.records = [EpochRecord(**record) for record in checkpoint["records"]]
-        logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
-        return Newbob(schedule, **checkpoint["newbob"])
+        checkpoint.restore_optimizer(self.task.optimizer, content["optimizer"])
+        self.records = [EpochRecord(**checkpoint.check_numbers(record)) for record in content["records"]]
+        return Newbob(schedule, **checkpoint.check_numbers(content["newbob"]))
 
     def _save(self) -> None:
+        require_lock(self.directory)
         save_history(self.directory / HISTORY, self.records)
-        save_torch(
-            self.directory / CHECKPOINT,
+        checkpoint.save_checkpoint(
+            self.directory,
             {
                 "network": self._best,
                 "optimizer": self.task.optimizer.state_dict(),
