@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.nnet import threads
 from dkt.nnet.nnet1 import Nnet1
 from dkt.scorer import OutputOptions, Scorer
 from dkt.tables import MatrixWriter
@@ -45,14 +46,18 @@ def forward(
     if transform is not None:
         _check_transform(transform, scorer)
     num_frames, begin = 0, time.monotonic()
-    for utt, frames in features:
+
+    def of_utterance(item: tuple[str, np.ndarray]) -> tuple[str, np.ndarray]:
+        utt, frames = item
         try:
-            output = _output(scorer, frames, options, transform)
+            return utt, _output(scorer, frames, options, transform)
         except DktError as error:
             raise DktError(str(error), path=source, utt=utt) from None
+
+    for utt, output in threads.map_in_order(of_utterance, features):
         writer.write(utt, output)
         tally.done()
-        num_frames += len(frames)
+        num_frames += len(output)
     tally.finish(source)
     seconds = max(time.monotonic() - begin, 1e-6)
     logger.info("Done %d files in %.3gmin, (fps %.4g)", tally.num_done, seconds / 60, num_frames / seconds)
