@@ -165,8 +165,10 @@ def two(place):
     return place / "two"
 
 
-def test_a_pipe_is_answered_utterance_by_utterance(place):
-    command = [sys.executable, "-m", "dkt", "forward", "--no-softmax=true", "--use-gpu=no", "--num-threads=1"]
+@pytest.mark.parametrize("num_threads", ["1", "3"])
+def test_a_pipe_is_answered_utterance_by_utterance(place, num_threads):
+    command = [sys.executable, "-m", "dkt", "forward", "--no-softmax=true", "--use-gpu=no"]
+    command.append(f"--num-threads={num_threads}")
     places = [f"cat {place}/final.nnet |", "ark,s,cs:-", "ark:-"]
     sent = {utt: INPUTS[utt] for utt in sorted(INPUTS)}
     process = subprocess.Popen(

@@ -88,7 +88,7 @@ def _policy(given: int | None) -> tuple[Policy, str]:
         return Fixed(int(wanted)), f"{_threads(int(wanted))} (OMP_NUM_THREADS)"
     processors = available()
     if processors == 1:
-        return Fixed(1), f"{_threads(1)} (one processor may be used)"
+        return Fixed(1), f"{_threads(1)} (one processor is allowed)"
     pace = Pace(processors, OtherPrograms())
     return pace, f"{_threads(1)}, more of {processors} processors as soon as they pay"
 

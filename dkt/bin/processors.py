@@ -9,13 +9,18 @@ from pathlib import Path
 _CGROUP_V2 = Path("/sys/fs/cgroup/cpu.max")
 _CGROUP_V1 = tuple(Path("/sys/fs/cgroup/cpu") / name for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
 _STAT = Path("/proc/stat")
+# What a queue has given to a job: SGE, Slurm, PBS, LSF.
+_GRANTS = ("NSLOTS", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE", "NCPUS", "LSB_DJOB_NUMPROC")
 
 
 def available() -> int:
-    """Processors that the affinity of this process and the quota of its container allow, at least one."""
+    """Processors that affinity, the quota of a container and the grant of a queue allow, at least one."""
     count = len(_allowed()) or os.cpu_count() or 1
     quota = _quota()
-    return max(1, count if quota is None else min(count, math.floor(quota + 0.5)))
+    limits = [int(value) for value in map(os.environ.get, _GRANTS) if value and value.isdecimal()]
+    if quota is not None:
+        limits.append(math.floor(quota + 0.5))
+    return max(1, min([count, *limits]))
 
 
 def _allowed() -> set[int]:
