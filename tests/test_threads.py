@@ -373,7 +373,8 @@ def variables(**given: str) -> dict[str, str]:
         "print({n: v for n, v in os.environ.items() if '_NUM_THREADS' in n or n in "
         "('OMP_WAIT_POLICY', 'KMP_BLOCKTIME', 'GOMP_SPINCOUNT')})"
     )
-    clean = {n: v for n, v in os.environ.items() if "_NUM_THREADS" not in n and not n.startswith("OMP_")}
+    told = ("OMP_", "GOMP_", "KMP_")
+    clean = {n: v for n, v in os.environ.items() if "_NUM_THREADS" not in n and not n.startswith(told)}
     done = subprocess.run(
         [sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, check=True
     )

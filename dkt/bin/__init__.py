@@ -118,7 +118,7 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run_command(argv[0], argv[1:])
 
 
-def _set_thread_variables() -> None:
+def set_thread_variables() -> None:
     """Tell libraries about threads before they are loaded, unless the user has."""
     if "OMP_NUM_THREADS" not in os.environ:
         for name in _ONE_THREAD:
@@ -134,7 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Bad input, a missing package and a full disk are one line on stderr, not a traceback.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
-    _set_thread_variables()
+    set_thread_variables()
     failure = 1
     try:
         status = _dispatch(argv)

@@ -70,14 +70,14 @@ def choose_device(args: argparse.Namespace) -> torch.device:
         why_none = f"no GPU ({reason}): " if choice.listed else "no GPU: "
         if not choice.listed:
             logger.debug("no GPU: %s", reason)
-    policy, said = _policy(args.num_threads)
+    policy, said = thread_policy(args.num_threads)
     threads.use(policy)
     logger.info("%s%s", why_none, said)
     return torch.device("cpu")
 
 
-def _policy(given: int | None) -> tuple[Policy, str]:
-    """What decides on the number of threads, and what it is, in words."""
+def thread_policy(given: int | None) -> tuple[Policy, str]:
+    """What decides on the number of threads, and what it is in words, of the value of ``--num-threads``."""
     from dkt.nnet.pace import Pace
     from dkt.nnet.threads import Fixed
 

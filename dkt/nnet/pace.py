@@ -136,7 +136,7 @@ class Pace:
         #: What others used when it was last looked at; at first nobody knows, and nothing is free.
         self._busy: float | None = None
         self._free = 1
-        self._looked = self._since = clock()
+        self._looked = clock()
         self._next_try, self._wait = self._looked, _WAIT_SECONDS[0]
         self._next_question = self._looked
         self._busy_at_loss = 0.0
@@ -188,7 +188,7 @@ class Pace:
         self._trial, now, speedup = None, self._clock(), trial.speedup
         if trial.other > trial.present:
             if speedup >= GAIN:
-                self._number, self._since = trial.other, now
+                self._number = trial.other
                 self._next_question = now + _QUESTION_SECONDS
                 self._say(f"{speedup:.2f} times as fast as {trial.present}")
                 return
