@@ -64,11 +64,11 @@ make_split() {
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
-# slurm.pl have in common; it goes before the other arguments of $cmd.
+# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay are not asked for.
 set_resources() {
   resources=()
   [ "$1" != yes ] || resources+=(--gpu 1)
-  [ -z "${2:-}" ] || resources+=(--num-threads "$2")
+  [ -z "${2:-}" ] || [ "$2" = auto ] || resources+=(--num-threads "$2")
 }
 
 # set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.

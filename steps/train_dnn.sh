@@ -25,7 +25,7 @@ options:
   --dnn-config <yaml>  features, network, optimizer and schedule
   --seed <n>           overrides training.seed of the configuration
   --use-gpu <how>      yes, no or optional (optional)
-  --num-threads <n>    processors to use (all)
+  --num-threads <n>    CPU threads, asked of the queue too, or auto: as many as pay, one where others compute (auto)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
   --cache-dir <dir>    where packed features are kept (.packed of the data); none: read the archives all along
   --steal-lock <bool>  take <exp-dir> from another process: one of another host that is dead (false)

@@ -62,6 +62,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+# Read once, when libraries are loaded. Numpy's would start a thread for each processor in each job of a step;
+# OpenMP's threads, while they wait, would use up the processor that another thread needs.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_SLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+
 # 128 and the number of the signal, as a shell would say.
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
@@ -128,12 +133,23 @@ def _flush() -> None:
         raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
 
 
+def set_thread_variables() -> None:
+    """Tell libraries about threads before they are loaded, unless the user has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _ONE_THREAD:
+            os.environ.setdefault(name, "1")
+    if "GOMP_SPINCOUNT" not in os.environ:
+        for name, value in _SLEEP.items():
+            os.environ.setdefault(name, value)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
     Bad input, a missing package and a full disk are one line on stderr, not a traceback.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    set_thread_variables()
     failure = 1
     try:
         status = _dispatch(argv)
