@@ -10,7 +10,7 @@ kinds="mfcc fbank"
 help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] [--kinds \"mfcc fbank\"] <data> <part>...
  e.g.: local/make_feature_sets.sh data train dev test
 The configurations are conf/mfcc.conf and conf/fbank.conf."
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 2 ] || usage
 data=$1
@@ -20,7 +20,7 @@ for part in "$@"; do
   for kind in $kinds; do
     dir=$data/${part}_$kind
     mkdir -p "$dir"
-    cp "$data/$part"/{wav.scp,text,utt2spk,spk2utt} "$dir"
+    for file in wav.scp text utt2spk spk2utt; do copy_file "$data/$part/$file" "$dir/$file"; done
     "$DKT_ROOT/steps/make_$kind.sh" --nj "$nj" --cmd "$cmd" "$dir"
     "$DKT_ROOT/steps/compute_cmvn_stats.sh" --cmd "$cmd" "$dir"
   done

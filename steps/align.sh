@@ -31,7 +31,7 @@ options (names and defaults of Kaldi's script):
   --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 data=$1
@@ -39,6 +39,7 @@ lang=$2
 srcdir=$3
 dir=$4
 log=$dir/log
+check_runner "$log"
 parts=$dir/.parts
 
 # Those of the directory.
@@ -64,7 +65,7 @@ if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
   mkdir -p "$log"
   rm -rf "$log"/align.[0-9]*.log "$parts"
-  sdata=$(make_split "$data" "$nj") || exit 1
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   if is_network; then
     set_loglikes
     table=$(loglikes_rspecifier "$sdata/JOB")
@@ -74,8 +75,7 @@ if [ "$stage" -le 0 ] &&
   fi
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
+  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
     --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
   check_losses "$max_loss" "$log"/align.[0-9]*.log
@@ -87,7 +87,7 @@ if [ "$stage" -le 0 ] &&
   rm "$parts"/1/num_jobs
   mv "$parts"/1/* "$dir"
   rm -r "$parts"
-  echo "$nj" >"$dir/num_jobs"
+  write_file "$dir/num_jobs" echo "$nj"
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"

@@ -22,7 +22,7 @@ options (names and defaults of Kaldi's script):
   --boost-silence <x>  factor on the likelihoods of silence (1.0)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --max-loss <share>   share of utterances that may fail (0.05)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 data=$1
@@ -30,13 +30,13 @@ lang=$2
 srcdir=$3
 dir=$4
 log=$dir/log/align.log
+check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
     "$srcdir/final.mdl" "$srcdir/tree"
   mkdir -p "$dir/log"
-  # shellcheck disable=SC2086
-  $cmd "$log" \
+  run_job "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
     --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"

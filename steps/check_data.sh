@@ -32,12 +32,13 @@ options:
   --strict <bool>      warnings are errors (false)
   --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
   --log-dir <dir>      (<data-dir>/log)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] || usage
 data=$1
 lang=${2:-}
 log_dir=${log_dir:-$data/log}
+check_runner "$log_dir"
 logs=("$log_dir/check.1.log")
 require_files "$data/utt2spk" ${lang:+"$lang/phones.txt"}
 options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})
@@ -56,8 +57,7 @@ if [ "$stage" -le 0 ]; then
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")
-    # shellcheck disable=SC2086
-    if ! $cmd "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
+    if ! run_job "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
       show_findings "${logs[number - 1]}" >&2
       job_failed "${logs[number - 1]}"
     fi

@@ -40,7 +40,7 @@ options:
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 graph=$1
@@ -48,22 +48,22 @@ data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
 log=$dir/log
+check_runner "$log"
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
   mkdir -p "$log"
   clear_decoding
   mkdir "$dir/scoring"
-  sdata=$(make_split "$data" "$nj") || exit 1
-  echo "$nj" >"$dir/num_jobs"
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
+  write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   set_resources "$use_gpu"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/decode.JOB.log" \
+  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/decode.JOB.log" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
     --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" \
     "$(loglikes_rspecifier "$sdata/JOB")" "$dir/scoring/job.JOB" || job_failed "$log"/decode.[0-9]*.log
   check_losses "$max_loss" "$log"/decode.[0-9]*.log
   echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
 fi
-[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"
+"$skip_scoring" || ! can_score || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"

@@ -56,6 +56,13 @@ loglikes_rspecifier() {
   echo "ark:${text}ark:- |"
 }
 
+# can_score: whether there are transcripts to score by; says so if not.
+can_score() {
+  [ ! -e "$data/text" ] || return 0
+  echo "$script_name: no $data/text: what was found is not scored"
+  return 1
+}
+
 # clear_decoding: removes what an earlier search left, which would pass for the result of this one if this one failed.
 clear_decoding() {
   rm -rf "$dir"/scoring "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/log/decode.[0-9]*.log \

@@ -30,25 +30,24 @@ set_job_files() {
 # _num_speakers data: how many speakers a data directory has.
 _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 
-# make_split data nj: prints the directory that holds the nj parts of a data directory, which it makes if
-# need be; to be called as sdata=$(make_split "$data" "$nj") || exit 1. With fewer speakers than jobs a
+# make_split data nj dir: prints the directory that holds the nj parts of a data directory, which it makes if
+# need be, in dir if the data directory cannot be written in; to be called as
+# sdata=$(make_split "$data" "$nj" "$dir") || exit 1. With fewer speakers than jobs a
 # speaker's utterances are shared out (stored CMVN statistics stay right: each part names its speakers).
 # dkt's own splitter serves Kaldi recipes too: Kaldi's needs a link to utils in the working directory, and
 # both make the same parts.
 make_split() {
-  local data=$1 nj=$2 suffix=
+  local data=$1 nj=$2 dir=${3:-$1}
   local per_utt=()
   check_number nj
   require_files "$data/utt2spk"
   if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
-    suffix=utt
     per_utt=(--per-utt)
-    [ -d "$data/split$nj$suffix" ] ||
+    [ -d "$data/split${nj}utt" ] ||
       echo "$script_name: $data has fewer speakers than the $nj jobs: split by utterance" >&2
   fi
-  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
+  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} --otherwise "$dir" "$data" "$nj" ||
     die "cannot split $data into $nj parts (the reason is above)"
-  echo "$data/split$nj$suffix"
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and

@@ -43,7 +43,8 @@ limit_threads() {
 # there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
 check_decoded() {
   local missing=$dir/log/no_lattice
-  awk -v max_loss="$max_loss" -v step="$script_name" -v missing="$missing" '
+  missing=$missing awk -v max_loss="$max_loss" -v step="$script_name" '
+    BEGIN { missing = ENVIRON["missing"] }
     FILENAME == ARGV[1] { utts[++total] = $1; next }
     { decoded[$1] }
     END {
@@ -71,7 +72,8 @@ set_local_score() {
 # score_lattices: by local_score, if there is one, else by steps/score.sh. Scores change: the mark of others goes.
 score_lattices() {
   rm -f "$dir/.score.done"
-  # shellcheck disable=SC2086 # options
-  "${local_score:-$DKT_ROOT/steps/score.sh}" $scoring_opts --cmd "$cmd" "$data" "$graph" "$dir" ||
+  local options
+  IFS=$' \t\n' read -r -d '' -a options <<<"$scoring_opts" || true
+  "${local_score:-$DKT_ROOT/steps/score.sh}" ${options[@]+"${options[@]}"} --cmd "$cmd" "$data" "$graph" "$dir" ||
     die "scoring failed (--skip-scoring true leaves it out)"
 }

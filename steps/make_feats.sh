@@ -14,7 +14,7 @@ script_name=steps/make_$kind.sh
 stage=0
 nj=4
 cmd=run.pl
-printf -v "${kind}_config" %s "conf/$kind.conf"
+printf -v "${kind}_config" %s ""
 compress=true
 max_loss=0
 help_message="Usage: steps/make_$kind.sh [options] <data-dir> [<log-dir> [<feature-dir>]]
@@ -23,10 +23,10 @@ options:
   --stage <n>           0: compute, 1: only gather what the jobs wrote (0)
   --nj <n>              number of jobs (4)
   --cmd <cmd>           how to run them (run.pl)
-  --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf)
+  --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf, or Kaldi's defaults if it is not there)
   --compress <bool>     compress as Kaldi does (true)
   --max-loss <share>    share of unreadable recordings allowed, all jobs together (0)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
@@ -34,14 +34,23 @@ log=${2:-$data/log}
 dir=${3:-$data/data}
 config_variable=${kind}_config
 config=${!config_variable}
+[ -n "$config" ] || [ ! -e "conf/$kind.conf" ] || config=conf/$kind.conf
 name=$(basename "$data")
 logs=$log/make_${kind}_$name
+check_runner "$logs"
 
-require_files "$data/wav.scp" "$data/utt2spk" "$config"
+require_files "$data/wav.scp" "$data/utt2spk"
+configured=()
+if [ -n "$config" ]; then
+  [ -e "$config" ] || require_files "$config"
+  configured=(--config="$config")
+else
+  echo "$script_name: no conf/$kind.conf here: $kind features by Kaldi's defaults (--$kind-config gives others)"
+fi
 check_share "$max_loss"
 mkdir -p "$log" "$dir"
-dir=$(cd "$dir" && pwd)
-sdata=$(make_split "$data" "$nj") || exit 1
+set_table_dir dir "$dir"
+sdata=$(make_split "$data" "$nj" "$dir") || exit 1
 
 if [ "$stage" -le 0 ]; then
   back_up "$data" feats.scp utt2num_frames cmvn.scp
@@ -49,9 +58,8 @@ if [ "$stage" -le 0 ]; then
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086 # $cmd may carry options
-  $cmd JOB=1:"$nj" "$logs.JOB.log" \
-    dkt "compute-$kind-feats" --config="$config" --compress="$compress" --max-loss=1 \
+  run_job JOB=1:"$nj" "$logs.JOB.log" \
+    dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
     ${segments[@]+"${segments[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
     scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp" ||
     job_failed "$logs".[0-9]*.log
@@ -63,8 +71,7 @@ gather() {
   local job parts=()
   for job in $(seq "$nj"); do parts+=("$dir/$2$name.$job$3"); done
   require_files "${parts[@]}"
-  cat "${parts[@]}" | LC_ALL=C sort >"$data/.$1.partial"
-  mv "$data/.$1.partial" "$data/$1"
+  write_file "$data/$1" sort_files "${parts[@]}"
 }
 
 gather utt2num_frames utt2num_frames_ ""

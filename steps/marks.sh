@@ -14,6 +14,7 @@ _describe_inputs() {
   local path
   for path in "$@"; do
     if [[ $path =~ ^([a-z]+,)*(ark|scp)(,[a-z]+)*:(.*)$ ]]; then path=${BASH_REMATCH[4]}; fi
+    [[ $path == [A-Za-z0-9_./]* ]] || path=./$path
     if [ -d "$path" ]; then
       find -L "$path" -maxdepth 1 -type f ! -name '.*' -exec stat -L -c '%n %s %.9Y' {} + | LC_ALL=C sort
     elif [ -f "$path" ]; then
@@ -48,4 +49,4 @@ already_done() {
 }
 
 # mark_done: the step that already_done was last asked about is through.
-mark_done() { echo "$step_inputs" >"$step_mark"; }
+mark_done() { write_file "$step_mark" echo "$step_inputs"; }

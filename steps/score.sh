@@ -21,17 +21,20 @@ where lattices are scored, and texts of steps/decode_scan.sh are not:
   --min-lmwt, --max-lmwt <n>   language-model weights from, to (7, 17)
   --word-ins-penalty <list>    word insertion penalties, with commas between them (0.0,0.5,1.0)
   --lmwts, --word-ins-penalties <list>   the same as lists with blanks"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
 graph=$2
 dir=$3
 scoring=$dir/scoring
+check_runner "$dir"
+refuse_job_word "$dir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
   nj=$(cat "$dir/num_jobs")
+  [[ $nj =~ ^[1-9][0-9]{0,8}$ ]] || die "the file '$dir/num_jobs' holds '$nj', expected a number above 0"
   # The mark of decode.sh goes with the scores that it is about.
   rm -rf "$dir/.score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
     "$dir"/log/{lattice_scan,score}.[0-9]*.log
@@ -40,8 +43,7 @@ if [ "$stage" -le 0 ]; then
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
     rm -rf "$scoring"
     mkdir "$scoring"
-    # shellcheck disable=SC2086
-    $cmd JOB=1:"$nj" "$dir/log/lattice_scan.JOB.log" \
+    run_job JOB=1:"$nj" "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
       --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB" ||
       job_failed "$dir"/log/lattice_scan.[0-9]*.log
@@ -53,12 +55,13 @@ if [ "$stage" -le 0 ]; then
     name=$(basename "$first" .txt)
     require_files "$scoring/job.1/$name.txt"
     names+=("$name")
-    for job in $(seq "$nj"); do cat "$scoring/job.$job/$name.txt"; done | LC_ALL=C sort >"$scoring/$name.txt"
+    parts=()
+    for job in $(seq "$nj"); do parts+=("$scoring/job.$job/$name.txt"); done
+    write_file "$scoring/$name.txt" sort_files "${parts[@]}"
     ln -s "$name.txt" "$scoring/point.${#names[@]}.txt" # jobs are numbered
   done
-  # shellcheck disable=SC2086
-  $cmd JOB=1:"${#names[@]}" "$dir/log/score.JOB.log" \
-    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" ">" "$scoring/point.JOB.wer" ||
+  run_job JOB=1:"${#names[@]}" "$dir/log/score.JOB.log" \
+    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$scoring/point.JOB.wer" ||
     job_failed "$dir"/log/score.[0-9]*.log
   tell_losses "$dir"/log/score.[0-9]*.log
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done

@@ -32,7 +32,7 @@ options:
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 6 ] || usage
 data=$1
@@ -42,6 +42,7 @@ ali=$4
 ali_dev=$5
 dir=$6
 log=$dir/log/train.log
+check_runner "$(dirname "$log")"
 
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
   "$ali_dev/final.mdl" "$ali_dev/num_jobs"
@@ -60,8 +61,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "
   mkdir -p "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
+  run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
     "$ali" "$ali_dev" "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done

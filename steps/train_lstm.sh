@@ -58,7 +58,7 @@ options:
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 if "$no_ali"; then
   [ $# = 4 ] || usage
@@ -72,6 +72,7 @@ data_dev=$2
 lang=$3
 dir=${!#}
 log=$dir/log/train.log
+check_runner "$(dirname "$log")"
 
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
 if "$no_ali"; then
@@ -105,8 +106,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" 
   mkdir -p "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \
+  run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \
     ${alignments[@]+"${alignments[@]}"} "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done

@@ -34,20 +34,20 @@ options (names and defaults of Kaldi's script):
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
   --max-loss <share>      share of utterances that may fail to align (0.05)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
 lang=$2
 dir=$3
 log=$dir/log/train.log
+check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
     "$lang/L.fst"
   mkdir -p "$dir/log"
-  # shellcheck disable=SC2086
-  $cmd "$log" \
+  run_job "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
