@@ -93,6 +93,6 @@ run_job() {
     _quote_word "$word"
     job+=("$quoted")
   done
-  echo "$script_name: running, log is in ${1/JOB/*}"
+  echo "$script_name: running, log in ${1//JOB/*}"
   "${runner[@]}" ${options[@]+"${options[@]}"} "$1" "${job[@]}"
 }
