@@ -59,12 +59,17 @@ if [ "$stage" -le 0 ]; then
   depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
-  set_job_files "$dir/ali." .gz
+  set_job_files "$dir/ali.JOB.gz"
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
   mkdir -p "$log"
-  rm -rf "$log"/align.[0-9]*.log "$parts"
+  begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
+  # The files of the model come with any of the jobs.
+  [ ${#pending[@]} -gt 0 ] || pending=(1)
+  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
+  rm -rf "$parts" "$dir"/{num_jobs,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
+  is_resumed || rm -f "$log"/align.[0-9]*.log "$dir"/ali.*.gz
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   if is_network; then
     set_loglikes
@@ -75,17 +80,16 @@ if [ "$stage" -le 0 ] &&
   fi
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
+    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" \
+    "$AND" mv "$parts/JOB/ali.1.gz" "$dir/ali.JOB.gz"
   check_losses "$max_loss" "$log"/align.[0-9]*.log
-  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
-  for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
   # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
-  ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}
-  rm "$parts"/1/num_jobs
-  mv "$parts"/1/* "$dir"
+  part=$parts/${pending[0]}
+  ! is_network || rm -f "$part"/{*_opts,final.mat,full.mat,final.occs}
+  rm "$part/num_jobs"
+  mv "$part"/* "$dir"
   rm -r "$parts"
   write_file "$dir/num_jobs" echo "$nj"
   mark_done

@@ -35,11 +35,18 @@ check_runner "$(dirname "$log")"
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
     "$srcdir/final.mdl" "$srcdir/tree"
+  depends_on "nj beam retry_beam boost_silence oov_policy max_loss" "$data"/*.scp "$data"/{utt2spk,text} \
+    "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$lang/phones" "$srcdir"/{final.{mdl,mat},tree,{cmvn,delta,splice}_opts}
+  set_job_files "$dir/ali.JOB.gz"
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
   mkdir -p "$dir/log"
   run_job "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
     --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
 echo "$script_name: alignments of $data in $dir, log in $log"

@@ -90,4 +90,6 @@ require_files() {
 . "$DKT_ROOT/steps/jobs.sh"
 . "$DKT_ROOT/steps/run_job.sh"
 . "$DKT_ROOT/steps/logs.sh"
+. "$DKT_ROOT/steps/failures.sh"
 . "$DKT_ROOT/steps/marks.sh"
+. "$DKT_ROOT/steps/arrays.sh"

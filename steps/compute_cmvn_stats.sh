@@ -25,6 +25,12 @@ check_runner "$log_file"
 require_files "$data/feats.scp" "$data/utt2spk"
 mkdir -p "$log" "$dir"
 set_table_dir dir "$dir"
+mark=$data/.compute_cmvn_stats.done
+inputs=("$data"/{utt2spk,spk2utt})
+for stream in $streams; do inputs+=("$data/$stream"); done
+depends_on streams "${inputs[@]}"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
+forget_done "$mark"
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp
   run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
@@ -33,4 +39,5 @@ if [ "$stage" -le 0 ]; then
 fi
 require_files "$dir/cmvn_$name.scp"
 copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"

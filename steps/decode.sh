@@ -76,13 +76,17 @@ if [ "$stage" -le 0 ]; then
   set_search_inputs
   set_search
   set_inputs
-  set_job_files "$dir/lat." .gz
+  set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$dir/num_jobs"; then
+  # Lattices of two programs are not mixed.
+  [ "$search_name" = "${search[*]}" ] || kept_results=
   # The mark is gone, and what its lattices were made by does not matter any more.
   set_inputs
+  note_inputs
   mkdir -p "$log"
-  clear_decoding
+  begin_jobs "$nj" "$log/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
+  if is_resumed; then clear_scores; else clear_decoding; fi
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
@@ -91,13 +95,13 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
   # A lattice archive gets its name when it is whole.
-  run_job "${resources[@]}" JOB=1:"$nj" "$log/decode.JOB.log" set -o pipefail "$THEN" \
+  run_jobs "${resources[@]}" "$log/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
     --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
     --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- \
     "ark:| gzip -c >$(shell_quote "$dir/.lat.JOB.gz")" "ark,t:$dir/.decoded.JOB" \
-    "$AND" gzip -t "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz" || job_failed "$log"/decode.[0-9]*.log
+    "$AND" gzip -t "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz"
   tell_losses "$log"/decode.[0-9]*.log
   check_decoded
   mark_done
@@ -106,10 +110,6 @@ require_files "$dir/lat.1.gz" "$dir/num_jobs"
 
 if ! "$skip_scoring" && can_score; then
   set_local_score
-  depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt" "$local_score"
-  if [ "$stage" -ge 1 ] || ! already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer"; then
-    score_lattices
-    [ "$stage" -ge 1 ] || mark_done
-  fi
+  score_lattices
 fi
 echo "$script_name: lattices of $data in $dir, logs in $log"

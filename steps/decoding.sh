@@ -63,8 +63,13 @@ can_score() {
   return 1
 }
 
-# clear_decoding: removes what an earlier search left, which would pass for the result of this one if this one failed.
+# clear_scores: removes the scores of an earlier search, which would pass for those of this one if this one failed.
+clear_scores() {
+  rm -rf "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/.{score,local_score}.done
+}
+
+# clear_decoding: the same, and all else that it left.
 clear_decoding() {
-  rm -rf "$dir"/scoring "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/log/decode.[0-9]*.log \
-    "$dir"/{,.}lat.*.gz "$dir"/.decoded.*
+  clear_scores
+  rm -rf "$dir"/scoring "$dir"/log/decode.[0-9]*.log "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir"/.decode{,_scan}.done
 }

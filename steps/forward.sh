@@ -37,24 +37,25 @@ require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
 check_share "$max_loss"
 depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
   "$transform_dir" "$ivectors"
-set_job_files "$dir/output." .ark
+set_job_files "$dir"/output.JOB.{ark,scp}
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
 # Other jobs may be gathered than those of the mark.
-rm -f "$dir/.forward.done"
+forget_done "$dir/.forward.done"
 mkdir -p "$log"
 set_table_dir out "$dir"
 
 if [ "$stage" -le 0 ]; then
+  begin_jobs "$nj" "$log/forward.JOB.log" "$dir"/output.JOB.{ark,scp}
   back_up "$dir" feats.scp
-  rm -f "$log"/forward.[0-9]*.log
+  is_resumed || rm -f "$log"/forward.[0-9]*.log
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/forward.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
     --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
-    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" || job_failed "$log"/forward.[0-9]*.log
+    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp"
   check_losses "$max_loss" "$log"/forward.[0-9]*.log
 fi
 

@@ -19,12 +19,15 @@ check_number() {
   [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} is '${!1}', expected a number above 0"
 }
 
-# set_job_files prefix suffix: sets the array job_files, <prefix>JOB<suffix> of each of the nj jobs of a step.
+# set_job_files name...: sets the array job_files, these names with the number of each of the nj jobs of a step in place
+# of JOB.
 set_job_files() {
-  local job
+  local job name
   check_number nj
   job_files=()
-  for job in $(seq "$nj"); do job_files+=("$1$job$2"); done
+  for job in $(seq "$nj"); do
+    for name in "$@"; do job_files+=("${name//JOB/$job}"); done
+  done
 }
 
 # _num_speakers data: how many speakers a data directory has.

@@ -50,19 +50,28 @@ fi
 check_share "$max_loss"
 mkdir -p "$log" "$dir"
 set_table_dir dir "$dir"
+mark=$data/.make_$kind.done
+# shellcheck disable=SC2034 # by its name
+audio=$(listed_files "$data/wav.scp")
+depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel} "$config"
+written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
+set_job_files "${written[@]}"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
+# Other jobs may be gathered than those of the mark.
+forget_done "$mark"
 sdata=$(make_split "$data" "$nj" "$dir") || exit 1
 
 if [ "$stage" -le 0 ]; then
+  begin_jobs "$nj" "$logs.JOB.log" "${written[@]}"
   back_up "$data" feats.scp utt2num_frames cmvn.scp
-  rm -f "$logs".[0-9]*.log
+  is_resumed || rm -f "$logs".[0-9]*.log
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
   # Each job may lose what it must; the limit is on their sum.
-  run_job JOB=1:"$nj" "$logs.JOB.log" \
+  run_jobs "$logs.JOB.log" \
     dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
     ${segments[@]+"${segments[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
-    scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp" ||
-    job_failed "$logs".[0-9]*.log
+    scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp"
   check_losses "$max_loss" "$logs".[0-9]*.log
 fi
 
@@ -76,4 +85,5 @@ gather() {
 
 gather utt2num_frames utt2num_frames_ ""
 gather feats.scp "raw_${kind}_" .scp
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: $kind features of $(wc -l <"$data/feats.scp") utterances in $data/feats.scp, logs in $log"

@@ -50,7 +50,9 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
   mkdir -p "$log"
-  rm -rf "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.* "$subset"
+  begin_jobs "$nj" "$log/prior_stats.JOB.log" "$dir/.prior_counts.JOB"
+  is_resumed || rm -f "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.*
+  rm -rf "$subset"
   if [ "$(wc -l <"$data/utt2spk")" -gt "$num_utts" ]; then
     "$DKT_ROOT/steps/utils/subset_data_dir.sh" --seed "$seed" "$data" "$num_utts" "$subset"
     data=$subset
@@ -59,10 +61,9 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/prior_stats.JOB.log" set -o pipefail "$THEN" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/prior_stats.JOB.log" set -o pipefail "$THEN" \
     dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
-    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB" ||
-    job_failed "$log"/prior_stats.[0-9]*.log
+    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB"
   check_losses "$max_loss" "$log"/prior_stats.[0-9]*.log
   write_file "$dir/.prior_counts" sum_vectors "$dir"/.prior_counts.[0-9]*
   # If the step had failed the old ones would be in place.

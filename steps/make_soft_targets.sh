@@ -37,24 +37,32 @@ require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
-if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
+set_job_files "$dir"/soft.JOB.{ark,scp}
+if [ "$stage" -le 0 ] &&
+  already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 # Other jobs may be joined than those of the mark.
-rm -f "$dir/.make_soft_targets.done"
+forget_done "$dir/.make_soft_targets.done"
 mkdir -p "$log"
 
 if [ "$stage" -le 0 ]; then
-  rm -f "$log"/make_soft_targets.[0-9]*.log
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
   options=(--num-jobs="$nj" --top-k="$top_k" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
-  # The size is told before anything is written.
-  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
-  run_job ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
+  begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
+  if is_resumed && [ -s "$dir/header.yaml" ]; then
+    # They are not whole for the time being.
+    rm -f "$dir/soft.scp"
+  else
+    rm -f "$log"/make_soft_targets.[0-9]*.log
+    # The size is told before anything is written.
+    dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
+    begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
+  fi
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/make_soft_targets.JOB.log" \
     dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
-    "$teacher/final.pt" "$sdata/JOB" "$dir" ||
-    job_failed "$log"/make_soft_targets.[0-9]*.log
+    "$teacher/final.pt" "$sdata/JOB" "$dir"
   check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log
 fi
 

@@ -26,11 +26,17 @@ check_runner "$(dirname "$log")"
 if [ "$stage" -le 0 ]; then
   require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$model/final.mdl" \
     "$model/tree"
+  depends_on "transition_scale self_loop_scale" "$lang"/{L_disambig.fst,G.fst,phones.txt,words.txt} "$lang/phones" \
+    "$model"/{final.mdl,tree}
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
   mkdir -p "$dir/log"
   run_job "$log" \
     dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" "$lang" "$model" "$dir" ||
     job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/HCLG.fst" "$dir/words.txt"
 echo "$script_name: graph in $dir/HCLG.fst, log in $log"

@@ -26,9 +26,16 @@ check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
+  # shellcheck disable=SC2034 # by its name
+  audio=$(listed_files "$source/wav.scp")
+  depends_on "factors max_loss audio" "$source"/{wav.scp,utt2spk,text,segments,spk2gender}
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
   mkdir -p "$target/log"
   run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$target/wav.scp" "$target/utt2spk" "$target/text"
 echo "$script_name: $(wc -l <"$target/utt2spk") utterances in $target, log in $log"

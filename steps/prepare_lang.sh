@@ -33,6 +33,12 @@ log=$lang/log
 check_runner "$log"
 
 require_files "$dict/lexicon.txt" "$text"
+mark=$lang/.prepare_lang.done
+depends_on "position_dependent_phones sil_prob order smoothing oov" "$dict" "$text" "$dev_text"
+if [ "$stage" -le 1 ] && already_done "$mark" "$lang"/{L.fst,G.fst} "$lang"/{L_disambig.fst,lm.arpa.gz} \
+  "$lang"/{words.txt,phones.txt,topo,oov.txt,oov.int,phones}; then exit 0; fi
+# Stages are done again with other options than those of the mark.
+forget_done "$mark"
 mkdir -p "$log"
 
 # run_part name command...: runs one job, whose log is named so.
@@ -56,6 +62,7 @@ if [ "$stage" -le 3 ]; then
   run_part format_lm dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
 fi
 require_files "$lang/L.fst" "$lang/G.fst"
+[ "$stage" -gt 1 ] || mark_done
 perplexity=$(sed -n 's/.*ppl= *\([^ ]*\).*/\1/p' "$log/train_lm.log" 2>/dev/null | head -n 1) || true
 oovs=$(sed -n 's/.* \([0-9]*\) OOVs.*/, \1 words outside the vocabulary/p' "$log/train_lm.log" 2>/dev/null) || true
 [ -z "$perplexity" ] || echo "$script_name: perplexity $perplexity on ${dev_text:-the text of --dev-text}$oovs"

@@ -7,8 +7,10 @@
 # number of the job, or, in queues, a variable that holds it. So a word goes to them bare or with harmless blanks, or
 # else as $'\044\050', which no shell reads as anything but what it stands for.
 
-# The operators of the shell in a command of run_job.
-readonly PIPE=$'\1|' AND=$'\1&&' THEN=$'\1;' INTO=$'\1>'
+# The operators of the shell in a command of call_runner.
+readonly PIPE=$'\1|' AND=$'\1&&' THEN=$'\1;' INTO=$'\1>' OR=$'\1||' OPEN=$'\1{' CLOSE=$'\1}'
+# The exit statuses of the programs of the last pipe.
+readonly STATUSES=$'\1${PIPESTATUS[*]}'
 
 # Letters, digits, and signs that mean nothing to a shell, wherever they stand, and bytes of other letters.
 readonly _PLAIN=$'A-Za-z0-9_./=,:@%+\x80-\xff'
@@ -34,7 +36,7 @@ _quote_word() {
   local LC_ALL=C word=$1 part escaped
   local bare="^[$_PLAIN-]+\$" blanks="^[]$_PLAIN|<>()&;*?'#~^{}[ -]+\$"
   case $word in
-    "$PIPE" | "$AND" | "$THEN" | "$INTO")
+    "$PIPE" | "$AND" | "$THEN" | "$INTO" | "$OR" | "$OPEN" | "$CLOSE" | "$STATUSES")
       quoted=${word#?}
       return
       ;;
@@ -53,8 +55,8 @@ _quote_word() {
   quoted+=$escaped
 }
 
-# _set_runner: sets the array runner, the words of --cmd.
-_set_runner() {
+# set_runner: sets the array runner, the words of --cmd.
+set_runner() {
   # shellcheck disable=SC2154
   IFS=$' \t\n' read -r -d '' -a runner <<<"$cmd" || true
   [ ${#runner[@]} -gt 0 ] && command -v "${runner[0]}" >/dev/null ||
@@ -65,7 +67,7 @@ _set_runner() {
 # logs. Kaldi's let a shell read it; those of queues also the name of the working directory.
 check_runner() {
   local runner place odd="[^$_PLAIN#~^-]" LC_ALL=C
-  _set_runner
+  set_runner
   [ ! "$(command -v "${runner[0]}")" -ef "$DKT_ROOT/steps/utils/run.pl" ] || return 0
   for place in "$1" "$PWD"; do
     [[ $place =~ $odd ]] || continue
@@ -76,12 +78,12 @@ check_runner() {
   done
 }
 
-# run_job [--gpu n] [--num-threads n] [JOB=1:n] log word...: runs a command, or an array of jobs, by --cmd. Every word
-# reaches its program as it is, whatever it holds, with the number of the job in place of JOB; $PIPE, $AND, $THEN and
-# $INTO are the shell's.
-run_job() {
+# call_runner [--gpu n] [--num-threads n] [JOB=1:n] log word...: runs a command, or an array of jobs, by --cmd. Every
+# word reaches its program as it is, whatever it holds, with the number of the job in place of JOB; $PIPE, $AND and so
+# on are the shell's.
+call_runner() {
   local runner word quoted options=() job=()
-  _set_runner
+  set_runner
   while true; do
     case $1 in
       --*) options+=("$1" "$2") && shift 2 ;;

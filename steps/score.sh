@@ -31,22 +31,31 @@ scoring=$dir/scoring
 check_runner "$dir"
 refuse_job_word "$dir"
 
+# What is scored.
+if [ -e "$dir/lat.1.gz" ]; then found=("$dir"/lat.*.gz); else found=("$scoring"/job.*); fi
+depends_on "min_lmwt max_lmwt word_ins_penalty lmwts word_ins_penalties" "$data/text" "$graph/words.txt" \
+  "$dir/num_jobs" "${found[@]}"
+if [ "$stage" -le 0 ] && already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer" "$dir"/wer_*; then
+  cat "$dir/scoring_kaldi/best_wer"
+  exit 0
+fi
+forget_done "$dir/.score.done"
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
   nj=$(cat "$dir/num_jobs")
   [[ $nj =~ ^[1-9][0-9]{0,8}$ ]] || die "the file '$dir/num_jobs' holds '$nj', expected a number above 0"
   # The mark of decode.sh goes with the scores that it is about.
-  rm -rf "$dir/.score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
-    "$dir"/log/{lattice_scan,score}.[0-9]*.log
+  rm -rf "$dir/.local_score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
+    "$dir"/log/score.[0-9]*.log
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
-    rm -rf "$scoring"
-    mkdir "$scoring"
-    run_job JOB=1:"$nj" "$dir/log/lattice_scan.JOB.log" \
+    begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
+    is_resumed || rm -rf "$scoring" "$dir"/log/lattice_scan.[0-9]*.log
+    mkdir -p "$scoring"
+    run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB" ||
-      job_failed "$dir"/log/lattice_scan.[0-9]*.log
+      --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB"
     tell_losses "$dir"/log/lattice_scan.[0-9]*.log
   fi
   require_files "$scoring/job.1"
@@ -60,11 +69,12 @@ if [ "$stage" -le 0 ]; then
     write_file "$scoring/$name.txt" sort_files "${parts[@]}"
     ln -s "$name.txt" "$scoring/point.${#names[@]}.txt" # jobs are numbered
   done
-  run_job JOB=1:"${#names[@]}" "$dir/log/score.JOB.log" \
-    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$scoring/point.JOB.wer" ||
-    job_failed "$dir"/log/score.[0-9]*.log
+  begin_jobs "${#names[@]}" "$dir/log/score.JOB.log" "$scoring/point.JOB.wer"
+  run_jobs "$dir/log/score.JOB.log" \
+    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$scoring/point.JOB.wer"
   tell_losses "$dir"/log/score.[0-9]*.log
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
   rm "$scoring"/point.*
 fi
 dkt best-wer --write --data="$data" "$dir"
+[ "$stage" -ge 1 ] || mark_done "$dir/scoring_kaldi/best_wer" "$dir"/wer_*

@@ -49,7 +49,8 @@ require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/f
 check_phones "$lang" "$ali" "$ali_dev"
 depends_on "seed max_loss ivectors ivectors_dev" "$dnn_config" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
   "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"
-if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "$dir/final.mdl"; then
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
+  "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" "$ali" "$ali_dev"
   options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")

@@ -93,7 +93,8 @@ done
 depends_on "seed no_ali transition_ids $names" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" "$ivectors" \
   "$ivectors_dev"
 
-if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" "$dir/final.mdl"; then
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
+  "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"}
   options=(--use-gpu="$use_gpu")
   ! "$transition_ids" || options+=(--transition-ids)
