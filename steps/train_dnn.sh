@@ -60,7 +60,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
   run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
