@@ -264,3 +264,6 @@ def replace_file(path: str | Path, data: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise DktError(f"cannot be written: {error.strerror}", path=path) from None
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
+from dkt.stopping import Stopped, stoppable
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -60,6 +61,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
 # 128 and the number of the signal, as a shell would say.
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
+_SIGNAL = 128
 
 
 def _usage() -> str:
@@ -116,12 +118,14 @@ def _dispatch(argv: Sequence[str]) -> int:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that ends the
+    program, with status 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     failure = 1
     try:
-        status = _dispatch(argv)
+        with stoppable():
+            status = _dispatch(argv)
         sys.stdout.flush()
         return status
     except DktError as error:
@@ -138,5 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = str(DktError(error.strerror or str(error), path=error.filename))
     except KeyboardInterrupt:
         message, failure = "interrupted", _INTERRUPTED
+    except Stopped as stop:
+        message, failure = str(stop), _SIGNAL + stop.signum
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
     return failure
