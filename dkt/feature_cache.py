@@ -74,12 +74,15 @@ def scratch_place(data: DataDir, cache_dir: str | None) -> Path | None:
     return root
 
 
-def open_features(reader: FeatureReader, cache_dir: str | None = None) -> FrameSource:
+def open_features(
+    reader: FeatureReader, cache_dir: str | None = None, otherwise: Path | None = None
+) -> FrameSource:
     """The features of a data directory, for a training: packed, or else from their archives.
 
     Args:
         reader: of the data directory; what it lacks is left out already.
         cache_dir: as ``cache_root`` takes it.
+        otherwise: where they are kept if ``cache_dir`` is None and the data directory cannot be written in.
 
     Raises:
         DktError: the features are bad.
@@ -88,7 +91,14 @@ def open_features(reader: FeatureReader, cache_dir: str | None = None) -> FrameS
     if root is None:
         return ArchiveFeatures(reader)
     try:
-        return _packed(reader, root, shared=cache_dir is not None)
+        if cache_dir is not None or otherwise is None:
+            return _packed(reader, root, shared=cache_dir is not None)
+        try:
+            return _packed(reader, root, shared=False)
+        except _NoPlaceError as reason:
+            features = _packed(reader, otherwise, shared=True)
+            logger.info("packed features are kept in %s, as %s", otherwise, reason)
+            return features
     except _NoPlaceError as reason:
         logger.warning(
             "the features of %s are not packed, but read from their archives again and again, which is "

@@ -23,6 +23,7 @@ import yaml
 from dkt.config import build, first_difference
 from dkt.errors import DktError
 from dkt.objectio import replace_file
+from dkt.specifiers import file_name
 from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
@@ -155,8 +156,8 @@ class SoftTargetWriter(MatrixWriter):
         stem = self.directory / f"soft.{job or 1}"
         self._script_path = stem.with_name(stem.name + ".scp")
         self._partial_path = stem.with_name(f".{stem.name}.scp.partial")
-        super().__init__(f"ark:{stem}.ark")
-        self.spec.scp_filename = str(self._partial_path)
+        super().__init__(f"ark:{file_name(stem)}.ark")
+        self.spec.scp_filename = file_name(self._partial_path)
 
     def __enter__(self) -> Self:
         if self.job is None:

@@ -63,7 +63,7 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
-  mkdir -p "$log"
+  make_dir "$log"
   begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
   # The files of the model come with any of the jobs.
   [ ${#pending[@]} -gt 0 ] || pending=(1)

@@ -25,7 +25,7 @@ begin_jobs() {
   job_marks=$(dirname "$2")/.${name%.JOB.log}.jobs
   _job_mark_dirs+=("$job_marks")
   cmp -s "$job_marks/inputs" <(_job_inputs) || rm -rf "$job_marks"
-  mkdir -p "$job_marks"
+  make_dir "$job_marks"
   pending=()
   for job in $(seq "$num_jobs"); do
     _job_is_whole "$job" || pending+=("$job")

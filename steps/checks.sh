@@ -31,7 +31,7 @@ check_training_data() {
   local failed=()
   # shellcheck disable=SC2154
   if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
-  mkdir -p "$log"
+  make_dir "$log"
   _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
   _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"

@@ -23,13 +23,15 @@ log_file=$log/cmvn_$name.log
 check_runner "$log_file"
 
 require_files "$data/feats.scp" "$data/utt2spk"
-mkdir -p "$log" "$dir"
+[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
+make_dir "$log" "$dir"
 set_table_dir dir "$dir"
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for stream in $streams; do inputs+=("$data/$stream"); done
 depends_on streams "${inputs[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
+require_writable "$data"
 forget_done "$mark"
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp

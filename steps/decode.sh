@@ -84,7 +84,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   # The mark is gone, and what its lattices were made by does not matter any more.
   set_inputs
   note_inputs
-  mkdir -p "$log"
+  make_dir "$log"
   begin_jobs "$nj" "$log/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
   if is_resumed; then clear_scores; else clear_decoding; fi
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1

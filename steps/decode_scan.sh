@@ -58,10 +58,10 @@ if [ "$stage" -le 0 ]; then
   set_job_files "$dir/scoring/job.JOB"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]}" "$dir/num_jobs"; then
-  mkdir -p "$log"
+  make_dir "$log"
   begin_jobs "$nj" "$log/decode.JOB.log" "$dir/scoring/job.JOB"
   if is_resumed; then clear_scores; else clear_decoding; fi
-  mkdir -p "$dir/scoring"
+  make_dir "$dir/scoring"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   write_file "$dir/num_jobs" echo "$nj"
   set_loglikes

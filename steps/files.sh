@@ -2,6 +2,24 @@
 # Files that the steps write themselves: under their names once they are whole, as a disk may be full; sourced by
 # common.sh.
 
+# make_dir dir...: makes directories that are not there yet; stops with a sentence if one cannot be made.
+make_dir() {
+  local reason
+  reason=$(mkdir -p -- "$@" 2>&1) || die "${reason#mkdir: }"
+}
+
+# can_write dir: whether files can be made in a directory. Rights do not tell: not on a disk that is read-only or full.
+can_write() {
+  local file
+  file=$(mktemp "$1/.write.XXXXXX" 2>/dev/null) && rm -f "$file"
+}
+
+# require_writable data: stops unless the lists of a step can be put into a data directory.
+require_writable() {
+  can_write "$1" ||
+    die "'$1' cannot be written in, and lists of what is made go there: copy it to a place of your own, its files are small"
+}
+
 # write_file file command...: writes the output of the command. Stops with the name of the file if that fails.
 write_file() {
   local file=$1 partial reason

@@ -41,7 +41,7 @@ set_job_files "$dir"/output.JOB.{ark,scp}
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
 # Other jobs may be gathered than those of the mark.
 forget_done "$dir/.forward.done"
-mkdir -p "$log"
+make_dir "$log"
 set_table_dir out "$dir"
 
 if [ "$stage" -le 0 ]; then

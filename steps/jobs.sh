@@ -8,7 +8,7 @@ back_up() {
   local dir=$1 file
   for file in "${@:2}"; do
     [ -e "$dir/$file" ] || continue
-    mkdir -p "$dir/.backup"
+    make_dir "$dir/.backup"
     mv -f "$dir/$file" "$dir/.backup/$file"
     echo "$script_name: moved $dir/$file of an earlier run to $dir/.backup"
   done

@@ -48,7 +48,8 @@ else
   echo "$script_name: no conf/$kind.conf here: $kind features by Kaldi's defaults (--$kind-config gives others)"
 fi
 check_share "$max_loss"
-mkdir -p "$log" "$dir"
+[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
+make_dir "$log" "$dir"
 set_table_dir dir "$dir"
 mark=$data/.make_$kind.done
 # shellcheck disable=SC2034 # by its name
@@ -57,6 +58,7 @@ depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2ut
 written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
 set_job_files "${written[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
+require_writable "$data"
 # Other jobs may be gathered than those of the mark.
 forget_done "$mark"
 sdata=$(make_split "$data" "$nj" "$dir") || exit 1

@@ -43,7 +43,7 @@ check_number nj
 [ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
 speakers=$(_num_speakers "$data")
 [ "$nj" -le "$speakers" ] || nj=$speakers
-mkdir -p "$logs" "$target/data"
+make_dir "$logs" "$target/data"
 set_table_dir dir "$target/data"
 if [ -n "$ali_dir" ]; then first_pass=("$ali_dir"); else first_pass=("$graph/HCLG.fst"); fi
 depends_on "nj beam max_active lmwt fmllr_min_count max_loss" "$data"/*.scp \

@@ -49,7 +49,7 @@ if [ "$stage" -le 0 ]; then
     "$transform_dir" "$ivectors"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
-  mkdir -p "$log"
+  make_dir "$log"
   begin_jobs "$nj" "$log/prior_stats.JOB.log" "$dir/.prior_counts.JOB"
   is_resumed || rm -f "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.*
   rm -rf "$subset"

@@ -42,7 +42,7 @@ if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 # Other jobs may be joined than those of the mark.
 forget_done "$dir/.make_soft_targets.done"
-mkdir -p "$log"
+make_dir "$log"
 
 if [ "$stage" -le 0 ]; then
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1

@@ -31,7 +31,7 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   run_job "$log" \
     dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" "$lang" "$model" "$dir" ||
     job_failed "$log"

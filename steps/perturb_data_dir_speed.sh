@@ -32,7 +32,7 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
-  mkdir -p "$target/log"
+  make_dir "$target/log"
   run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
   tell_losses "$log"
   mark_done

@@ -39,7 +39,7 @@ if [ "$stage" -le 1 ] && already_done "$mark" "$lang"/{L.fst,G.fst} "$lang"/{L_d
   "$lang"/{words.txt,phones.txt,topo,oov.txt,oov.int,phones}; then exit 0; fi
 # Stages are done again with other options than those of the mark.
 forget_done "$mark"
-mkdir -p "$log"
+make_dir "$log"
 
 # run_part name command...: runs one job, whose log is named so.
 run_part() {

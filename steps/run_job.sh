@@ -95,7 +95,7 @@ call_runner() {
     _quote_word "$word"
     job+=("$quoted")
   done
-  echo "$script_name: running, log is in ${1/JOB/*}"
+  echo "$script_name: running, log in ${1//JOB/*}"
   # Kaldi's run.pl, when it is stopped, leaves its jobs.
   python3 -IS "$DKT_ROOT/steps/utils/guard.py" "$script_name" "${runner[@]}" ${options[@]+"${options[@]}"} "$1" "${job[@]}"
 }

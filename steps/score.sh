@@ -52,7 +52,7 @@ if [ "$stage" -le 0 ]; then
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
     begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
     is_resumed || rm -rf "$scoring" "$dir"/log/lattice_scan.[0-9]*.log
-    mkdir -p "$scoring"
+    make_dir "$scoring"
     run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
       --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB"

@@ -27,7 +27,8 @@ options:
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    processors to use (all)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
-  --cache-dir <dir>    where packed features are kept (.packed of the data); none: read the archives all along
+  --cache-dir <dir>    where packed features are kept (.packed of the data, or of <exp-dir> if those cannot be written
+                       in); none: read the archives all along
   --skip-check <bool>  leave out dkt check, which reads all data before the training (false)
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
@@ -59,7 +60,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
   run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \

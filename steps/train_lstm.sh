@@ -104,7 +104,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir"/final.{pt
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
   run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \

@@ -52,7 +52,7 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   run_job "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \

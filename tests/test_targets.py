@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from dkt import objectives
+from dkt.alignments import load_counts, save_counts
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
@@ -578,3 +579,14 @@ def test_a_wrong_call_of_the_step(tmp_path):
     assert fails(tmp_path, STEP, "--no-such", "1").startswith(f"{STEP}: error:")
     write_data_dir(tmp_path / "data", random_corpus(3, "t", 3)[0])
     assert "no file 'exp/final.pt'" in fails(tmp_path, STEP, "data", "exp", "soft")
+
+
+@pytest.mark.parametrize("name", ["|touch PWNED;", " | touch PWNED #", "-x", "a b"])
+def test_a_directory_is_no_command_whatever_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    sources = write(Path(name))
+    store = SoftTargetStore(name)
+    same(store.read("b", 5), kept(sources["b"]), tolerance=2.0**-11)
+    save_counts(Path(name, "counts"), np.ones(3))
+    assert load_counts(Path(name, "counts")).tolist() == [1.0, 1.0, 1.0]
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -67,7 +67,8 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
         "--cache-dir",
         metavar="DIR",
         help="where packed features are kept for the next training: .packed of the data directories if not "
-        "given, none to read from the archives all along",
+        "given, or of the experiment where those cannot be written in; none to read from the archives all "
+        "along",
     )
 
 

@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.config import load_config
     from dkt.datadir import DataDir
+    from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_dnn import DnnRecipe, train_dnn
 
@@ -43,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
+        cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
     train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args))

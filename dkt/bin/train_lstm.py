@@ -119,6 +119,7 @@ def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DataDir
+    from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_lstm import StudentInputs, train_lstm
 
@@ -136,6 +137,7 @@ def run(args: argparse.Namespace) -> None:
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
+        cache_otherwise=Path(exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
     init_model = Path(args.init_model) if args.init_model else None

@@ -190,7 +190,7 @@ def publish(built: Path, data: Path, target: Path, num_parts: int) -> None:
 
 
 def split(data: Path, num_parts: int, per_utt: bool, place: Path) -> Path:
-    """Split ``data`` into parts below ``place`` if they are not there or older than the data; gives their place."""
+    """Split ``data`` into parts in ``place`` unless they are there and as new; gives their directory."""
     target = place / f"split{num_parts}{'utt' if per_utt else ''}"
     if is_current(data, target, num_parts):
         return target
@@ -208,7 +208,7 @@ def split(data: Path, num_parts: int, per_utt: bool, place: Path) -> Path:
 
 
 def split_somewhere(data: Path, num_parts: int, per_utt: bool, otherwise: Path) -> None:
-    """Split ``data`` in its own directory or, where that cannot be written in, below ``otherwise``; print where."""
+    """Split ``data`` in place or, where that cannot be written in, below ``otherwise``; print where."""
     try:
         target = split(data, num_parts, per_utt, data)
     except OSError as error:
@@ -219,7 +219,8 @@ def split_somewhere(data: Path, num_parts: int, per_utt: bool, otherwise: Path) 
         place = otherwise / ".split" / f"{data.name}.{key}"
         place.mkdir(parents=True, exist_ok=True)
         target = split(data, num_parts, per_utt, place)
-        print(f"split_data.sh: {data} cannot be written in ({error.strerror}): parts in {target}", file=sys.stderr)
+        reason = f"{data} cannot be written in ({error.strerror})"
+        print(f"split_data.sh: {reason}: its parts are in {target}", file=sys.stderr)
     sys.stdout.buffer.write(os.fsencode(target) + b"\n")
 
 
