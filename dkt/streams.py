@@ -23,6 +23,8 @@ _CHUNK = 1 << 20
 _OFFSET = re.compile(r"(.*):([0-9]{1,18})", re.DOTALL)
 # What a shell tells of a command that died because nobody read on (128 + SIGPIPE).
 _BROKEN_PIPE_STATUS = 141
+# That of SIGKILL, of the command itself or, as a shell tells it, of a part of it.
+_KILLED_STATUSES = (-9, 137)
 # Seconds that a command is given to end, once its output has ended and before.
 _GRACE, _MOMENT = 10.0, 0.2
 
@@ -100,6 +102,10 @@ def _check_status(command: str, status: int) -> None:
     hint = None
     if status == _BROKEN_PIPE_STATUS:
         hint = "a command after it stopped reading, as head does: use one that reads on, as sed -n 1,9p"
+    elif status in _KILLED_STATUSES:
+        hint = (
+            "when memory runs out the system kills: run fewer jobs at once, or ask the queue for more memory"
+        )
     how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
     raise DktError(f"the command {how}", path=command, hint=hint)
 

@@ -10,6 +10,7 @@ case ${script_name##*/} in
   steps | local) script_name=${script_name##*/}/${0##*/} ;;
   *) script_name=${0##*/} ;;
 esac
+. "$(dirname "${BASH_SOURCE[0]}")/signals.sh"
 
 # die "message": stops the script with the message.
 die() {

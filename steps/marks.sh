@@ -27,6 +27,9 @@ listed_files() {
   } | cksum
 }
 
+# _place file...: places of files as seen from the mark.
+_place() { realpath -m --relative-to="$(dirname "$step_mark")" -- "$@"; }
+
 # _describe path...: place, size and time of each file that is there, and what script files list; a directory stands for
 # the files right in it, the hidden ones apart. An rspecifier of a file counts as that file. The audio of a wav.scp is
 # not looked at: few steps read it, and they say so.
@@ -45,8 +48,7 @@ _describe() {
     fi
   done
   [ ${#files[@]} -gt 0 ] || return 0
-  paste -d ' ' <(realpath -m --relative-to="$(dirname "$step_mark")" -- "${files[@]}") \
-    <(stat -L -c '%s %.9Y' -- "${files[@]}")
+  paste -d ' ' <(_place "${files[@]}") <(stat -L -c '%s %.9Y' -- "${files[@]}")
   for path in "${files[@]}"; do
     case $path in
       */wav.scp) ;;

@@ -15,6 +15,7 @@ from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
 from dkt.memory import is_out_of_memory, out_of_memory
+from dkt.stopping import Stopped, stoppable
 from dkt.streams import pipes_forbidden
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
@@ -70,6 +71,7 @@ _SLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 # 128 and the number of the signal, as a shell would say.
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
+_SIGNAL = 128
 
 
 def _usage() -> str:
@@ -146,13 +148,15 @@ def set_thread_variables() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that ends the
+    program, with status 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     set_thread_variables()
     failure = 1
     try:
-        status = _dispatch(argv)
+        with stoppable():
+            status = _dispatch(argv)
         _flush()
         return status
     except DktError as error:
@@ -174,5 +178,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = str(out_of_memory(error, f"dkt {argv[0]}", hint))
     except KeyboardInterrupt:
         message, failure = "interrupted", _INTERRUPTED
+    except Stopped as stop:
+        message, failure = str(stop), _SIGNAL + stop.signum
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
     return failure

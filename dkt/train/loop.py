@@ -14,6 +14,7 @@ import torch
 from dkt import ranges
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
+from dkt.stopping import Stopped, held
 from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
@@ -139,8 +140,18 @@ class TrainingLoop:
             DktError: the loss is not a number, or no epoch made the cross-validation loss of fresh weights
                 smaller.
         """
-        while not self.newbob.finished:
-            self._epoch()
+        try:
+            while not self.newbob.finished:
+                self._epoch()
+        except Stopped as stop:
+            done = self.newbob.epoch
+            stop.kept = (
+                f"{done} {'epoch is' if done == 1 else 'epochs are'} kept in {self.directory / CHECKPOINT}"
+            )
+            stop.kept += ", the same command goes on from there"
+            if not done:
+                stop.kept = "no epoch was finished, the same command begins again"
+            raise
         if not any(record.accepted for record in self.records if record.epoch):
             if not self.trained:
                 raise DktError(
@@ -178,7 +189,8 @@ class TrainingLoop:
             waiting=100.0 * (self.task.waited - waited) / max(seconds, 1e-9),
         )
         self.records.append(record)
-        self._save()
+        with held():
+            self._save()
         if self.config.tensorboard:
             write_tensorboard(self.directory / "tensorboard", record)
         _log(record, running.num_frames)
