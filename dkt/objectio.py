@@ -7,7 +7,6 @@ is there.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dkt.errors import DktError
+from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
 from dkt.streams import open_input
 from dkt.values import parse_rows
@@ -43,10 +43,7 @@ def read_object_bytes(rxfilename: str | Path) -> bytes:
     name = str(rxfilename)
     # A file may have a name that ends as an offset does.
     if Path(name).is_file():
-        try:
-            return gunzip(Path(name).read_bytes(), name)
-        except OSError as error:
-            raise DktError(f"cannot be read: {error.strerror}", path=name) from None
+        return gunzip(read_file(name), name)
     with open_input(name) as stream:
         return gunzip(stream.read(), name)
 
@@ -266,16 +263,3 @@ class ObjectWriter:
     def save(self, path: str | Path) -> None:
         """Write the file ``path``, whole or not at all."""
         replace_file(path, self.getvalue())
-
-
-def replace_file(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader, or a crash, never finds half of it."""
-    path = Path(path)
-    # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DktError(f"cannot be written: {error.strerror}", path=path) from None

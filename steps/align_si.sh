@@ -22,7 +22,7 @@ options (names and defaults of Kaldi's script):
   --boost-silence <x>  factor on the likelihoods of silence (1.0)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --max-loss <share>   share of utterances that may fail (0.05)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 data=$1
@@ -30,16 +30,25 @@ lang=$2
 srcdir=$3
 dir=$4
 log=$dir/log/align.log
+check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
     "$srcdir/final.mdl" "$srcdir/tree"
-  mkdir -p "$dir/log"
-  # shellcheck disable=SC2086
-  $cmd "$log" \
+  depends_on "nj beam retry_beam boost_silence oov_policy max_loss" "$data"/*.scp "$data"/{utt2spk,text} \
+    "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$lang/phones" "$srcdir"/{final.{mdl,mat},tree,{cmvn,delta,splice}_opts}
+  set_job_files "$dir/ali.JOB.gz"
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
+  hold_directory "$dir"
+  make_dir "$dir/log"
+  run_job "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-    --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
+    --oov-policy="$oov_policy" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
 echo "$script_name: alignments of $data in $dir, log in $log"

@@ -31,13 +31,20 @@ options:
   --read-feats <bool>  read all features, look for what is no number (true)
   --strict <bool>      warnings are errors (false)
   --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
-  --log-dir <dir>      (<data-dir>/log)"
-. parse_options.sh
+  --log-dir <dir>      (<data-dir>/log, or a temporary directory if that cannot be written in)"
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] || usage
 data=$1
 lang=${2:-}
-log_dir=${log_dir:-$data/log}
+if [ -z "$log_dir" ]; then
+  log_dir=$data/log
+  if [ "$stage" -le 0 ] && ! { mkdir -p "$log_dir" 2>/dev/null && can_write "$log_dir"; }; then
+    log_dir=$(mktemp -d --tmpdir dkt_check.XXXXXX)
+    echo "$script_name: $data cannot be written in: logs go to $log_dir (--log-dir says where)"
+  fi
+fi
+check_runner "$log_dir"
 logs=("$log_dir/check.1.log")
 require_files "$data/utt2spk" ${lang:+"$lang/phones.txt"}
 options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})
@@ -52,12 +59,11 @@ for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); don
 
 # No mark: what the lists point to may change while they do not.
 if [ "$stage" -le 0 ]; then
-  mkdir -p "$log_dir"
+  make_dir "$log_dir"
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")
-    # shellcheck disable=SC2086
-    if ! $cmd "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
+    if ! run_job "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
       show_findings "${logs[number - 1]}" >&2
       job_failed "${logs[number - 1]}"
     fi

@@ -9,17 +9,18 @@ show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; 
 _check_data() {
   local log=$1
   # A training reads neither text nor audio.
-  # shellcheck disable=SC2086,SC2154
-  if ! $cmd "$log" dkt check --no-text --no-wav --max-loss="$max_loss" "${@:2}"; then
+  # shellcheck disable=SC2154
+  if ! run_job "$log" dkt check --no-text --no-wav --max-loss="$max_loss" "${@:2}"; then
     show_findings "$log" >&2
     return 1
   fi
-  awk -v step="$script_name" -v log_name="$log" '
+  # By the environment, as awk reads escapes in the values of -v.
+  log_name=$log awk -v step="$script_name" '
     /^[A-Za-z0-9_. ]+  warning  / { warnings++ }
     / would be used; / { summary = $0 }
     END {
       print step ": " summary
-      if (warnings) print step ": " warnings (warnings == 1 ? " warning" : " warnings") " in " log_name
+      if (warnings) print step ": " warnings (warnings == 1 ? " warning" : " warnings") " in " ENVIRON["log_name"]
     }' "$log"
 }
 
@@ -30,7 +31,7 @@ check_training_data() {
   local failed=()
   # shellcheck disable=SC2154
   if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
-  mkdir -p "$log"
+  make_dir "$log"
   _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
   _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"

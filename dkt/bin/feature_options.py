@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dkt.bin.options import boolean, share
+from dkt import ranges
+from dkt.bin.options import Number, boolean
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -25,10 +26,12 @@ def add_arguments(kind: str) -> Callable[[argparse.ArgumentParser], None]:
         from dkt.hmm.extraction import option_types
 
         for name, of_type in option_types(kind).items():
+            converter: dict[str, Any] = {"type": boolean} if of_type is bool else {}
+            if of_type in (int, float):
+                converter = {"type": Number(ranges.KALDI[name])}
             parser.add_argument(
                 f"--{name}",
-                type=boolean if of_type is bool else _typed(name, of_type),
-                default=argparse.SUPPRESS,
+                **converter,
                 metavar=of_type.__name__.upper(),
                 help="as of Kaldi's program" + (", but 0 unless given" if name == "dither" else ""),
             )
@@ -39,32 +42,26 @@ def add_arguments(kind: str) -> Callable[[argparse.ArgumentParser], None]:
     return add
 
 
-def _typed(name: str, of_type: type) -> Callable[[str], str]:
-    """A type of argparse that leaves the text as it is, once it is seen to be right."""
-    from dkt.hmm.extraction import convert
-
-    def check(text: str) -> str:
-        try:
-            convert(name, text, of_type)
-        except DktError:
-            raise argparse.ArgumentTypeError(f"expected {of_type.__name__}, got '{text}'") from None
-        return text
-
-    return check
-
-
 def _add_program_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--channel", type=int, default=-1, help="channel of the recordings, from 0; -1 expects one"
+        "--channel",
+        type=Number(ranges.CHANNEL),
+        default=-1,
+        help="channel of the recordings, from 0; -1 expects one",
     )
     parser.add_argument(
-        "--min-duration", type=float, default=0.0, help="shorter utterances, in seconds, get no features"
+        "--min-duration",
+        type=Number(ranges.DURATION),
+        default=0.0,
+        help="shorter utterances, in seconds, get no features",
     )
     parser.add_argument(
         "--subtract-mean", type=boolean, default=False, help="subtract the mean of each utterance"
     )
     parser.add_argument("--output-format", default="kaldi", help="kaldi; htk is not written")
-    parser.add_argument("--vtln-warp", type=float, default=1.0, help="warping factor of all utterances")
+    parser.add_argument(
+        "--vtln-warp", type=Number(ranges.WARP), default=1.0, help="warping factor of all utterances"
+    )
     parser.add_argument("--vtln-map", default="", help="rspecifier of warping factors of utterances")
     parser.add_argument(
         "--utt2spk", default="", help="rspecifier, with --vtln-map: its factors are of speakers"
@@ -77,7 +74,12 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="file to receive '<utterance> <frames>' too, or a wspecifier, as of copy-feats",
     )
-    parser.add_argument("--max-loss", type=share, default=0.0, help="share of unreadable recordings allowed")
+    parser.add_argument(
+        "--max-loss",
+        type=Number(ranges.SHARE),
+        default=0.0,
+        help="share of unreadable recordings allowed",
+    )
 
 
 def compute(kind: str, args: argparse.Namespace) -> None:
@@ -92,9 +94,7 @@ def compute(kind: str, args: argparse.Namespace) -> None:
             f"--output-format is '{args.output_format}', and only kaldi is written",
             hint="convert the features with copy-feats-to-htk",
         )
-    if args.channel < -1:
-        raise DktError(f"--channel is {args.channel}, expected 0 or more, or -1 for recordings of one")
-    given = {name: getattr(args, name.replace("-", "_"), None) for name in option_types(kind)}
+    given = {name: getattr(args, name.replace("-", "_")) for name in option_types(kind)}
     options = {name: str(value) for name, value in given.items() if value is not None}
     job = FeatureJob(
         FeatureExtractor(kind, options),

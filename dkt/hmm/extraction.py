@@ -14,6 +14,7 @@ from dkt.errors import DktError
 from dkt.hmm.resampling import resample
 from dkt.hmm.vtln import warped_features
 from dkt.option_text import nearest, read_option_lines, to_bool
+from dkt.ranges import kaldi_number
 
 logger = logging.getLogger(__name__)
 
@@ -76,12 +77,9 @@ def convert(name: str, value: str, kind: type) -> Any:
     try:
         if kind is bool:
             return to_bool(value)
-        # Python would read 1_0 as 10.
-        return kind(value.replace("_", "?")) if kind is not str else value
-    except ValueError:
-        raise DktError(
-            f"--{name}={value}: expected {'true or false' if kind is bool else kind.__name__}"
-        ) from None
+        return value if kind is str else kind(kaldi_number(name, value))
+    except ValueError as error:
+        raise DktError(f"--{name}={value}: {error}") from None
 
 
 @dataclass
@@ -93,7 +91,7 @@ class FeatureExtractor:
         options: Kaldi's options without dashes, as strings.
 
     Raises:
-        DktError: an option is unknown or of another type.
+        DktError: an option is unknown, of another type or out of range, or some do not go together.
     """
 
     kind: str
@@ -119,6 +117,28 @@ class FeatureExtractor:
             raise DktError(
                 f"--window-type={self._native.frame_opts.window_type}: known are {', '.join(_WINDOWS)}"
             )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse options that are possible one by one but not together."""
+        frame = self._native.frame_opts
+        for name, milliseconds, least in (
+            ("frame-shift", frame.frame_shift_ms, 1),
+            ("frame-length", frame.frame_length_ms, 2),
+        ):
+            if int(milliseconds * frame.samp_freq / 1000.0) < least:
+                raise DktError(
+                    f"--{name}={milliseconds:g}: at --sample-frequency={frame.samp_freq:g} less than {least} "
+                    "samples, expected milliseconds"
+                )
+        try:
+            self._maker(self._native)
+        except ValueError as error:
+            raise DktError(f"impossible options: {error}") from None
+
+    @property
+    def _maker(self) -> type:
+        return knf.OnlineFbank if self.kind == "fbank" else knf.OnlineMfcc
 
     @property
     def sample_frequency(self) -> float:
@@ -155,8 +175,7 @@ class FeatureExtractor:
         return features
 
     def _compute(self, samples: np.ndarray, rate: float) -> np.ndarray:
-        maker = knf.OnlineFbank if self.kind == "fbank" else knf.OnlineMfcc
-        computer = maker(self._native)
+        computer = self._maker(self._native)
         computer.accept_waveform(rate, samples)
         computer.input_finished()
         frames = [computer.get_frame(i) for i in range(computer.num_frames_ready)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Sized
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -46,10 +45,6 @@ class FeatureJob:
     subtract_mean: bool = False
     num_frames: str = ""
     durations: str = ""
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.min_duration < math.inf:
-            raise DktError(f"--min-duration is {self.min_duration:g}, expected 0 or more seconds")
 
     def compute(self, recordings: Recordings | WaveArchive, utt: str) -> tuple[np.ndarray | None, float]:
         """The features ``(T, F)`` of an utterance, None if it is too short, and its duration.

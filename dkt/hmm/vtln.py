@@ -11,12 +11,11 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.scoring import read_texts
+from dkt.ranges import WARP
 
 # Frames worked on at once.
 _BLOCK = 4096
 _LEAST = float(np.finfo(np.float32).eps)
-# What validate_data_dir.sh takes for a warping factor.
-_LOWEST, _HIGHEST = 0.5, 1.5
 
 
 @dataclass
@@ -41,7 +40,7 @@ class WarpFactors:
     def __post_init__(self) -> None:
         if self.utt2spk and not self.vtln_map:
             raise DktError("--utt2spk is of use with --vtln-map only", hint="give both, or neither")
-        _check(self.factor, "--vtln-warp")
+        WARP.check(self.factor, "--vtln-warp")
         if self.vtln_map:
             for key, words in read_texts(self.vtln_map).items():
                 self._factors[key] = _factor(words, self.vtln_map, key)
@@ -58,18 +57,11 @@ class WarpFactors:
 def _factor(words: list[str], path: str, key: str) -> float:
     try:
         [word] = words
-        factor = float(word)
+        return WARP.parse(word)
     except ValueError:
         raise DktError(
-            f"expected one warping factor, found '{' '.join(words)}'", path=path, utt=key
+            f"expected one warping factor, {WARP}, found '{' '.join(words)}'", path=path, utt=key
         ) from None
-    _check(factor, f"{path}: '{key}': the warping factor")
-    return factor
-
-
-def _check(factor: float, name: str) -> None:
-    if not _LOWEST < factor < _HIGHEST:
-        raise DktError(f"{name} is {factor:g}, expected a number between {_LOWEST:g} and {_HIGHEST:g}")
 
 
 def warped_features(options: Any, samples: np.ndarray, warp: float) -> np.ndarray:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
+from dkt import ranges
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
+from dkt.memory import memory_for
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
@@ -39,10 +43,16 @@ class FeatureConfig:
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
     splice_opts: str | None = None
-    transform: str | None = None
+    transform: Annotated[str | None, ranges.FileName()] = None
     online_cmvn_opts: str | None = None
-    global_cmvn_stats: str | None = None
-    streams: str = FEATS
+    global_cmvn_stats: Annotated[str | None, ranges.FileName()] = None
+    streams: Annotated[str, ranges.FileName(several=True)] = FEATS
+
+    def __post_init__(self) -> None:
+        # What stands in these lines is wrong before any data are read.
+        FeatureOptions(
+            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.streams
+        ).check("features.{}".format)
 
     def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
         """The whole feature pipeline.
@@ -86,6 +96,7 @@ class TrainingInputs:
         targets_train, targets_dev: the soft targets of a teacher; None where there is none.
         side_train, side_dev: fMLLR transforms and i-vectors.
         cache_dir: where packed features are kept: a directory, ``none``, or None for the data directories.
+        cache_otherwise: where they are kept if the data directories cannot be written in.
     """
 
     data_train: DataDir
@@ -98,6 +109,7 @@ class TrainingInputs:
     side_train: SideInputs = field(default_factory=SideInputs)
     side_dev: SideInputs = field(default_factory=SideInputs)
     cache_dir: str | None = None
+    cache_otherwise: Path | None = None
 
     @property
     def num_pdfs(self) -> int:
@@ -124,6 +136,7 @@ class TrainingInputs:
             )
         check_cv_disjoint(self.data_train, self.data_dev)
 
+    @memory_for("the features", "train on fewer utterances, or give a --cache-dir that can be written to")
     def load(self, options: FeatureOptions) -> tuple[Utterances, Utterances]:
         """Read all of it.
 
@@ -136,13 +149,13 @@ class TrainingInputs:
         Raises:
             DktError: bad data.
         """
-        loss, cache = self.max_loss, self.cache_dir
+        loss, cache = self.max_loss, (self.cache_dir, self.cache_otherwise)
         # Both before the first is read, which may take long.
         reader = FeatureReader(self.data_train, options, self.side_train)
         reader_dev = FeatureReader(self.data_dev, options, self.side_dev, "-dev")
-        train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, cache)
+        train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, *cache)
         dev = load_utterances(
-            reader_dev, self.ali_dev, "cross-validation data", loss, self.targets_dev, cache
+            reader_dev, self.ali_dev, "cross-validation data", loss, self.targets_dev, *cache
         )
         if train.dim != dev.dim:
             raise DktError(
@@ -150,3 +163,19 @@ class TrainingInputs:
                 path=self.data_dev.path,
             )
         return train, dev
+
+
+def check_reach(frames: int, key: str, train: Utterances) -> None:
+    """Raise DktError if a configuration looks further than the longest utterance of the training data.
+
+    Args:
+        frames: how far it looks.
+        key: of the configuration.
+        train: the training data.
+    """
+    longest = int(train.lengths.max())
+    if frames >= longest:
+        raise DktError(
+            f"'{key}' is {frames} frames, but the longest utterance of the training data has {longest}",
+            hint="lower it: beyond the end there is nothing but repetitions of the last frame",
+        )

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 10  # a training saves what it has
 TAIL_LINES = 12  # ten of the job's and two of the frame
 TAIL_BYTES = 16384
 JOB_RANGE = re.compile(r"(\w+)=(\d+)(?::(\d+))?", re.ASCII)
