@@ -31,7 +31,11 @@ class Stopped(BaseException):
         self.kept: str | None = None
 
     def __str__(self) -> str:
-        how = "interrupted" if self.signum == signal.SIGINT else f"stopped by {signal.Signals(self.signum).name}"
+        how = (
+            "interrupted"
+            if self.signum == signal.SIGINT
+            else f"stopped by {signal.Signals(self.signum).name}"
+        )
         return f"{how}: {self.kept}" if self.kept else how
 
 

@@ -15,6 +15,12 @@ The configurations are conf/mfcc.conf and conf/fbank.conf."
 [ $# -ge 2 ] || usage
 data=$1
 shift
+for kind in $kinds; do
+  case $kind in
+    mfcc | fbank) ;;
+    *) die "--kinds names '$kind', expected mfcc or fbank" ;;
+  esac
+done
 for part in "$@"; do
   require_files "$data/$part"/{wav.scp,text,utt2spk,spk2utt}
   for kind in $kinds; do

@@ -15,8 +15,9 @@ check_students() {
   local system
   for system in $1; do
     case $system in
-      lstm-hard | lstm-soft-T[0-9]*) ;;
-      lstm-pretrain-T[0-9]*)
+      *-T*[!0-9.]* | *-T | *-T.*) die "student '$system': -T is followed by a temperature, as in lstm-soft-T2" ;;
+      lstm-hard | lstm-soft-T*) ;;
+      lstm-pretrain-T*)
         [[ " $1 " == *" lstm-soft-T${system##*-T} "* ]] ||
           die "student '$system' goes on from lstm-soft-T${system##*-T}: name it too"
         ;;
@@ -25,8 +26,8 @@ check_students() {
   done
 }
 
-temperatures=$(temperatures_of "$students")
 check_students "$students"
+temperatures=$(temperatures_of "$students")
 
 # network_dir system seed: the directory of a network.
 network_dir() { echo "$exp/$1${realigned}_seed$2"; }

@@ -9,6 +9,16 @@
 
 stages_started=$(date +%s)
 
+# die "message": common.sh, which comes later, has the same.
+declare -F die >/dev/null || die() {
+  echo "${0##*/}: error: $*" >&2
+  exit 1
+}
+
+# The options of the recipe have been read.
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/values.sh"
+check_numbers
+
 # make_absolute variable...: paths that the user gave are of the directory the recipe is called in, which has to be
 # the working directory still; empty variables stay empty.
 make_absolute() {

@@ -6,6 +6,10 @@
 # word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 network_features=${network_features:-fbank}
+case $network_features in
+  fbank | mfcc | fmllr) ;;
+  *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
+esac
 speeds=${speeds:-}
 students=${students:-}
 train_part=train${speeds:+_sp} # that the network is trained on

@@ -89,7 +89,9 @@ require_files() {
 
 . "$DKT_ROOT/steps/files.sh"
 . "$DKT_ROOT/steps/jobs.sh"
+. "$DKT_ROOT/steps/locks.sh"
 . "$DKT_ROOT/steps/run_job.sh"
+. "$DKT_ROOT/steps/values.sh"
 . "$DKT_ROOT/steps/logs.sh"
 . "$DKT_ROOT/steps/failures.sh"
 . "$DKT_ROOT/steps/marks.sh"

@@ -80,6 +80,13 @@ _mark_text() {
   _describe "${_step_results[@]}"
 }
 
+# _models_are_whole: whether the models among the results are as they were written.
+_models_are_whole() {
+  local file models=()
+  for file in "${_step_results[@]}"; do [[ $file != *.pt ]] || models+=("$file"); done
+  [ ${#models[@]} = 0 ] || dkt verify "${models[@]}" >/dev/null 2>&1
+}
+
 # already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
 # still what they were. If not the mark goes, as the results are about to change.
 already_done() {
@@ -88,7 +95,7 @@ already_done() {
   _job_mark_dirs=()
   kept_results=
   note_inputs
-  if cmp -s "$step_mark" <(_mark_text); then
+  if cmp -s "$step_mark" <(_mark_text) && _models_are_whole; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"
     return 0
   fi

@@ -52,7 +52,16 @@ def write_place(path: Path) -> None:
             write(path / data / name, "".join(f"{utt} {value.format(utt[0])}\n" for utt in UTTS))
     for name in ("feats.ark", "audio.wav", "lm.txt", "dict/lexicon.txt", "conf/mfcc.conf", "conf/fbank.conf"):
         write(path / name, "x\n")
-    for name in ("L.fst", "L_disambig.fst", "G.fst", "words.txt", "phones.txt", "oov.txt", "topo", "phones/sets.int"):
+    for name in (
+        "L.fst",
+        "L_disambig.fst",
+        "G.fst",
+        "words.txt",
+        "phones.txt",
+        "oov.txt",
+        "topo",
+        "phones/sets.int",
+    ):
         write(path / "lang" / name, "x\n")
     for name in ("HCLG.fst", "words.txt", "phones/silence.csl"):
         write(path / "exp/graph" / name, "x\n")

@@ -56,10 +56,38 @@ RESULTS = {
     "score": "exp/dnn/scored/wer_9_0.5",
 }
 #: Options that say how, not what; what other marks are about; what comes with the inputs.
-HOW = set("stage cmd use-gpu num-threads skip-check cache-dir skip-scoring scoring-opts help".split())
+HOW = set(
+    [
+        "stage",
+        "cmd",
+        "use-gpu",
+        "num-threads",
+        "skip-check",
+        "cache-dir",
+        "skip-scoring",
+        "scoring-opts",
+        "help",
+    ]
+)
 BY_FILES = set(
-    "srcdir model nnet class-frame-counts transform-dir transform-dir-dev ivectors-dev dnn-config lstm-config "
-    "mfcc-config fbank-config ali-dir dev-text teacher soft-targets latgen".split()
+    [
+        "srcdir",
+        "model",
+        "nnet",
+        "class-frame-counts",
+        "transform-dir",
+        "transform-dir-dev",
+        "ivectors-dev",
+        "dnn-config",
+        "lstm-config",
+        "mfcc-config",
+        "fbank-config",
+        "ali-dir",
+        "dev-text",
+        "teacher",
+        "soft-targets",
+        "latgen",
+    ]
 )
 
 
@@ -142,7 +170,9 @@ def test_inputs_that_change_while_a_step_runs_are_not_taken_for_those_it_read(
 ) -> None:
     program = tools.kaldi / "egs/wsj/s5/utils/run.pl"
     runner = program.read_text()
-    program.write_text(runner.replace("failed = 0\n", 'failed = 0\nPath("exp/dnn/final.pt").write_text("later")\n'))
+    program.write_text(
+        runner.replace("failed = 0\n", 'failed = 0\nPath("exp/dnn/final.pt").write_text("later")\n')
+    )
     assert jobs(tools, place, "forward") == 1
     program.write_text(runner)
     assert jobs(tools, place, "forward") == 1 and jobs(tools, place, "forward") == 0
@@ -157,6 +187,16 @@ def test_the_data_of_a_recipe_keep_their_features(tools: StandIns, place: Path) 
 
 
 def test_every_step_is_known_here() -> None:
-    sourced = "common checks decoding jobs lattices logs marks make_feats check_data".split()
+    sourced = [
+        "common",
+        "checks",
+        "decoding",
+        "jobs",
+        "lattices",
+        "logs",
+        "marks",
+        "make_feats",
+        "check_data",
+    ]
     steps = {path.stem for path in (ROOT / "steps").glob("*.sh") if "help_message=" in path.read_text()}
     assert set(CALLS) == (steps | {"make_mfcc", "make_fbank"}) - set(sourced)

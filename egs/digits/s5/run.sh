@@ -2,7 +2,7 @@
 # Connected digits, from audio to word error rates: a monophone GMM aligns the speech, a DNN learns the
 # alignment and teaches LSTMs, all are searched on the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 

@@ -2,7 +2,7 @@
 # speechocean762 (English read by Mandarin speakers, half of them children), from audio to word error rates
 # without Kaldi. Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 

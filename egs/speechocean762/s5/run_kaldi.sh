@@ -2,7 +2,7 @@
 # Teacher and students on the features and alignments of a Kaldi experiment: what a user of Kaldi does with dkt.
 # Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 
