@@ -13,6 +13,7 @@ import torch
 
 from dkt import ranges
 from dkt.errors import DktError
+from dkt.memory import memory_for
 from dkt.nnet.modelfile import load_torch, save_torch
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
@@ -23,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
+_SMALLER = "make the network smaller"
 
 
 class Trainable(Protocol):
@@ -88,6 +90,7 @@ class TrainingLoop:
         self.records: list[EpochRecord] = []
         self.newbob = self._resume(schedule) or self._begin(schedule)
 
+    @memory_for("the weights and the best of them so far", _SMALLER)
     def _begin(self, schedule: NewbobConfig) -> Newbob:
         self._best = copy.deepcopy(self.task.network.state_dict())
         cv = self.task.evaluate("cv")
@@ -144,6 +147,7 @@ class TrainingLoop:
         self.task.network.load_state_dict(self._best)
         return self.records
 
+    @memory_for("the weights, the best of them so far and the state of the optimizer", _SMALLER)
     def _epoch(self) -> None:
         started, waited = time.monotonic(), self.task.waited
         rate = self.newbob.learn_rate
