@@ -50,7 +50,7 @@ class Number:
         try:
             return self.allowed.parse(text)
         except ValueError as error:
-            words = "".join(f", or {word}" for word in self.words)
+            words = f", nor {' or '.join(self.words)}" if self.words else ""
             raise argparse.ArgumentTypeError(f"{error}{words}") from None
 
 
