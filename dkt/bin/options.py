@@ -103,7 +103,7 @@ class OptionLine:
         from dkt.feature_options import FeatureOptions
 
         try:
-            FeatureOptions(**{self.name: text}).check(lambda name: name)
+            FeatureOptions().replace(**{self.name: text}).check(lambda name: name)
         except DktError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
         return text
