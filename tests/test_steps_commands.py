@@ -255,6 +255,13 @@ def test_priors_are_of_some_utterances_of_large_data(tools: StandIns, place: Pat
         assert f"--num-utts is '{wrong}', expected a number above 0" in output
 
 
+@pytest.mark.parametrize("wrong", ["0", "-1", "1e3", "nan", "10001", "99999999999999999999"])
+def test_numbers_of_jobs(tools: StandIns, place: Path, wrong: str) -> None:
+    for step, *_, data, model, target in (FORWARD, SOFT, DECODE):
+        output = fails(place, step, "--nj", wrong, data, model, target, **tools.alone)
+        assert f"--nj is '{wrong}', expected a number above 0, at most 10000" in output
+
+
 def test_the_subset_of_a_data_directory_is_the_same_for_a_seed(place: Path) -> None:
     step = "steps/utils/subset_data_dir.sh"
     write(place / "data/cmvn.scp", "a x\nb x\n")
