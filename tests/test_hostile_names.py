@@ -169,15 +169,19 @@ def programs_of(tools: StandIns) -> list[str]:
 
 @pytest.mark.parametrize("step", CALLS)
 def test_directories_with_hostile_names_are_directories(tools: StandIns, tmp_path: Path, step: str) -> None:
-    place = tmp_path / "work"
-    fill(place / HOSTILE / "data", place / HOSTILE / "lang", place / HOSTILE / "exp")
-    names = {word.upper(): f"{HOSTILE}/{word}" for word in ("data", "lang", "exp")}
-    done = call(place, step, names, **tools.alone)
-    reached = [word for word in programs_of(tools) if HOSTILE in word]
-    assert reached or "cannot be" in done.stderr, done.stdout + done.stderr
-    assert sorted(path.name for path in place.iterdir()) == [HOSTILE]
-    assert not list(place.rglob("PWNED*"))
-    assert "command not found" not in done.stdout + done.stderr
+    # A runner quotes words by what they hold: blanks, double quotes, or neither.
+    for number, name in enumerate(
+        (HOSTILE, "x y`touch PWNED`$(touch PWNED)", "x;touch${IFS}PWNED&$(touch${IFS}PWNED)")
+    ):
+        place = tmp_path / f"work{number}"
+        fill(place / name / "data", place / name / "lang", place / name / "exp")
+        names = {word.upper(): f"{name}/{word}" for word in ("data", "lang", "exp")}
+        done = call(place, step, names, **tools.alone)
+        reached = [word for word in programs_of(tools) if name in word]
+        assert reached, done.stdout + done.stderr
+        assert sorted(path.name for path in place.iterdir()) == [name]
+        assert not list(place.rglob("PWNED*"))
+        assert "command not found" not in done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("step", CALLS)
