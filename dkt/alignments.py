@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from dkt.errors import DktError
 from dkt.objectio import ObjectReader, replace_file
 from dkt.phone_segments import PathChecker
 from dkt.streams import is_output_pipe, open_output
-from dkt.tables import read_int_vectors
+from dkt.tables import read_gzipped_int_vectors, read_int_vectors
 from dkt.text import natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 from dkt.values import encode_vector
@@ -42,10 +41,13 @@ class AlignmentDir:
         if not self.path.is_dir():
             raise DktError("is no directory", path=path, hint="give an alignment directory")
         self.num_jobs = self._read_num_jobs()
-        self.files = [self.path / f"ali.{job}.gz" for job in range(1, self.num_jobs + 1)]
-        for file in self.files:
+        self.files: list[Path] = []
+        # One by one: nothing is made of a number that there are no files for.
+        for job in range(1, self.num_jobs + 1):
+            file = self.path / f"ali.{job}.gz"
             if not file.is_file():
                 raise DktError(f"does not exist, num_jobs is {self.num_jobs}", path=file, hint="align again")
+            self.files.append(file)
         self.transitions: TransitionModel = load_transition_model(self.path / "final.mdl")
         self._refuse_subsampling()
 
@@ -89,7 +91,7 @@ class AlignmentDir:
             DktError: an archive is damaged, or a transition-id is not of ``final.mdl``.
         """
         for file in self.files:
-            yield from read_alignments(f"ark:gunzip -c {shlex.quote(str(file))} |", self.transitions, file)
+            yield from _checked(read_gzipped_int_vectors(file), self.transitions, file)
 
     def read_pdfs(self) -> Iterator[tuple[str, np.ndarray]]:
         """Utterances one by one and their pdf-ids, int32 of shape ``(T,)``.
@@ -125,11 +127,17 @@ def read_alignments(
     Raises:
         DktError: the table is damaged, or a transition-id is beyond those of ``model``.
     """
+    return _checked(read_int_vectors(rspecifier), model, path or rspecifier)
+
+
+def _checked(
+    alignments: Iterable[tuple[str, np.ndarray]], model: TransitionModel, path: str | Path
+) -> Iterator[tuple[str, np.ndarray]]:
     paths = PathChecker(model)
     broken: list[str] = []
     num_done = 0
-    for utt, ids in read_int_vectors(rspecifier):
-        model.check_ids(ids, path or rspecifier, utt)
+    for utt, ids in alignments:
+        model.check_ids(ids, path, utt)
         frame = paths.first_break(ids)
         if frame is not None:
             broken.append(f"utterance '{utt}', frame {frame}")
@@ -139,7 +147,7 @@ def read_alignments(
         logger.warning(
             "%s: %d of %d alignments are no paths through the HMMs of the model (%s first): "
             "are they of another model or topology?",
-            path or rspecifier,
+            path,
             len(broken),
             num_done,
             broken[0],

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from dkt.bounded import open_gunzip
 from dkt.errors import DktError
+from dkt.files import cannot_read
 from dkt.streams import open_input
 from dkt.values import Reader, read_value
 
@@ -22,8 +26,26 @@ def read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
         DktError: anything that is no whole, well-formed archive.
     """
     with open_input(rxfilename) as stream:
-        while (key := read_key(stream, rxfilename)) is not None:
-            yield key, read_value(read, stream, rxfilename, key)
+        yield from _entries(read, stream, rxfilename)
+
+
+def read_gzipped_archive(read: Reader, path: Path) -> Iterator[tuple[str, Any]]:
+    """As ``read_archive``, of a gzip file: in this process, and no larger than data are.
+
+    Raises:
+        DktError: as there, or the file is broken, or a bomb.
+    """
+    try:
+        stream = path.open("rb")
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    with stream:
+        yield from _entries(read, open_gunzip(stream, os.fstat(stream.fileno()).st_size, path), str(path))
+
+
+def _entries(read: Reader, stream: BinaryIO, path: str) -> Iterator[tuple[str, Any]]:
+    while (key := read_key(stream, path)) is not None:
+        yield key, read_value(read, stream, path, key)
 
 
 def read_key(stream: BinaryIO, path: str) -> str | None:

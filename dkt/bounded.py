@@ -1,9 +1,12 @@
-"""Reading as many bytes as a header promises, without believing it: memory is taken as data arrive."""
+"""Reading as many bytes as a header promises, or as a gzip file grows to, without believing either."""
 
 from __future__ import annotations
 
+import gzip
 import io
-from typing import BinaryIO, cast
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -12,6 +15,10 @@ from dkt.errors import DktError
 # As much is taken on a header's word.
 _PIECE = 1 << 20
 _SHORT = 1 << 16
+# A gzip file may grow to this size; beyond it to so many times its own. Alignments grow 10 to 20 times, a
+# language model 5, and what was made to fill the memory a thousand times.
+_INNOCENT = 32 << 20
+_MOST_GROWTH = 200
 
 
 def read_bytes(stream: BinaryIO, size: int) -> bytes | memoryview:
@@ -78,3 +85,54 @@ def skip_zeros(stream: BinaryIO, most: int) -> None:
         if cast(io.BufferedReader, stream).peek(1)[:1] != b"\0":
             return
         stream.read(1)
+
+
+class _Gunzip(io.RawIOBase):
+    """What a gzip stream holds, given piece by piece, as long as it grows no more than data do."""
+
+    def __init__(self, stream: BinaryIO, size: int, path: str | Path) -> None:
+        self._inner = gzip.GzipFile(fileobj=stream, mode="rb")
+        self._size = size
+        self._path = path
+        self._given = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)
+        if not self._size:
+            raise DktError("broken gzip file: it is empty", path=self._path)
+        try:
+            data = self._inner.read(len(view))
+        except (OSError, EOFError, zlib.error) as error:
+            raise DktError(f"broken gzip file: {error}", path=self._path) from None
+        self._given += len(data)
+        if self._given > max(_INNOCENT, _MOST_GROWTH * self._size):
+            raise DktError(
+                f"{self._size} bytes of gzip become more than {self._given - len(data)}: no data do that",
+                path=self._path,
+                hint="if they are data all the same, decompress the file",
+            )
+        view[: len(data)] = data
+        return len(data)
+
+
+def open_gunzip(stream: BinaryIO, size: int, path: str | Path) -> io.BufferedReader:
+    """What a gzip stream holds; a small file that becomes a huge one is an error before memory is taken.
+
+    Args:
+        stream: of the compressed bytes.
+        size: how many they are.
+        path: the file to name in errors, which are raised on reading.
+    """
+    return io.BufferedReader(_Gunzip(stream, size, path), _PIECE)
+
+
+def gunzip(data: bytes, path: str | Path) -> bytes:
+    """Decompress a gzip file that is in memory.
+
+    Raises:
+        DktError: it is broken, or 200 times larger than it was and no small file.
+    """
+    return open_gunzip(io.BytesIO(data), len(data), path).read()

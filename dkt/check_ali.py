@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -15,7 +14,7 @@ from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
 from dkt.hmm.tree import load_tree
 from dkt.phone_segments import PathChecker
-from dkt.tables import read_int_vectors
+from dkt.tables import read_gzipped_int_vectors
 from dkt.text import read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 
@@ -117,10 +116,10 @@ def read_all_labels(ali: AlignmentDir, findings: Findings) -> Labels:
     scan = _LabelScan(ali)
     for file in ali.files:
         try:
-            for utt, ids in read_int_vectors(f"ark:gunzip -c {shlex.quote(str(file))} |"):
+            for utt, ids in read_gzipped_int_vectors(file):
                 scan.look(utt, ids)
         except DktError as error:
-            findings.error("alignment", str(error), path=file, hint="align again")
+            findings.error("alignment", str(error), hint="align again")
     scan.report(findings)
     return scan.labels
 

@@ -1,32 +1,39 @@
-"""YAML configurations read into typed dataclasses: an unknown key or a value of another type is an error."""
+"""YAML configurations read into typed dataclasses: unknown keys and impossible values are errors."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 
 from dkt.errors import DktError
+from dkt.ranges import Range, shown
+from dkt.yaml_text import RepeatedKeyError, parse_yaml
 
 T = TypeVar("T")
 
 
 def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
-    """Read a configuration; keys that are missing keep their defaults.
+    """Read a configuration; keys that are missing keep the defaults that ``cls`` gives them.
 
     Args:
-        cls: a dataclass, possibly of dataclasses.
+        cls: a dataclass, possibly of dataclasses. A section that is named in part keeps the rest of the
+            default that the field of the section has in ``cls``, not of the default of its own class.
         path: the YAML file; None for the defaults.
-        overrides: ``section.key=value`` settings that win over the file.
+        overrides: ``section.key=value`` settings that win over the file. Of two settings of one key the last
+            wins, as of two equal options of a program of Kaldi's; a section as the value, ``{key: value}``,
+            sets the keys that it names.
 
     Raises:
-        DktError: no YAML, an unknown key (the nearest known one is named) or a value of another type.
+        DktError: no YAML, a key that stands twice, an unknown key (the nearest known one is named), or a
+            value of another type or outside the range of its key.
     """
     values = read_yaml(path) if path is not None else {}
     for setting in overrides:
@@ -34,8 +41,10 @@ def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] 
         if not equals:
             raise DktError(f"'{setting}': expected section.key=value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
+            value = parse_yaml(text)
+        except RepeatedKeyError as error:
+            raise DktError(f"'{setting}': {error}") from None
+        except (yaml.YAMLError, ValueError, RecursionError):
             raise DktError(f"'{setting}': the value is no YAML") from None
         _set(values, name.strip().split("."), value, setting)
     try:
@@ -48,12 +57,14 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines; an empty one is an empty dict.
 
     Raises:
-        DktError: it cannot be read or is something else.
+        DktError: it cannot be read, holds a key twice or is something else.
     """
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+    except RepeatedKeyError as error:
+        raise DktError(str(error), path=path, hint="write it once: one of the two would be lost") from None
     # A date of month 13 or a number of thousands of digits is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DktError(f"is no YAML: {error}", path=path) from None
@@ -66,41 +77,70 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> None:
     for name in names[:-1]:
-        values = values.setdefault(name, {})
-        if not isinstance(values, dict):
+        # A section without a key is None in YAML.
+        section = values.get(name)
+        section = values[name] = {} if section is None else section
+        if not isinstance(section, dict):
             raise DktError(f"'{setting}': '{name}' is no section")
-    values[names[-1]] = value
+        values = section
+    old = values.get(names[-1])
+    if isinstance(value, dict) and isinstance(old, dict):
+        for name, inner in value.items():
+            _set(old, [str(name)], inner, setting)
+    else:
+        values[names[-1]] = value
 
 
-def build(cls: type[T], values: Any, where: str) -> T:
+def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
     """Make a dataclass of plain values.
 
     Args:
         cls: the dataclass.
-        values: a dict, its keys the fields.
+        values: a dict, its keys the fields; None for none of them, as a section without keys is in YAML.
         where: the section's name, for errors.
+        default: where the fields that are not among ``values`` come from; None for the defaults of ``cls``.
 
     Raises:
-        DktError: an unknown key, or a value of another type.
+        DktError: an unknown key, a value of another type, or one that the field's annotation refuses (see
+            ``dkt.ranges.Check``).
     """
+    if values is None and where:
+        values = {}
     if not isinstance(values, dict):
-        raise DktError(f"'{where}' is a section, found {values!r}")
-    hints = typing.get_type_hints(cls)
-    arguments = {}
+        raise DktError(f"'{where}' is a section, found {shown(values)}")
+    hints = typing.get_type_hints(cls, include_extras=True)
+    fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls))}
+    arguments = {} if default is None else {name: getattr(default, name) for name in fields}
     for name, value in values.items():
         place = f"{where}.{name}" if where else str(name)
-        if name not in hints:
-            near = difflib.get_close_matches(str(name), hints, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(hints))}"
+        if name not in fields:
+            near = difflib.get_close_matches(str(name), fields, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(fields))}"
             raise DktError(f"unknown key '{place}'", hint=hint)
-        arguments[name] = _convert(hints[name], value, place)
+        inner = arguments[name] if name in arguments else _default(fields[name])
+        arguments[name] = _convert(hints[name], value, place, inner)
     return cls(**arguments)
 
 
-def _convert(kind: Any, value: Any, place: str) -> Any:
+def _default(field: dataclasses.Field[Any]) -> Any:
+    """The default of a field; None where it has none."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") -> Any:
+    if typing.get_origin(kind) is Annotated:
+        kind, *checks = typing.get_args(kind)
+        wanted = ", ".join(str(check) for check in checks if isinstance(check, Range))
+        converted = _convert(kind, value, place, default, wanted)
+        if converted is not None:
+            for check in checks:
+                check.check(converted, place)
+        return converted
     kind = typing.get_origin(kind) if typing.get_origin(kind) is dict else kind
     if dataclasses.is_dataclass(kind):
-        return build(typing.cast(type, kind), value, place)
+        return build(typing.cast(type, kind), value, place, default)
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
@@ -108,18 +148,25 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
     if typing.get_origin(kind) is typing.Literal:
         if value not in typing.get_args(kind):
             known = ", ".join(map(str, typing.get_args(kind)))
-            raise DktError(f"'{place}' is {value!r}, known are {known}")
+            raise DktError(f"'{place}' is {shown(value)}, known are {known}")
         return value
-    if kind is float and isinstance(value, str):
+    if kind is float:
+        value = _as_float(value)
+    if type(value) is not kind:
+        raise DktError(f"'{place}' is {shown(value)}, expected {wanted or kind.__name__}")
+    return value
+
+
+def _as_float(value: Any) -> Any:
+    """The number that YAML gave as something else; what is none is left for the caller to refuse."""
+    if isinstance(value, (int, str)) and not isinstance(value, bool):
         # YAML 1.1 takes 1e-4 (no dot) for a string.
         try:
             return float(value)
         except ValueError:
-            pass
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not kind:
-        raise DktError(f"'{place}' is {value!r}, expected {kind.__name__}")
+            return value
+        except OverflowError:
+            return math.inf if int(value) > 0 else -math.inf
     return value
 
 

@@ -7,6 +7,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,6 +16,7 @@ import numpy as np
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
+from dkt.ranges import check_name, kaldi_number
 from dkt.text import natural, read_lines
 
 logger = logging.getLogger(__name__)
@@ -33,18 +35,23 @@ def _boolean(text: str) -> bool:
     return text == "true"
 
 
-def _count(text: str) -> int:
-    number = natural(text)
-    if number is None:
-        raise argparse.ArgumentTypeError(f"expected 0 or more, got '{text}'")
-    return number
+def _number(name: str, text: str) -> int:
+    try:
+        return int(kaldi_number(name, text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _dims(text: str) -> tuple[int, ...]:
-    return tuple(_count(word) for word in text.split(":")) if text else ()
+def _dims(name: str, text: str) -> tuple[int, ...]:
+    return tuple(_number(name, word) for word in text.split(":")) if text else ()
 
 
-_CONVERTERS: dict[type, Callable[[str], Any]] = {int: _count, tuple: _dims, str: str}
+#: Of the name of an option and its text.
+_CONVERTERS: dict[type, Callable[[str, str], Any]] = {
+    int: _number,
+    tuple: _dims,
+    str: lambda name, text: text,
+}
 
 
 def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse.Namespace:
@@ -57,15 +64,16 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
             that of its option.
 
     Raises:
-        DktError: an unknown option, or a value of another type.
+        DktError: an unknown option, a value of another type, or a number outside ``dkt.ranges.KALDI``.
     """
     parser = _OptionParser(add_help=False, allow_abbrev=False)
     for name, default in defaults.items():
-        option = f"--{name.replace('_', '-')}"
+        plain = name.replace("_", "-")
+        option = f"--{plain}"
         if isinstance(default, bool):
             parser.add_argument(option, type=_boolean, nargs="?", const=True, default=default)
         else:
-            convert: Callable[[str], Any] = _CONVERTERS[type(default)]
+            convert = partial(_CONVERTERS[type(default)], plain)
             parser.add_argument(option, type=convert, default=default)
     try:
         return parser.parse_args(options.split())
@@ -136,6 +144,16 @@ class FeatureOptions:
             )
         if not self.streams.split():
             raise DktError(f"no stream of features, expected at least one, such as {FEATS}")
+        for name in self.streams.split():
+            # A model of somebody else, or a configuration, must not run what it likes.
+            check_name(name, "streams")
+
+    def check(self, place: Callable[[str], str]) -> None:
+        """Raise DktError if an option line is wrong; ``place`` turns its name into that for the error."""
+        self.parse_cmvn(place("cmvn_opts"))
+        self._online(place("online_cmvn_opts"))
+        self.parse_deltas(place("delta_opts"))
+        self.parse_splice(place("splice_opts"))
 
     @classmethod
     def of_gmm_dir(cls, directory: str | Path) -> FeatureOptions:
@@ -203,10 +221,13 @@ class FeatureOptions:
 
     def parse_online_cmvn(self, source: str | Path) -> tuple[OnlineCmvnOptions, bool] | None:
         """The options of online CMVN, and whether it goes on from utterance to utterance (``--spk2utt``)."""
+        if self.online_cmvn_opts is not None and self.global_cmvn_stats is None:
+            raise DktError("online CMVN needs global statistics: global_cmvn_stats.mat", path=source)
+        return self._online(source)
+
+    def _online(self, source: str | Path) -> tuple[OnlineCmvnOptions, bool] | None:
         if self.online_cmvn_opts is None:
             return None
-        if self.global_cmvn_stats is None:
-            raise DktError("online CMVN needs global statistics: global_cmvn_stats.mat", path=source)
         known = OnlineCmvnOptions.__dataclass_fields__
         defaults: dict[str, Any] = {name: known[name].default for name in known}
         parsed = parse_options(self.online_cmvn_opts, source, spk2utt="", **defaults)

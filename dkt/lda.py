@@ -15,6 +15,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.features import splice
+from dkt.memory import memory_for
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class LdaAccumulator:
         second: the weighted sum of ``x x'`` of all frames x, shape ``(F, F)``.
     """
 
+    @memory_for("the statistics of LDA", "lower the dimension: splice fewer frames")
     def __init__(self, num_pdfs: int, dim: int) -> None:
         self.counts = np.zeros(num_pdfs)
         self.first = np.zeros((num_pdfs, dim))

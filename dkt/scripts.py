@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.streams import is_input_pipe, open_input, split_offset
+from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
 from dkt.text import read_keyed_lines
 from dkt.values import Reader, read_value
 
@@ -23,19 +23,26 @@ def read_script(rxfilename: str) -> dict[str, str]:
     """The lines of a script file: key to extended filename, in order.
 
     Raises:
-        DktError: a line has no second field, or a key stands twice.
+        DktError: a line has no second field, a key stands twice, or a command may not be run.
     """
     entries = read_keyed_lines(rxfilename)
-    for number, entry in enumerate(entries.values(), 1):
+    for number, (key, entry) in enumerate(entries.items(), 1):
         if not entry:
             raise DktError(f"line {number} is not '<utterance> <file>'", path=rxfilename)
+        if is_input_pipe(_whole(entry)):
+            check_pipe(entry, rxfilename, key, number)
     return entries
+
+
+def _whole(entry: str) -> str:
+    """An entry without its range."""
+    match = _RANGE.fullmatch(entry)
+    return match.group(1) if match else entry
 
 
 def file_of(entry: str) -> str | None:
     """The file that an entry of a script names, without offset and range; None if a command gives it."""
-    match = _RANGE.fullmatch(entry)
-    rxfilename = match.group(1) if match else entry
+    rxfilename = _whole(entry)
     if is_input_pipe(rxfilename) or rxfilename.strip() == "-":
         return None
     return split_offset(rxfilename)[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import select
 import shutil
@@ -11,14 +12,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dkt.errors import DktError
+
+#: The environment variable that forbids commands, here and in all processes that are started from here.
+NO_PIPES = "DKT_NO_PIPES"
 
 _CHUNK = 1 << 20
 _OFFSET = re.compile(r"(.*):([0-9]{1,18})", re.DOTALL)
 # What a shell tells of a command that died because nobody read on (128 + SIGPIPE).
 _BROKEN_PIPE_STATUS = 141
+# That of SIGKILL, of the command itself or, as a shell tells it, of a part of it.
+_KILLED_STATUSES = (-9, 137)
 # Seconds that a command is given to end, once its output has ended and before.
 _GRACE, _MOMENT = 10.0, 0.2
 
@@ -33,7 +39,50 @@ def is_output_pipe(wxfilename: str) -> bool:
     return wxfilename.lstrip().startswith("|")
 
 
+def pipes_allowed() -> bool:
+    """Whether commands in names and script files may be run: not if ``DKT_NO_PIPES`` is set, but to 0."""
+    return os.environ.get(NO_PIPES, "").strip().lower() in ("", "0", "false", "no", "off")
+
+
+@contextlib.contextmanager
+def pipes_forbidden() -> Iterator[None]:
+    """Run no command in the meantime, in this process and in those that it starts."""
+    before = os.environ.get(NO_PIPES)
+    os.environ[NO_PIPES] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[NO_PIPES]
+        else:
+            os.environ[NO_PIPES] = before
+
+
+def check_pipe(command: str, path: str | Path | None = None, utt: str | None = None, line: int = 0) -> None:
+    """Refuse a command if none may be run.
+
+    Args:
+        command: as it is written.
+        path: the file that holds it, if one does.
+        utt: the utterance that it is of.
+        line: of the file, from 1.
+
+    Raises:
+        DktError: commands are forbidden.
+    """
+    if pipes_allowed():
+        return
+    what = f"line {line}: a command, '{command.strip()}'" if line else f"'{command.strip()}' is a command"
+    raise DktError(
+        f"{what}, and commands are forbidden (--no-pipes, {NO_PIPES})",
+        path=path,
+        utt=utt,
+        hint="write what it prints to a file and name that, or allow commands if you trust their author",
+    )
+
+
 def _start(command: str, **streams: int) -> subprocess.Popen[bytes]:
+    check_pipe(command)
     # pipefail, so that the death of any part of "a | b" is seen; plain sh has no such option.
     bash = shutil.which("bash")
     shell = [bash, "-o", "pipefail", "-c", command] if bash else ["/bin/sh", "-c", command]
@@ -53,6 +102,10 @@ def _check_status(command: str, status: int) -> None:
     hint = None
     if status == _BROKEN_PIPE_STATUS:
         hint = "a command after it stopped reading, as head does: use one that reads on, as sed -n 1,9p"
+    elif status in _KILLED_STATUSES:
+        hint = (
+            "when memory runs out the system kills: run fewer jobs at once, or ask the queue for more memory"
+        )
     how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
     raise DktError(f"the command {how}", path=command, hint=hint)
 
@@ -65,7 +118,7 @@ def open_input(rxfilename: str) -> Iterator[BinaryIO]:
         rxfilename: a path, ``path:offset``, ``-`` for standard input, or ``command |``.
 
     Raises:
-        DktError: the file cannot be opened, or the command ends with a status other than 0.
+        DktError: the file cannot be opened, the command may not be run or ends with a status other than 0.
     """
     if is_input_pipe(rxfilename):
         yield from _read_pipe(rxfilename.rstrip()[:-1])
@@ -122,21 +175,38 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         wxfilename: a path, ``-`` for standard output, or ``| command``.
 
     Raises:
-        DktError: the file cannot be opened, or the command ends with a status other than 0.
+        DktError: the file cannot be opened, the command may not be run or ends with a status other than 0.
     """
     if is_output_pipe(wxfilename):
         yield from _write_pipe(wxfilename.lstrip()[1:])
         return
     if wxfilename.strip() in ("-", ""):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise DktError(f"cannot be written: {_reason(error)}", path="standard output") from None
         return
     try:
-        handle = Path(wxfilename).open("wb")  # noqa: SIM115
+        handle = io.BufferedWriter(_NamedFile(wxfilename, "wb"))
     except (OSError, ValueError) as error:
         raise DktError(f"cannot be written: {_reason(error)}", path=wxfilename) from None
     with handle:
         yield handle
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors tell its name: the system's, of a full disk, do not."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise DktError(f"cannot be written: {_reason(error)}", path=str(self.name)) from None
 
 
 def _write_pipe(command: str) -> Iterator[BinaryIO]:

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from itertools import pairwise
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from dkt.archives import read_archive
+from dkt.archives import read_archive, read_gzipped_archive
 from dkt.errors import DktError
 from dkt.scripts import ScriptLoader, read_script
 from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
@@ -132,6 +133,20 @@ def read_int_vectors(rspecifier: str) -> Iterator[tuple[str, np.ndarray]]:
         DktError: anything that is not a whole, well-formed table.
     """
     return read_table(read_int_vector, rspecifier)
+
+
+def read_gzipped_int_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """As ``read_int_vectors``, of an archive that is a gzip file, such as ``ali.1.gz``.
+
+    Raises:
+        DktError: anything that is not a whole, well-formed archive, or becomes larger than data can.
+    """
+    seen: set[str] = set()
+    for key, value in read_gzipped_archive(read_int_vector, path):
+        if key in seen:
+            raise DktError("stands twice", path=path, utt=key)
+        seen.add(key)
+        yield key, value
 
 
 class RandomAccessTable(Generic[V]):

@@ -6,7 +6,6 @@ depends on the temperature, so it is computed from all P log-posteriors for each
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,15 @@ import torch
 
 from dkt.errors import DktError
 from dkt.objectives import best_class
+from dkt.ranges import TEMPERATURE
 
 _INT16_PDFS = 1 << 16
 _FRAMES_PER_HOUR = 360_000
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise DktError unless ``temperature`` is a number above 0."""
-    if not 0.0 < temperature < math.inf:
-        raise DktError(f"the temperature is {temperature:g}, expected a number above 0")
+    """Raise DktError unless ``temperature`` is within ``dkt.ranges.TEMPERATURE``."""
+    TEMPERATURE.check(float(temperature), "temperature")
 
 
 def check_choice(num_pdfs: int, top_k: int | None, temperatures: Sequence[float]) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gzip
 import re
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.files import replace_file
 from dkt.streams import open_input
 
 # Kaldi parts fields by ASCII white space alone: a no-break or ideographic space is part of a word.
@@ -66,10 +66,10 @@ def read_lines(path: str | Path) -> list[str]:
     with open_input(str(path)) as stream:
         data = stream.read()
     if str(path).endswith(".gz"):
-        try:
-            data = gzip.decompress(data)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DktError(f"broken gzip file: {error}", path=path) from None
+        # Imported here: it needs numpy, for which commands that only read text need not wait.
+        from dkt.bounded import gunzip
+
+        data = gunzip(data, path)
     return decode_lines(data, path)
 
 
@@ -113,7 +113,4 @@ def write_lines(path: str | Path, lines: list[str]) -> None:
     data = "".join(f"{line}\n" for line in lines).encode("utf-8")
     if Path(path).suffix == ".gz":
         data = gzip.compress(data, compresslevel=6, mtime=0)
-    # Imported here: it needs numpy, for which commands that only read text need not wait.
-    from dkt.objectio import replace_file
-
     replace_file(path, data)

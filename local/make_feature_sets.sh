@@ -26,7 +26,10 @@ for part in "$@"; do
   for kind in $kinds; do
     dir=$data/${part}_$kind
     mkdir -p "$dir"
-    for file in wav.scp text utt2spk spk2utt; do copy_file "$data/$part/$file" "$dir/$file"; done
+    # A new time would make the features anew.
+    for file in wav.scp text utt2spk spk2utt; do
+      cmp -s "$data/$part/$file" "$dir/$file" || copy_file "$data/$part/$file" "$dir/$file"
+    done
     "$DKT_ROOT/steps/make_$kind.sh" --nj "$nj" --cmd "$cmd" "$dir"
     "$DKT_ROOT/steps/compute_cmvn_stats.sh" --cmd "$cmd" "$dir"
   done

@@ -41,10 +41,12 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
+  hold_directory "$dir"
   make_dir "$dir/log"
   run_job "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-    --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
+    --oov-policy="$oov_policy" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done
 fi

@@ -72,6 +72,11 @@ _job_is_whole() {
   while IFS= read -r line; do
     [[ $'\n'$kept_results$'\n' == *$'\n'"$line"$'\n'* ]] || return 1
   done < <(_describe "${results[@]}")
+  # All files of a directory are still there.
+  for result in "${results[@]}"; do
+    [ ! -d "$result" ] || [ "$(_describe "$result" | wc -l)" = "$(grep -c -F "$(_place "$result")/" <<<"$kept_results")" ] ||
+      return 1
+  done
   write_file "$mark" _describe "${results[@]}"
 }
 

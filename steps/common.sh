@@ -10,6 +10,7 @@ case ${script_name##*/} in
   steps | local) script_name=${script_name##*/}/${0##*/} ;;
   *) script_name=${0##*/} ;;
 esac
+. "$(dirname "${BASH_SOURCE[0]}")/signals.sh"
 
 # die "message": stops the script with the message.
 die() {
@@ -88,6 +89,7 @@ require_files() {
 
 . "$DKT_ROOT/steps/files.sh"
 . "$DKT_ROOT/steps/jobs.sh"
+. "$DKT_ROOT/steps/locks.sh"
 . "$DKT_ROOT/steps/run_job.sh"
 . "$DKT_ROOT/steps/values.sh"
 . "$DKT_ROOT/steps/logs.sh"

@@ -32,6 +32,7 @@ for stream in $streams; do inputs+=("$data/$stream"); done
 depends_on streams "${inputs[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
+hold_directory "$data"
 forget_done "$mark"
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp

@@ -74,6 +74,7 @@ set_inputs() {
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
+  hold_directory "$dir"
   set_search
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}

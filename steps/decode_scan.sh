@@ -58,6 +58,7 @@ if [ "$stage" -le 0 ]; then
   set_job_files "$dir/scoring/job.JOB"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]}" "$dir/num_jobs"; then
+  hold_directory "$dir"
   make_dir "$log"
   begin_jobs "$nj" "$log/decode.JOB.log" "$dir/scoring/job.JOB"
   if is_resumed; then clear_scores; else clear_decoding; fi

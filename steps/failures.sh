@@ -38,12 +38,15 @@ _set_reason() {
     return 0
   fi
   reason=$(grep -a -h -m 1 -E "^ERROR \\($program\\)|^$program: error: " "$1" 2>/dev/null) ||
-    reason=$(grep -a -h -m 1 -E '^ERROR \(|^dkt [a-z-]+: error: |^[A-Za-z]*Error|: command not found$' "$1") || true
+    reason=$(grep -a -h -m 1 -E '^ERROR \(|^dkt [a-z-]+: error: |^[A-Za-z_.]*Error|: command not found$' "$1") || true
   reason=${reason%%$'\n'*}
   reason=${reason#ERROR }
   if [ -z "$reason" ] && [ -z "$status" ]; then
     reason=$(grep -a -v '^#' "$1" | grep -a . | tail -n 1) || true
-    reason="its log has no end: was it stopped, or at a limit of the queue?${reason:+ The last line is: $reason}"
+    # Not every runner marks the end of a log.
+    if [ "$runner_status" = 0 ] || [[ $(head -n 1 "$1") == '#'* ]]; then
+      reason="its log has no end: was it stopped, or at a limit of the queue?${reason:+ The last line is: $reason}"
+    fi
   fi
 }
 

@@ -39,6 +39,7 @@ depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/output.JOB.{ark,scp}
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
+hold_directory "$dir"
 # Other jobs may be gathered than those of the mark.
 forget_done "$dir/.forward.done"
 make_dir "$log"

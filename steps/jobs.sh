@@ -14,16 +14,18 @@ back_up() {
   done
 }
 
-# check_number name: stops unless this option is a number above 0.
+# check_number name [most]: stops unless this option is a number above 0, at most this (999999999).
 check_number() {
-  [[ ${!1} =~ ^[1-9][0-9]*$ ]] || die "--${1//_/-} is '${!1}', expected a number above 0"
+  local most=${2:-999999999}
+  [[ ${!1} =~ ^[1-9][0-9]{0,8}$ ]] && [ "${!1}" -le "$most" ] ||
+    die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
 # set_job_files name...: sets the array job_files, these names with the number of each of the nj jobs of a step in place
 # of JOB.
 set_job_files() {
   local job name
-  check_number nj
+  check_number nj 10000
   job_files=()
   for job in $(seq "$nj"); do
     for name in "$@"; do job_files+=("${name//JOB/$job}"); done
@@ -42,7 +44,7 @@ _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 make_split() {
   local data=$1 nj=$2 dir=${3:-$1}
   local per_utt=()
-  check_number nj
+  check_number nj 10000
   require_files "$data/utt2spk"
   if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
     per_utt=(--per-utt)
@@ -54,11 +56,11 @@ make_split() {
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
-# slurm.pl have in common; it goes before the other arguments of $cmd.
+# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay are not asked for.
 set_resources() {
   resources=()
   [ "$1" != yes ] || resources+=(--gpu 1)
-  [ -z "${2:-}" ] || resources+=(--num-threads "$2")
+  [ -z "${2:-}" ] || [ "$2" = auto ] || resources+=(--num-threads "$2")
 }
 
 # set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.

@@ -59,6 +59,7 @@ written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
 set_job_files "${written[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
 require_writable "$data"
+hold_directory "$data"
 # Other jobs may be gathered than those of the mark.
 forget_done "$mark"
 sdata=$(make_split "$data" "$nj" "$dir") || exit 1

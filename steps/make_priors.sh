@@ -45,6 +45,7 @@ if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/utt2spk" "$dir/final.pt"
   check_share "$max_loss"
   check_number num_utts
+  hold_directory "$dir"
   depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
 fi

@@ -6,7 +6,7 @@ set -euo pipefail
 stage=0
 nj=4
 cmd=run.pl
-top_k=20
+top_k=
 temperatures="1 2 5"
 use_gpu=no
 max_loss=0.05
@@ -18,7 +18,8 @@ options:
   --stage <n>            0: run the teacher, 1: only join what the jobs wrote (0)
   --nj <n>               number of jobs (4)
   --cmd <cmd>            how to run them (run.pl)
-  --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature (20)
+  --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature
+                         (20, or all where there are fewer pdfs)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
   --use-gpu <how>        yes, no or optional (no)
   --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
@@ -35,11 +36,15 @@ check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
+# The mark tells what is kept, not who chose it.
+options=(${top_k:+--top-k="$top_k"})
+top_k=${top_k:-20}
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/soft.JOB.{ark,scp}
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
+hold_directory "$dir"
 # Other jobs may be joined than those of the mark.
 forget_done "$dir/.make_soft_targets.done"
 make_dir "$log"
@@ -49,7 +54,8 @@ if [ "$stage" -le 0 ]; then
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options=(--num-jobs="$nj" --top-k="$top_k" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
+    --steal-lock="$steal_lock")
   begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
   if is_resumed && [ -s "$dir/header.yaml" ]; then
     # They are not whole for the time being.
@@ -70,6 +76,6 @@ fi
 for name in final.mdl tree phones.txt ali_train_pdf.counts; do
   [ ! -e "$teacher/$name" ] || copy_file "$teacher/$name" "$dir/$name"
 done
-dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
+dkt make-soft-targets --job=end --steal-lock="$steal_lock" "$teacher/final.pt" "$data" "$dir"
 [ "$stage" -ge 1 ] || mark_done
 echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"

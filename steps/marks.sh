@@ -27,6 +27,9 @@ listed_files() {
   } | cksum
 }
 
+# _place file...: places of files as seen from the mark.
+_place() { realpath -m --relative-to="$(dirname "$step_mark")" -- "$@"; }
+
 # _describe path...: place, size and time of each file that is there, and what script files list; a directory stands for
 # the files right in it, the hidden ones apart. An rspecifier of a file counts as that file. The audio of a wav.scp is
 # not looked at: few steps read it, and they say so.
@@ -45,8 +48,7 @@ _describe() {
     fi
   done
   [ ${#files[@]} -gt 0 ] || return 0
-  paste -d ' ' <(realpath -m --relative-to="$(dirname "$step_mark")" -- "${files[@]}") \
-    <(stat -L -c '%s %.9Y' -- "${files[@]}")
+  paste -d ' ' <(_place "${files[@]}") <(stat -L -c '%s %.9Y' -- "${files[@]}")
   for path in "${files[@]}"; do
     case $path in
       */wav.scp) ;;
@@ -78,6 +80,13 @@ _mark_text() {
   _describe "${_step_results[@]}"
 }
 
+# _models_are_whole: whether the models among the results are as they were written.
+_models_are_whole() {
+  local file models=()
+  for file in "${_step_results[@]}"; do [[ $file != *.pt ]] || models+=("$file"); done
+  [ ${#models[@]} = 0 ] || dkt verify "${models[@]}" >/dev/null 2>&1
+}
+
 # already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
 # still what they were. If not the mark goes, as the results are about to change.
 already_done() {
@@ -86,7 +95,7 @@ already_done() {
   _job_mark_dirs=()
   kept_results=
   note_inputs
-  if cmp -s "$step_mark" <(_mark_text); then
+  if cmp -s "$step_mark" <(_mark_text) && _models_are_whole; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"
     return 0
   fi

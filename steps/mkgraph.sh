@@ -31,10 +31,11 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
+  hold_directory "$dir"
   make_dir "$dir/log"
   run_job "$log" \
-    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" "$lang" "$model" "$dir" ||
-    job_failed "$log"
+    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" --steal-lock="$steal_lock" \
+    "$lang" "$model" "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done
 fi

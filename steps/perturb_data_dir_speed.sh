@@ -32,8 +32,10 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
+  hold_directory "$target"
   make_dir "$target/log"
-  run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
+  run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$source" "$target" || job_failed "$log"
   tell_losses "$log"
   mark_done
 fi

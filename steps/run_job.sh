@@ -96,5 +96,6 @@ call_runner() {
     job+=("$quoted")
   done
   echo "$script_name: running, log in ${1//JOB/*}"
-  "${runner[@]}" ${options[@]+"${options[@]}"} "$1" "${job[@]}"
+  # Kaldi's run.pl, when it is stopped, leaves its jobs.
+  python3 -IS "$DKT_ROOT/steps/utils/guard.py" "$script_name" "${runner[@]}" ${options[@]+"${options[@]}"} "$1" "${job[@]}"
 }

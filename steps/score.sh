@@ -42,6 +42,7 @@ fi
 forget_done "$dir/.score.done"
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
+  hold_directory "$dir"
   nj=$(cat "$dir/num_jobs")
   [[ $nj =~ ^[1-9][0-9]{0,8}$ ]] || die "the file '$dir/num_jobs' holds '$nj', expected a number above 0"
   # The mark of decode.sh goes with the scores that it is about.

@@ -46,7 +46,8 @@ options:
   --transition-ids <bool>    Kaldi's Posteriors are of transition-ids, not pdf-ids (false)
   --teacher <dir>            run it now; beside --soft-targets: make sure that they are its
   --teacher-data-train, --teacher-data-dev <data>   its features, if they are not the student's
-  --top-k <n>                posteriors kept of a frame of archives and of a teacher that is run, or all (20)
+  --top-k <n>                posteriors kept of a frame of archives and of a teacher that is run, or all
+                             (20, or all where there are fewer pdfs)
   --temperature <T>          of soft, pretrain, mix and conditional (1)
   --lambda <share>           of mix: the weight of the teacher (0.5)
   --smoothing <share>        of smooth (0.1)
@@ -54,7 +55,8 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check   as of train_dnn.sh
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check, --steal-lock
+                             as of train_dnn.sh
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
@@ -90,13 +92,14 @@ done
 for place in "$soft_targets" "$soft_targets_dev" "$teacher" "$hmm_dir"; do
   [ -z "$place" ] || inputs+=("$place/soft.scp" "$place/final.pt" "$place/final.mdl" "${place#*:}")
 done
+hold_directory "$dir"
 depends_on "seed no_ali transition_ids $names" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" "$ivectors" \
   "$ivectors_dev"
 
 if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
   "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"}
-  options=(--use-gpu="$use_gpu")
+  options=(--use-gpu="$use_gpu" --steal-lock="$steal_lock")
   ! "$transition_ids" || options+=(--transition-ids)
   ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")

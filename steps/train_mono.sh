@@ -33,7 +33,8 @@ options (names and defaults of Kaldi's script):
   --delta-opts <opts>     options of add-deltas
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
-  --max-loss <share>      share of utterances that may fail to align (0.05)"
+  --max-loss <share>      share of utterances that may fail to align (0.05)
+  --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
 . "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
@@ -52,12 +53,13 @@ if [ "$stage" -le 0 ]; then
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then
+  hold_directory "$dir"
   make_dir "$dir/log"
   run_job "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-    --max-loss="$max_loss" "$data" "$lang" "$dir" || job_failed "$log"
+    --max-loss="$max_loss" --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done
 fi

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dkt import objectives
+from dkt.config import build
 from dkt.errors import DktError
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.criterion import ObjectiveConfig, make_criterion
@@ -78,17 +79,17 @@ def test_hard_reports_the_cross_entropy_and_smooth_is_zero_at_its_own_distributi
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"temperature": 0.0}, "the temperature is 0, expected a number above 0"),
-        ({"temperature": -2.0}, "the temperature is -2"),
-        ({"temperature": math.nan}, "the temperature is nan"),
-        ({"soft_weight": 1.5}, r"\(lambda\) is 1.5, expected 0 to 1"),
-        ({"soft_weight": -0.1}, r"\(lambda\) is -0.1"),
+        ({"temperature": 0.0}, "'objective.temperature' is 0.0, expected a number from 0.01 to 1000"),
+        ({"temperature": -2.0}, "'objective.temperature' is -2.0"),
+        ({"temperature": math.nan}, "'objective.temperature' is nan"),
+        ({"soft_weight": 1.5}, "'objective.soft_weight' is 1.5, expected a number from 0 to 1"),
+        ({"soft_weight": -0.1}, "'objective.soft_weight' is -0.1"),
         ({"smoothing": 1.0}, "'objective.smoothing' is 1.0"),
     ],
 )
 def test_values_out_of_range(config, message):
     with pytest.raises(DktError, match=message):
-        ObjectiveConfig(**config)
+        build(ObjectiveConfig, config, "objective")
 
 
 def test_targets_that_do_not_serve_the_mode():

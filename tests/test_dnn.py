@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dkt import objectives
+from dkt.config import build
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn, fingerprint, load_model, save_model
@@ -98,8 +99,8 @@ def test_missing_model_file(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"hidden_layers": 0}, {"dropout": 1.0}])
 def test_impossible_sizes(wrong):
-    with pytest.raises(DktError, match=next(iter(wrong))):
-        DnnConfig(**wrong)
+    with pytest.raises(DktError, match=f"'network.{next(iter(wrong))}' is"):
+        build(DnnConfig, wrong, "network")
 
 
 def test_hard_objective_is_the_summed_negative_log_posterior():

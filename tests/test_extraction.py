@@ -155,7 +155,7 @@ def test_pipes_and_segments(wavs):
     ("line", "message"),
     [
         ("--num-mel-bin=40", "did you mean --num-mel-bins"),
-        ("--num-mel-bins=many", "expected int"),
+        ("--num-mel-bins=many", "expected an integer from 3 to 1000"),
         ("num-mel-bins 40", "expected '--name=value'"),
         ("--window-type=hat", "known are hamming"),
     ],

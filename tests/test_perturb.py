@@ -12,7 +12,7 @@ from dkt.bin import main
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.hmm.audio import read_audio
-from dkt.hmm.perturb import parse_factors, perturb_speed
+from dkt.hmm.perturb import perturb_speed
 from dkt.hmm.speed import change_speed
 
 RATE = 16000
@@ -100,9 +100,38 @@ def test_an_unreadable_recording_is_told_and_leaves_no_directory(
 
 
 @pytest.mark.parametrize("factors", ["", "fast", "0.9 0.90", "1.0", "0.9 3"])
-def test_factors_that_make_no_sense(factors: str) -> None:
-    with pytest.raises(DktError):
-        parse_factors(factors)
+def test_factors_that_make_no_sense(tmp_path: Path, factors: str) -> None:
+    try:
+        status = main(["perturb-speed", f"--factors={factors}", str(tmp_path / "a"), str(tmp_path / "b")])
+    except SystemExit as error:
+        status = error.code
+    assert status
+    assert not (tmp_path / "b").exists()
+
+
+def test_ids_with_a_slash_make_no_directories(tmp_path: Path) -> None:
+    source = data_dir(tmp_path / "train")
+    for name in ("wav.scp", "utt2spk", "text", "spk2gender"):
+        text = (source / name).read_text().replace("a ", "../a/1 ", 1).replace("b ", "b%2F1 ", 1)
+        (source / name).write_text(text)
+    perturb_speed(source, tmp_path / "sp", ["0.9"])
+    made = DataDir(tmp_path / "sp")
+    assert sorted(made.wav_scp) == sorted(["../a/1", "b%2F1", "sp0.9-../a/1", "sp0.9-b%2F1"])
+    assert {path.name for path in (tmp_path / "sp/wav").iterdir()} == {
+        "sp0.9-..%2Fa%2F1.wav",
+        "sp0.9-b%252F1.wav",
+    }
+    for utt, path in made.wav_scp.items():
+        assert len(read_audio(path, utt)[0])
+
+
+def test_an_id_that_no_file_can_be_named_by_is_told(tmp_path: Path) -> None:
+    source = data_dir(tmp_path / "train")
+    long = "a" * 300
+    for name in ("wav.scp", "utt2spk", "text"):
+        (source / name).write_text((source / name).read_text().replace("a ", f"{long} ", 1))
+    with pytest.raises(DktError, match=f"utterance '{long}': .*cannot be written: File name too long"):
+        perturb_speed(source, tmp_path / "sp", ["0.9"])
 
 
 def test_the_source_is_not_overwritten(tmp_path: Path) -> None:

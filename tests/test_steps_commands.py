@@ -395,6 +395,7 @@ def test_texts_of_a_scan_and_lattices_are_scored_by_one_step(tools: StandIns, pl
     assert not list(directory.glob("lat.*")) and [path.name for path in directory.glob("wer_*")] == [
         "wer_9_0.5"
     ]
+    (directory / "wer_9_0.5").unlink()
     succeed(place, "steps/score.sh", "data", "exp/graph", "exp/dnn/decode", **tools.alone)
     assert [call[1] for call in tools.calls()] == ["compute-wer", "best-wer"]
     succeed(place, *QUICK, **tools.alone)
@@ -434,11 +435,11 @@ def test_scores_of_other_weights_are_not_taken_for_those_asked_for(tools: StandI
     (place / "local/score.sh").chmod(0o755)
     assert "scoring failed" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
     output = succeed(place, *KALDI_SCORED, **tools.with_kaldi)
-    assert "remove exp/dnn/decode/scoring_kaldi/best_wer" in output
+    assert "remove exp/dnn/decode/.local_score.done" in output
     succeed(place, KALDI_SCORED[0], "--stage", "1", *KALDI_SCORED[1:], **tools.with_kaldi)
-    assert "decode/scoring_kaldi/best_wer" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+    assert ".local_score.done" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
     write(place / "local/score.sh", f"{script}# mended\n")
-    assert "decode/scoring_kaldi/best_wer" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
+    assert ".local_score.done" not in succeed(place, *KALDI_SCORED, **tools.with_kaldi)
 
 
 @pytest.mark.parametrize("command", [DNN, LSTM])

@@ -10,6 +10,7 @@ import yaml
 from dkt.alignments import load_counts
 from dkt.bin import main
 from dkt.errors import DktError
+from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.tables import read_matrices
@@ -111,6 +112,16 @@ def test_the_same_bytes_twice_and_other_bytes_with_another_seed(trained, corpus,
     assert (tmp_path / "other/final.pt").read_bytes() != (trained / "final.pt").read_bytes()
 
 
+@pytest.mark.parametrize("number", ["3", "auto"])
+def test_the_same_bytes_from_any_number_of_threads(trained, corpus, tmp_path, monkeypatch, number):
+    monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
+    assert train(corpus, tmp_path / "x", f"--num-threads={number}") == 0
+    assert (tmp_path / "x/final.pt").read_bytes() == (trained / "final.pt").read_bytes()
+    curves = [load_history(directory / "history.csv") for directory in (tmp_path / "x", trained)]
+    for one, other in zip(*curves, strict=True):
+        assert {**one, "seconds": 0, "waiting": 0} == {**other, "seconds": 0, "waiting": 0}
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_an_interrupted_training_goes_on_to_the_same_weights(corpus, tmp_path, monkeypatch, optimizer):
     options = [f"--set=optimizer.type={optimizer}", "--set=schedule.max_iters=3"]
@@ -158,12 +169,12 @@ def test_other_training_data_are_another_experiment(trained, corpus, capsys):
     ("option", "message"),
     [
         ("--set=network.hiden_dim=4", "unknown key 'network.hiden_dim' - did you mean 'hidden_dim'?"),
-        ("--set=network.hidden_dim=wide", "'network.hidden_dim' is 'wide', expected int"),
+        ("--set=network.hidden_dim=wide", "'network.hidden_dim' is 'wide', expected an integer from"),
         ("--set=network.activation=swish", "known are sigmoid, relu, tanh"),
         ("--set=schedule.learn_rate=-1", "schedule.learn_rate"),
         ("--set=features.splice=-1", "features.splice"),
         ("--set=network.hidden_dim=[1", "the value is no YAML"),
-        ("--set=schedule.learn_rate=1e30", "history.csv: no epoch improved on the initial weights"),
+        ("--set=schedule.learn_rate=1000", "history.csv: no epoch improved on the initial weights"),
     ],
 )
 def test_wrong_configurations(corpus, tmp_path, capsys, option, message):
@@ -173,7 +184,7 @@ def test_wrong_configurations(corpus, tmp_path, capsys, option, message):
 
 
 def test_a_loss_that_is_not_a_number_ends_the_training(corpus, tmp_path, capsys):
-    options = ["--set=network.activation=relu", "--set=schedule.learn_rate=1e30"]
+    options = ["--set=network.activation=relu", "--set=schedule.learn_rate=1000"]
     assert train(corpus, tmp_path / "x", *options) == 1
     assert "the training loss is not a number - lower schedule.learn_rate" in capsys.readouterr().err
 

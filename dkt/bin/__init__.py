@@ -9,10 +9,14 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
+from dkt.memory import is_out_of_memory, out_of_memory
+from dkt.stopping import Stopped, stoppable
+from dkt.streams import pipes_forbidden
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -53,13 +57,21 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hmm-info": ("hmm_info", "sizes of a transition model"),
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
+    "verify": ("verify", "are models and checkpoints as they were written?"),
+    "lock-dir": ("lock_dir", "mark a directory as one that a script writes in"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 
 
+# Read once, when libraries are loaded. Numpy's would start a thread for each processor in each job of a step;
+# OpenMP's threads, while they wait, would use up the processor that another thread needs.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_SLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+
 # 128 and the number of the signal, as a shell would say.
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
+_SIGNAL = 128
 
 
 def _usage() -> str:
@@ -93,10 +105,11 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
         print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.DEBUG if args.verbose else logging.INFO,
+        level=logging.DEBUG if args.verbose > 0 else logging.INFO,
         format=f"%(levelname)s (dkt {name}) %(message)s",
     )
-    return module.run(args) or 0
+    with pipes_forbidden() if args.no_pipes else nullcontext():
+        return module.run(args) or 0
 
 
 def _dispatch(argv: Sequence[str]) -> int:
@@ -113,16 +126,38 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run_command(argv[0], argv[1:])
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
+
+
+def set_thread_variables() -> None:
+    """Tell libraries about threads before they are loaded, unless the user has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _ONE_THREAD:
+            os.environ.setdefault(name, "1")
+    if "GOMP_SPINCOUNT" not in os.environ:
+        for name, value in _SLEEP.items():
+            os.environ.setdefault(name, value)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that ends the
+    program, with status 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    set_thread_variables()
     failure = 1
     try:
-        status = _dispatch(argv)
-        sys.stdout.flush()
+        with stoppable():
+            status = _dispatch(argv)
+        _flush()
         return status
     except DktError as error:
         message = str(error)
@@ -136,7 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except OSError as error:
         message = str(DktError(error.strerror or str(error), path=error.filename))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        hint = "give it less at once (shorter utterances, fewer jobs), or a machine with more memory"
+        message = str(out_of_memory(error, f"dkt {argv[0]}", hint))
     except KeyboardInterrupt:
         message, failure = "interrupted", _INTERRUPTED
+    except Stopped as stop:
+        message, failure = str(stop), _SIGNAL + stop.signum
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
     return failure

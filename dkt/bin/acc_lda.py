@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from dkt import ranges
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_max_loss, boolean
-
-
-def _phones(text: str) -> tuple[int, ...]:
-    return tuple(int(phone) for phone in text.split(":"))
+from dkt.bin.options import Number, Numbers, add_max_loss, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,16 +14,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--binary", type=boolean, default=True, help="write in binary form")
     parser.add_argument(
         "--rand-prune",
-        type=float,
+        type=Number(ranges.RAND_PRUNE),
         default=0.0,
         help="leave frames out at random, the others weighing more; 4 is usual",
     )
-    parser.add_argument("--srand", type=int, default=0, help="seed of --rand-prune")
+    parser.add_argument("--srand", type=Number(ranges.SEED), default=0, help="seed of --rand-prune")
     add_flag(parser, "--ali", "read alignments, not posteriors")
     parser.add_argument(
-        "--silence-phones", type=_phones, default=(), help="for example 1:2:3, as in phones/silence.csl"
+        "--silence-phones",
+        type=Numbers(ranges.ID, ":"),
+        default=(),
+        help="for example 1:2:3, as in phones/silence.csl",
     )
-    parser.add_argument("--silence-weight", type=float, default=0.0, help="multiplies posteriors of silence")
+    parser.add_argument(
+        "--silence-weight",
+        type=Number(ranges.WEIGHT),
+        default=0.0,
+        help="multiplies posteriors of silence",
+    )
     add_max_loss(parser)
     parser.add_argument("model", help="final.mdl of the system that made the posteriors")
     parser.add_argument("features", metavar="features-rspecifier", help="features, spliced already")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
+from dkt import ranges
 from dkt.bin.flags import add_flag
+from dkt.bin.options import Number
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "--per-frame", "one phone a frame, not one a segment")
     add_flag(parser, "--write-lengths", "pairs of a phone and its number of frames")
     add_flag(parser, "--ctm-output", "times in CTM form, confidences left out as in Kaldi")
-    parser.add_argument("--frame-shift", type=float, default=0.01, help="seconds, for --ctm-output")
+    parser.add_argument(
+        "--frame-shift",
+        type=Number(ranges.SECONDS_A_FRAME),
+        default=0.01,
+        help="seconds, for --ctm-output",
+    )
     parser.add_argument("model", help="the final.mdl that made the alignments")
     parser.add_argument(
         "alignments", metavar="alignments-rspecifier", help="for example 'ark:gunzip -c ali.*.gz |'"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import add_max_loss, positive_int
+from dkt import ranges
+from dkt.bin.options import Number, add_max_loss, add_steal_lock, held
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES
 from dkt.hmm.viterbi import AlignOptions
@@ -13,20 +14,26 @@ from dkt.hmm.viterbi import AlignOptions
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; names and defaults are those of Kaldi's script."""
     defaults = AlignOptions()
-    parser.add_argument("--nj", type=positive_int, default=4, help="number of processes, and of ali.JOB.gz")
-    parser.add_argument("--beam", type=float, default=defaults.beam, help="beam of the search")
+    parser.add_argument(
+        "--nj", type=Number(ranges.JOBS), default=4, help="number of processes, and of ali.JOB.gz"
+    )
+    parser.add_argument("--beam", type=Number(ranges.BEAM), default=defaults.beam, help="beam of the search")
     parser.add_argument(
         "--retry-beam",
-        type=float,
+        type=Number(ranges.RETRY_BEAM),
         default=defaults.retry_beam,
         help="beam of a second try, 0 for none",
     )
     for name in ("acoustic", "transition", "self-loop"):
         default = getattr(defaults, f"{name.replace('-', '_')}_scale")
         help_text = f"scale of the {name} log-probabilities"
-        parser.add_argument(f"--{name}-scale", type=float, default=default, help=help_text)
+        scale = ranges.ACOUSTIC_SCALE if name == "acoustic" else ranges.COST_SCALE
+        parser.add_argument(f"--{name}-scale", type=Number(scale), default=default, help=help_text)
     parser.add_argument(
-        "--boost-silence", type=float, default=1.0, help="factor on the likelihoods of silence"
+        "--boost-silence",
+        type=Number(ranges.SILENCE_FACTOR),
+        default=1.0,
+        help="factor on the likelihoods of silence",
     )
     parser.add_argument(
         "--oov-policy",
@@ -40,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log-likelihoods of the pdfs, of a network for example, to align by instead of the GMM's",
     )
     add_max_loss(parser)
+    add_steal_lock(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -50,21 +58,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Align the data directory."""
-    align_directory(
-        args.data_dir,
-        args.lang_dir,
-        args.model_dir,
-        args.ali_dir,
-        loglikes=args.loglikes,
-        options=AlignOptions(
-            beam=args.beam,
-            retry_beam=args.retry_beam,
-            acoustic_scale=args.acoustic_scale,
-            transition_scale=args.transition_scale,
-            self_loop_scale=args.self_loop_scale,
-        ),
-        num_jobs=args.nj,
-        silence_boost=args.boost_silence,
-        oov_policy=args.oov_policy,
-        max_loss=args.max_loss,
-    )
+    with held(args, args.ali_dir, "align"):
+        align_directory(
+            args.data_dir,
+            args.lang_dir,
+            args.model_dir,
+            args.ali_dir,
+            loglikes=args.loglikes,
+            options=AlignOptions(
+                beam=args.beam,
+                retry_beam=args.retry_beam,
+                acoustic_scale=args.acoustic_scale,
+                transition_scale=args.transition_scale,
+                self_loop_scale=args.self_loop_scale,
+            ),
+            num_jobs=args.nj,
+            silence_boost=args.boost_silence,
+            oov_policy=args.oov_policy,
+            max_loss=args.max_loss,
+        )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
+from dkt import ranges
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_max_loss
+from dkt.bin.options import Number, add_max_loss
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +16,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, named as in Kaldi; ``--posteriors`` and ``--apply-exp`` are additions."""
     add_flag(parser, "--binary", "write in binary form")
     parser.add_argument(
-        "--counts-dim", type=int, default=0, help="the number of labels, 0 for as many as occur"
+        "--counts-dim",
+        type=Number(ranges.LABELS),
+        default=0,
+        help="the number of labels, 0 for as many as occur",
     )
     parser.add_argument("--frame-weights", default="", help="rspecifier of vectors, a weight a frame")
     parser.add_argument("--utt-weights", default="", help="rspecifier of numbers, a weight an utterance")
@@ -48,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
 
     if args.apply_exp and not args.posteriors:
         raise DktError("--apply-exp is of log-posteriors", hint="add --posteriors=true")
-    if args.counts_dim < 0:
-        raise DktError(f"--counts-dim is {args.counts_dim}, expected 0 or more")
     symbol = symbol_finder(read_symbol_table(args.symbol_table)) if args.symbol_table else None
     weights = FrameWeights(args.frame_weights, args.utt_weights)
     tally = Tally("analyze-counts", args.max_loss)

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from dkt import ranges
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_max_loss, boolean
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0.0 < value < 10.0:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0, got '{text}'")
-    return value
+from dkt.bin.options import Number, add_max_loss, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "--strict", "warnings are errors, as to Kaldi's validate_data_dir.sh")
     parser.add_argument("--lang", help="lang directory, to compare its phones")
     parser.add_argument(
-        "--frame-shift", type=_seconds, help="seconds; by default the file frame_shift of the data, or 0.01"
+        "--frame-shift",
+        type=Number(ranges.SECONDS_A_FRAME),
+        help="seconds; by default the file frame_shift of the data, or 0.01",
     )
     add_max_loss(parser)
     parser.add_argument("data_dir")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.errors import DktError
-
-
-def _phones(text: str) -> frozenset[int]:
-    return frozenset(int(phone) for phone in text.split(":"))
+from dkt import ranges
+from dkt.bin.options import Number, Numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--silence-phones", type=_phones, required=True, help="integers, as 1:2:3")
     parser.add_argument(
-        "--fmllr-min-count", type=float, default=500.0, help="frames of speech that a speaker has to have"
+        "--silence-phones", type=Numbers(ranges.ID, ":"), required=True, help="integers, as 1:2:3"
+    )
+    parser.add_argument(
+        "--fmllr-min-count",
+        type=Number(ranges.FRAME_COUNT),
+        default=500.0,
+        help="frames of speech that a speaker has to have",
     )
     parser.add_argument("gmm_dir", metavar="gmm-dir", help="with final.mdl and the option files")
     parser.add_argument("data_dir", metavar="data-dir", help="with feats.scp, cmvn.scp and utt2spk")
@@ -34,11 +36,9 @@ def run(args: argparse.Namespace) -> None:
     from dkt.hmm.gmm import load_gmm
     from dkt.tables import MatrixWriter, read_int_vectors
 
-    if args.fmllr_min_count <= 0.0:
-        raise DktError(f"--fmllr-min-count is {args.fmllr_min_count:g}, expected a number above 0")
     directory = Path(args.gmm_dir)
     transitions, gmm = load_gmm(directory / "final.mdl")
-    model = FmllrModel(gmm, transitions, args.silence_phones, args.fmllr_min_count)
+    model = FmllrModel(gmm, transitions, frozenset(args.silence_phones), args.fmllr_min_count)
     reader = FeatureReader(DataDir(args.data_dir), FeatureOptions.of_gmm_dir(directory))
     transforms = estimate_transforms(model, reader, read_int_vectors(args.ali), args.ali)
     with MatrixWriter(args.transforms) as writer:

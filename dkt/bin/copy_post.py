@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import logging
 
+from dkt import ranges
+from dkt.bin.options import Number
+
 logger = logging.getLogger(__name__)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies the weights")
+    parser.add_argument("--scale", type=Number(ranges.FACTOR), default=1.0, help="multiplies the weights")
     parser.add_argument("posteriors", metavar="post-rspecifier")
     parser.add_argument("wspecifier")
 

@@ -6,8 +6,9 @@ import argparse
 import logging
 from contextlib import ExitStack
 
-from dkt.bin.options import add_max_loss, boolean
-from dkt.bin.search_options import MAX_INT, add_beams
+from dkt import ranges
+from dkt.bin.options import Number, add_max_loss, boolean
+from dkt.bin.search_options import add_acoustic_scale, add_beams
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
 from dkt.hmm.search import Searcher, SearchResult
@@ -22,10 +23,13 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
-    add_beams(parser, beam=16.0, max_active=MAX_INT, min_active=20)
-    parser.add_argument("--acoustic-scale", type=float, default=0.1, help="factor on log-likelihoods")
+    add_beams(parser, beam=16.0, max_active=ranges.MAX_INT, min_active=20)
+    add_acoustic_scale(parser)
     parser.add_argument(
-        "--word-ins-penalty", type=float, default=0.0, help="cost of every word; higher gives fewer words"
+        "--word-ins-penalty",
+        type=Number(ranges.WORD_PENALTY),
+        default=0.0,
+        help="cost of every word; higher gives fewer words",
     )
     parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
     parser.add_argument(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.options import add_max_loss
-from dkt.bin.scan_options import add_points, points
+from dkt.bin.scan_options import add_points
 from dkt.bin.search_options import add_beams
 from dkt.hmm.fst import load_fst
 from dkt.hmm.scan import scan
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Search every utterance at every point."""
-    lmwts, penalties = points(args)
+    lmwts, penalties = args.lmwts, args.word_ins_penalties
     graph = Path(args.graph)
     fst = load_fst(graph / "HCLG.fst" if graph.is_dir() else graph)
     id2pdf = load_transition_model(args.model).id2pdf

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import argparse
 
+from dkt import ranges
 from dkt.bin.flags import add_flag
-from dkt.bin.options import boolean
+from dkt.bin.options import Number, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; names and defaults are Kaldi's."""
     parser.add_argument("--binary", type=boolean, default=True, help="write in binary form")
-    parser.add_argument("--dim", type=int, default=40, help="dimension to project to")
+    parser.add_argument("--dim", type=Number(ranges.DIMENSION), default=40, help="dimension to project to")
     add_flag(parser, "--remove-offset", "make the mean of the transformed features zero")
     add_flag(parser, "--allow-large-dim", "allow a dimension that the classes do not differ in")
     parser.add_argument(
         "--within-class-factor",
-        type=float,
+        type=Number(ranges.WEIGHT),
         default=1.0,
         help="less than 1 scales down directions in which the classes differ little",
     )

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt.bin.options import add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt import ranges
+from dkt.bin.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -31,7 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", help="script files of the data directory to paste (feats.scp)")
     add_side_inputs(parser)
     parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
-    parser.add_argument("--compression-method", type=int, default=2, help="Kaldi's number, 1 to 7")
+    parser.add_argument(
+        "--compression-method",
+        type=Number(ranges.COMPRESSION_METHOD),
+        default=2,
+        help="Kaldi's number, 1 to 7",
+    )
     add_max_loss(parser)
     parser.add_argument("features", help="a data directory, or an rspecifier: features left as they are")
     parser.add_argument("wspecifier", nargs="?", help="without it, a table of frames, dimension and range")
@@ -84,8 +90,6 @@ def run(args: argparse.Namespace) -> None:
     from dkt.tables import MatrixWriter
     from dkt.tally import Tally
 
-    if not 1 <= args.compression_method <= 7:
-        raise DktError(f"--compression-method is {args.compression_method}, expected 1 to 7")
     if args.nnet_dir is not None and (Path(args.nnet_dir) / "final.pt").is_file():
         raise DktError("holds a model of dkt", path=args.nnet_dir, hint="give it by --model")
     options = _feature_options(args)

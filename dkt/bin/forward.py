@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-softmax", type=boolean, default=False, help="logits, not posteriors")
     parser.add_argument("--apply-log", type=boolean, default=False, help="log of the posteriors")
     parser.add_argument("--class-frame-counts", help="ali_train_pdf.counts: subtract their log-priors")
-    parser.add_argument("--prior-scale", type=float, default=1.0, help="multiplies the log-priors")
-    parser.add_argument("--prior-floor", type=float, default=1e-10, help="disables pdfs that are rarer")
+    for name, allowed, default, text in (
+        ("prior-scale", ranges.PRIOR_SCALE, 1.0, "multiplies the log-priors"),
+        ("prior-floor", ranges.NOT_ALL, 1e-10, "disables pdfs that are rarer"),
+    ):
+        parser.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
     parser.add_argument(
         "--feature-transform", metavar="NNET1", help="applied to the features of an rspecifier first"
     )

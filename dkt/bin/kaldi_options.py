@@ -6,16 +6,20 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dkt.bin.options import boolean
+from dkt import ranges
+from dkt.bin.options import Number, boolean
 from dkt.errors import DktError
+from dkt.streams import NO_PIPES
 
 _CONFIG = "--config"
 
 
 def add_standard_options(parser: argparse.ArgumentParser) -> None:
     """Add what every program of Kaldi takes, ``--config`` unless the command has one of its own."""
-    parser.add_argument("--verbose", type=int, default=0, help="1: log in more detail")
+    parser.add_argument("--verbose", type=Number(ranges.VERBOSITY), default=0, help="1: log in more detail")
     parser.add_argument("--print-args", type=boolean, default=False, help="print the command line first")
+    text = f"run none of the commands in names and script files, as {NO_PIPES}=1 in the environment"
+    parser.add_argument("--no-pipes", type=boolean, default=False, metavar="BOOL", help=text)
     if _CONFIG not in _options(parser):
         parser.add_argument(
             _CONFIG, action=_ConfigFile, metavar="FILE", help="options, one --name=value a line"

@@ -7,8 +7,9 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from dkt.bin.options import add_max_loss, boolean
-from dkt.bin.search_options import MAX_INT, add_beams
+from dkt import ranges
+from dkt.bin.options import Number, add_max_loss, boolean
+from dkt.bin.search_options import add_acoustic_scale, add_beams
 from dkt.errors import DktError
 from dkt.hmm.fst import load_fst
 from dkt.hmm.lattice_files import LatticeWriter
@@ -28,11 +29,11 @@ _WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
     "phone-determinize": boolean,
     "word-determinize": boolean,
     "minimize": boolean,
-    "delta": float,
-    "hash-ratio": float,
-    "prune-scale": float,
-    "memory-pool-tokens-block-size": int,
-    "memory-pool-links-block-size": int,
+    "delta": Number(ranges.SHARE),
+    "hash-ratio": Number(ranges.WEIGHT),
+    "prune-scale": Number(ranges.SHARE),
+    "memory-pool-tokens-block-size": Number(ranges.COUNT),
+    "memory-pool-links-block-size": Number(ranges.COUNT),
 }
 # Kaldi determinises phone by phone first, and so puts together a little more of what lies beyond the beam.
 # With this much more of a beam the best path of a lattice against a reference has as many errors as in
@@ -42,15 +43,14 @@ _MARGIN = 0.1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
-    add_beams(parser, beam=16.0, max_active=MAX_INT, min_active=200, allow_partial=False)
-    parser.add_argument("--lattice-beam", type=float, default=10.0, help="larger: deeper lattices, slower")
-    parser.add_argument(
-        "--prune-interval", type=int, default=25, help="frames between prunings of the search"
-    )
-    parser.add_argument(
-        "--beam-delta", type=float, default=0.5, help="added to a beam that --max-active made"
-    )
-    parser.add_argument("--acoustic-scale", type=float, default=0.1, help="factor on log-likelihoods")
+    add_beams(parser, beam=16.0, max_active=ranges.MAX_INT, min_active=200, allow_partial=False)
+    for name, allowed, default, text in (
+        ("lattice-beam", ranges.BEAM, 10.0, "larger: deeper lattices, slower"),
+        ("prune-interval", ranges.PRUNE_INTERVAL, 25, "frames between prunings of the search"),
+        ("beam-delta", ranges.BEAM, 0.5, "added to a beam that --max-active made"),
+    ):
+        parser.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
+    add_acoustic_scale(parser)
     parser.add_argument(
         "--determinize-lattice",
         type=boolean,
@@ -59,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--max-mem",
-        type=int,
+        type=Number(ranges.MAX_MEM),
         default=50_000_000,
-        help="bytes, about, of a determinisation, which then ends at a narrower beam",
+        help="bytes, about, of a determinisation, which then ends at a narrower beam; 0 for no limit",
     )
     parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
     for name, kind in _WITHOUT_MEANING.items():

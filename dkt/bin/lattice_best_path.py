@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
+from dkt import ranges
 from dkt.bin.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.options import add_max_loss
+from dkt.bin.options import Number, add_max_loss
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
-    parser.add_argument("--acoustic-scale", type=float, default=1.0, help="factor on acoustic costs")
-    parser.add_argument("--lm-scale", type=float, default=1.0, help="factor on graph costs")
+    for name, text in (("acoustic-scale", "factor on acoustic costs"), ("lm-scale", "factor on graph costs")):
+        parser.add_argument(f"--{name}", type=Number(ranges.COST_SCALE), default=1.0, help=text)
     add_word_symbols(parser)
     add_max_loss(parser)
     parser.add_argument("lattices", metavar="lattice-rspecifier")

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
+from dkt import ranges
 from dkt.bin.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.options import add_max_loss
+from dkt.bin.options import Numbers, add_max_loss
 
 # No word of a lattice: what the reference says and the symbol table does not have is always an error.
 _UNKNOWN = -1
@@ -17,17 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
     add_word_symbols(parser, "references are words, not their integers, and words are written")
     parser.add_argument(
-        "--wildcard-symbols", type=_integers, default=[], help="integers of words that are no errors: 1:2:3"
+        "--wildcard-symbols",
+        type=Numbers(ranges.COUNT, ":", least=0),
+        default=(),
+        help="integers of words that are no errors: 1:2:3",
     )
     add_max_loss(parser)
     parser.add_argument("lattices", metavar="lattice-rspecifier")
     parser.add_argument("references", metavar="reference-rspecifier")
     parser.add_argument("words", metavar="transcriptions-wspecifier")
     parser.add_argument("distances", metavar="edit-distance-wspecifier", nargs="?")
-
-
-def _integers(text: str) -> list[int]:
-    return [int(word) for word in text.split(":") if word]
 
 
 def run(args: argparse.Namespace) -> None:

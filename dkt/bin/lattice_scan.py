@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.bin.options import add_max_loss
-from dkt.bin.scan_options import add_points, points
+from dkt.bin.scan_options import add_points
 from dkt.hmm.lattice_files import read_compact_lattices
 from dkt.hmm.lattice_scan import scan_lattices
 from dkt.hmm.symbols import read_symbol_table
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Find the best paths of every lattice at every point."""
-    lmwts, penalties = points(args)
+    lmwts, penalties = args.lmwts, args.word_ins_penalties
     words = {number: word for word, number in read_symbol_table(args.words).items()}
     tally = Tally("lattice-scan", args.max_loss)
     lattices = read_compact_lattices(args.lattices)

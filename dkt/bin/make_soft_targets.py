@@ -5,39 +5,43 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_max_loss, add_side_inputs, positive_int, side_inputs, top_k
+from dkt.bin.options import (
+    Number,
+    Numbers,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    add_top_k,
+    side_inputs,
+)
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
 
 
 def _temperatures(text: str) -> tuple[float, ...]:
-    return tuple(float(word) for word in text.replace(",", " ").split())
-
-
-def _job(text: str) -> str:
-    if text in ("begin", "end"):
-        return text
-    return str(positive_int(text))
+    return Numbers(ranges.TEMPERATURE, least=0, distinct=True)(text.replace(",", " "))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--top-k", type=top_k, default=20, help="posteriors kept a frame, or all")
+    add_top_k(parser, "posteriors kept a frame, or all")
     parser.add_argument(
         "--temperatures", type=_temperatures, default="1 2 5", help="where the mass of the rest is computed"
     )
-    parser.add_argument("--num-jobs", type=positive_int, default=1, help="jobs that share the work")
+    parser.add_argument("--num-jobs", type=Number(ranges.JOBS), default=1, help="jobs that share the work")
     parser.add_argument(
         "--job",
-        type=_job,
+        type=Number(ranges.JOBS, words=("begin", "end")),
         default=None,
         help="one part of the work: 'begin' writes the header, 1 to --num-jobs the targets of their data, "
         "'end' joins them; without it all is done here",
     )
     add_side_inputs(parser)
     add_max_loss(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("model", help="the teacher's final.pt")
     parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
@@ -52,6 +56,15 @@ def _teacher(info: ModelInfo) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
+    from dkt.directory_lock import LOCK, hold_directory
+
+    # Jobs share the directory, each with files of its own.
+    name = f".job{args.job}{LOCK}" if args.job not in (None, "begin", "end") else LOCK
+    with hold_directory(args.targets_dir, "dkt make-soft-targets", args.steal_lock, name):
+        _run_part(args)
+
+
+def _run_part(args: argparse.Namespace) -> None:
     from dkt.feature_reader import read_features
     from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model
@@ -65,11 +78,13 @@ def run(args: argparse.Namespace) -> None:
         return
     device = choose_device(args)
     info, network = load_model(args.model, device)
-    header = TargetHeader(fingerprint(network), info.num_pdfs, args.top_k, args.temperatures, _teacher(info))
+    header = TargetHeader(
+        fingerprint(network), info.num_pdfs, args.top_k.of(info.num_pdfs), args.temperatures, _teacher(info)
+    )
     if args.job == "begin":
         begin(args.targets_dir, header, args.num_jobs)
         return
-    job = None if args.job is None else int(args.job)
+    job: int | None = args.job
     tally = Tally("soft targets", args.max_loss)
     features = read_features(args.features, info.feature_options, tally, side_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:

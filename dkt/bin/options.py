@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+import re
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
+from dkt import ranges
+from dkt.ranges import Range
 from dkt.tally import DEFAULT_MAX_LOSS
+from dkt.top_k import DEFAULT as DEFAULT_TOP_K
+from dkt.top_k import TopK
 
 if TYPE_CHECKING:
     from dkt.side_inputs import SideInputs
+
+
+_SHOWN = 80
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def boolean(text: str) -> bool:
@@ -20,25 +31,74 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
 
 
-def share(text: str) -> float:
-    """A number from 0 to 1."""
-    value = float(text)
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got '{text}'")
-    return value
+@dataclass(frozen=True)
+class Number:
+    """The type of an option that is a number within a range: an ``int`` or a ``float``, as the range says.
+
+    Attributes:
+        allowed: the range.
+        words: what may stand instead of a number, and is then the value.
+    """
+
+    allowed: Range
+    words: tuple[str, ...] = ()
+
+    def __call__(self, text: str) -> Any:
+        """The value of the option; raises what argparse turns into an error that names it."""
+        if text in self.words:
+            return text
+        try:
+            return self.allowed.parse(text)
+        except ValueError as error:
+            words = "".join(f", or {word}" for word in self.words)
+            raise argparse.ArgumentTypeError(f"{error}{words}") from None
 
 
-def positive_int(text: str) -> int:
-    """An integer above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected an integer above 0, got '{text}'")
-    return value
+@dataclass(frozen=True)
+class Numbers:
+    """The type of an option that is a list of numbers, all within a range.
+
+    Attributes:
+        allowed: the range.
+        separator: what stands between two; None for white space.
+        least: how many there are at least.
+        distinct: whether none may stand twice.
+        as_written: the value is a tuple of texts, plain decimals that become part of names of files.
+    """
+
+    allowed: Range
+    separator: str | None = None
+    least: int = 1
+    distinct: bool = False
+    as_written: bool = False
+
+    def __call__(self, text: str) -> tuple[Any, ...]:
+        """The value of the option; raises what argparse turns into an error that names it."""
+        words = text.split(self.separator) if text.strip() else []
+        try:
+            values = tuple(self.allowed.parse(word) for word in words)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error} in '{text[:_SHOWN]}'") from None
+        if self.as_written and not all(_DECIMAL.fullmatch(word) for word in words):
+            raise argparse.ArgumentTypeError(f"expected decimal numbers, got '{text[:_SHOWN]}'")
+        if len(values) < self.least:
+            raise argparse.ArgumentTypeError(f"expected {self.least} or more numbers, got '{text[:_SHOWN]}'")
+        if self.distinct and len(set(values)) < len(values):
+            raise argparse.ArgumentTypeError(f"a number stands twice in '{text[:_SHOWN]}'")
+        return tuple(words) if self.as_written else values
 
 
-def top_k(text: str) -> int | None:
-    """How many posteriors of a frame are kept; None for ``all``."""
-    return None if text == "all" else int(text)
+def top_k(text: str) -> TopK:
+    """How many posteriors of a frame are kept, or ``all``."""
+    try:
+        return TopK.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_top_k(parser: argparse._ActionsContainer, text: str) -> None:
+    """Add ``--top-k``, the help of which is ``text``."""
+    parser.add_argument("--top-k", type=top_k, default=DEFAULT_TOP_K, help=text)
 
 
 def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
@@ -72,11 +132,29 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_steal_lock(parser: argparse.ArgumentParser) -> None:
+    """Add ``--steal-lock``, for a directory whose lock a process of another host left behind."""
+    parser.add_argument(
+        "--steal-lock",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="take the directory to write in from another process: one of another host that is dead",
+    )
+
+
+def held(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
+    """The directory, held for a command that has the option of ``add_steal_lock``."""
+    from dkt.directory_lock import hold_directory
+
+    return hold_directory(directory, f"dkt {command}", args.steal_lock)
+
+
 def add_max_loss(parser: argparse.ArgumentParser) -> None:
     """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
     parser.add_argument(
         "--max-loss",
-        type=share,
+        type=Number(ranges.SHARE),
         default=DEFAULT_MAX_LOSS,
         help="share of utterances that may be dropped before it is an error",
     )

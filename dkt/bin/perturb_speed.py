@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import share
+from dkt import ranges
+from dkt.bin.options import Number, Numbers, add_steal_lock, held
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("--factors", default="0.9 1.1", help="speeds of the copies; above 1 is faster")
-    parser.add_argument("--max-loss", type=share, default=0.0, help="share of unreadable recordings allowed")
+    parser.add_argument(
+        "--factors",
+        type=Numbers(ranges.SPEED, distinct=True, as_written=True),
+        default="0.9 1.1",
+        help="speeds of the copies; above 1 is faster",
+    )
+    parser.add_argument(
+        "--max-loss",
+        type=Number(ranges.SHARE),
+        default=0.0,
+        help="share of unreadable recordings allowed",
+    )
+    add_steal_lock(parser)
     parser.add_argument("source_dir", metavar="source-dir", help="data directory with wav.scp and text")
     parser.add_argument("target_dir", metavar="target-dir", help="directory to write")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write the data directory and its recordings."""
-    from dkt.hmm.perturb import parse_factors, perturb_speed
+    from dkt.hmm.perturb import perturb_speed
 
-    perturb_speed(args.source_dir, args.target_dir, parse_factors(args.factors), args.max_loss)
+    with held(args, args.target_dir, "perturb-speed"):
+        perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import boolean, positive_int
+from dkt import ranges
+from dkt.bin.options import Number, boolean
 from dkt.hmm.lang import LangOptions, prepare_lang
 
 
@@ -18,16 +19,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="mark phones by their place in the word (_B, _E, _I, _S)",
     )
     parser.add_argument(
-        "--sil-prob", type=float, default=defaults.sil_prob, help="probability of silence between words"
+        "--sil-prob",
+        type=Number(ranges.NOT_ALL),
+        default=defaults.sil_prob,
+        help="probability of silence between words",
     )
     parser.add_argument(
         "--num-sil-states",
-        type=positive_int,
+        type=Number(ranges.STATES),
         default=defaults.num_sil_states,
         help="states of a silence",
     )
     parser.add_argument(
-        "--num-nonsil-states", type=positive_int, default=defaults.num_nonsil_states, help="states of a phone"
+        "--num-nonsil-states",
+        type=Number(ranges.STATES),
+        default=defaults.num_nonsil_states,
+        help="states of a phone",
     )
     parser.add_argument(
         "--share-silence-phones",

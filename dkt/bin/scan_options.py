@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.hmm.scan_points import parse_points
+from dkt import ranges
+from dkt.bin.options import Numbers
 
 
 def add_points(parser: argparse.ArgumentParser) -> None:
     """Declare ``--lmwts`` and ``--word-ins-penalties``."""
-    parser.add_argument(
-        "--lmwts",
-        default="7 8 9 10 11 12 13",
-        help="language-model weights; the acoustic scale is 1 / weight",
-    )
-    parser.add_argument("--word-ins-penalties", default="0.0 0.5 1.0", help="costs of every word")
-
-
-def points(args: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """The weights and the penalties, as written.
-
-    Raises:
-        DktError: they are no lists of different numbers.
-    """
-    return parse_points(args.lmwts, "--lmwts"), parse_points(args.word_ins_penalties, "--word-ins-penalties")
+    for name, allowed, default, text in (
+        ("lmwts", ranges.LM_WEIGHT, "7 8 9 10 11 12 13", "language-model weights: 1 / acoustic scale"),
+        ("word-ins-penalties", ranges.WORD_PENALTY, "0.0 0.5 1.0", "costs of every word"),
+    ):
+        kind = Numbers(allowed, distinct=True, as_written=True)
+        parser.add_argument(f"--{name}", type=kind, default=default, help=text)

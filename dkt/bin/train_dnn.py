@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, side_inputs
+from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, side_inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_cache_dir(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -47,4 +48,4 @@ def run(args: argparse.Namespace) -> None:
         cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
-    train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args))
+    train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args), args.steal_lock)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import boolean
+from dkt import ranges
+from dkt.bin.options import Number, boolean
 from dkt.errors import DktError
 from dkt.hmm.arpa import write_arpa
 from dkt.hmm.lm_text import read_sentences, read_vocabulary
@@ -14,7 +15,10 @@ from dkt.hmm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--order", type=int, choices=range(1, MAX_ORDER + 1), default=MAX_ORDER, help="length of the n-grams"
+        "--order",
+        type=Number(ranges.whole(1, MAX_ORDER)),
+        default=MAX_ORDER,
+        help="length of the n-grams",
     )
     parser.add_argument("--smoothing", choices=SMOOTHINGS, default=SMOOTHINGS[0], help="smoothing")
     vocabulary = parser.add_mutually_exclusive_group()

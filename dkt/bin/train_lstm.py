@@ -6,10 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, side_inputs, top_k
+from dkt.bin.options import (
+    Number,
+    add_cache_dir,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    add_top_k,
+    side_inputs,
+)
 from dkt.errors import DktError
+from dkt.top_k import ALL
 
 if TYPE_CHECKING:
     from dkt.train.teaching import TeachingOptions
@@ -26,14 +36,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides it"
     )
     parser.add_argument("--mode", choices=_MODES, help="what is learnt: overrides objective.mode")
-    parser.add_argument("--temperature", help="T: overrides objective.temperature")
-    parser.add_argument("--lambda", dest="soft_weight", help="of mix: overrides objective.soft_weight")
-    parser.add_argument("--smoothing", help="of smooth: overrides objective.smoothing")
+    parser.add_argument(
+        "--temperature", type=Number(ranges.TEMPERATURE), help="T: overrides objective.temperature"
+    )
+    parser.add_argument(
+        "--lambda",
+        dest="soft_weight",
+        type=Number(ranges.SHARE),
+        help="of mix: overrides objective.soft_weight",
+    )
+    parser.add_argument(
+        "--smoothing", type=Number(ranges.NOT_ALL), help="of smooth: overrides objective.smoothing"
+    )
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_cache_dir(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -49,12 +69,7 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--teacher-data-train", help="data directory with the teacher's features")
     group.add_argument("--teacher-data-dev", help="the same of the cross-validation data")
-    group.add_argument(
-        "--top-k",
-        type=top_k,
-        default=20,
-        help="posteriors kept of a frame, or all, where archives are read or the teacher is run",
-    )
+    add_top_k(group, "posteriors kept of a frame, or all, where archives are read or the teacher is run")
     group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices: posteriors if not given")
     add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
     add_flag(group, "--no-ali", "no alignments: the teacher alone labels the data")
@@ -80,7 +95,7 @@ def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
         teacher=args.teacher,
         teacher_data_train=args.teacher_data_train,
         teacher_data_dev=args.teacher_data_dev,
-        top_k=None if mode == "logits" else args.top_k,
+        top_k=ALL if mode == "logits" else args.top_k,
         form=args.targets_form,
         transition_ids=args.transition_ids,
     )
@@ -142,4 +157,4 @@ def run(args: argparse.Namespace) -> None:
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
-    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args))
+    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)

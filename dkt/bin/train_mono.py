@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import add_max_loss, positive_int
+from dkt import ranges
+from dkt.bin.options import Number, Numbers, add_max_loss, add_steal_lock, held
 from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.hmm.symbols import OOV_POLICIES
-
-
-def _iterations(text: str) -> tuple[int, ...]:
-    return tuple(positive_int(word) for word in text.split())
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments; names and defaults are those of Kaldi's script."""
     defaults = MonoOptions()
-    parser.add_argument("--nj", type=positive_int, default=4, help="number of processes, and of ali.JOB.gz")
-    parser.add_argument("--num-iters", type=positive_int, default=defaults.num_iters, help="iterations")
-    parser.add_argument("--totgauss", type=positive_int, default=defaults.totgauss, help="Gaussians aimed at")
+    parser.add_argument(
+        "--nj", type=Number(ranges.JOBS), default=4, help="number of processes, and of ali.JOB.gz"
+    )
+    parser.add_argument(
+        "--num-iters", type=Number(ranges.MONO_ITERS), default=defaults.num_iters, help="iterations"
+    )
+    parser.add_argument(
+        "--totgauss", type=Number(ranges.GAUSSIANS), default=defaults.totgauss, help="Gaussians aimed at"
+    )
     parser.add_argument(
         "--max-iter-inc",
-        type=positive_int,
+        type=Number(ranges.ITERATION),
         default=defaults.max_iter_inc,
         help="last iteration after which Gaussians are added",
     )
     parser.add_argument(
         "--realign-iters",
-        type=_iterations,
+        type=Numbers(ranges.ITERATION, least=0),
         default=" ".join(map(str, defaults.realign_iters)),
         help="iterations that begin with an alignment",
     )
@@ -35,17 +38,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--delta-opts", default=defaults.delta_opts, help="options of add-deltas")
     parser.add_argument(
         "--boost-silence",
-        type=float,
+        type=Number(ranges.SILENCE_FACTOR),
         default=defaults.boost_silence,
         help="factor on the likelihoods of silence in alignment",
     )
     parser.add_argument(
         "--power",
-        type=float,
+        type=Number(ranges.POWER),
         default=defaults.power,
         help="exponent of a pdf's frames in its share of the Gaussians",
     )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of the splitting of Gaussians")
+    parser.add_argument(
+        "--seed", type=Number(ranges.SEED), default=defaults.seed, help="of the splitting of Gaussians"
+    )
     parser.add_argument(
         "--oov-policy",
         choices=OOV_POLICIES,
@@ -53,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="words outside the lexicon count as that of oov.txt, or are an error",
     )
     add_max_loss(parser)
+    add_steal_lock(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -76,4 +82,5 @@ def run(args: argparse.Namespace) -> None:
         oov_policy=args.oov_policy,
         max_loss=args.max_loss,
     )
-    train_mono(args.data_dir, args.lang_dir, args.exp_dir, options)
+    with held(args, args.exp_dir, "train-mono"):
+        train_mono(args.data_dir, args.lang_dir, args.exp_dir, options)

@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from dkt.datadir import DataDir
+from dkt.directory_lock import require_lock
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
+from dkt.files import read_file, replace_file
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
-from dkt.objectio import replace_file
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
@@ -274,6 +275,7 @@ def write_alignment_dir(
         alignments: utterance to transition-ids.
     """
     directory.mkdir(parents=True, exist_ok=True)
+    require_lock(directory)
     (directory / "num_jobs").unlink(missing_ok=True)
     for old in directory.glob("ali.*.gz"):
         old.unlink()
@@ -293,7 +295,7 @@ def _copy_model(source: Path, target: Path, lang: Path) -> None:
     # The model goes first and comes last: it must never stand beside the tree or transform of another.
     for name in ("final.mdl", "tree", *optional):
         (target / name).unlink(missing_ok=True)
-    replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
+    replace_file(target / "phones.txt", read_file(lang / "phones.txt"))
     for name in ("tree", *optional, "final.mdl"):
         if name not in optional or (source / name).exists():
-            replace_file(target / name, (source / name).read_bytes())
+            replace_file(target / name, read_file(source / name))

@@ -12,6 +12,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.ranges import kaldi_number
 from dkt.text import read_lines
 
 logger = logging.getLogger(__name__)
@@ -69,11 +70,11 @@ def _convert(name: str, value: str, kind: type) -> Any:
     try:
         if kind is bool:
             return {"true": True, "false": False}[value]
-        return kind(value)
-    except (ValueError, KeyError):
-        raise DktError(
-            f"--{name}={value}: expected {'true or false' if kind is bool else kind.__name__}"
-        ) from None
+        return value if kind is str else kind(kaldi_number(name, value))
+    except KeyError:
+        raise DktError(f"--{name}={value}: expected true or false") from None
+    except ValueError as error:
+        raise DktError(f"--{name}={value}: {error}") from None
 
 
 @dataclass
@@ -85,7 +86,7 @@ class FeatureExtractor:
         options: Kaldi's options without dashes, as strings.
 
     Raises:
-        DktError: an option is unknown or of another type.
+        DktError: an option is unknown, of another type or out of range, or some do not go together.
     """
 
     kind: str
@@ -109,6 +110,28 @@ class FeatureExtractor:
             raise DktError(
                 f"--window-type={self._native.frame_opts.window_type}: known are {', '.join(_WINDOWS)}"
             )
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Refuse options that are possible one by one but not together."""
+        frame = self._native.frame_opts
+        for name, milliseconds, least in (
+            ("frame-shift", frame.frame_shift_ms, 1),
+            ("frame-length", frame.frame_length_ms, 2),
+        ):
+            if int(milliseconds * frame.samp_freq / 1000.0) < least:
+                raise DktError(
+                    f"--{name}={milliseconds:g}: at --sample-frequency={frame.samp_freq:g} less than {least} "
+                    "samples, expected milliseconds"
+                )
+        try:
+            self._maker(self._native)
+        except ValueError as error:
+            raise DktError(f"impossible options: {error}") from None
+
+    @property
+    def _maker(self) -> type:
+        return knf.OnlineFbank if self.kind == "fbank" else knf.OnlineMfcc
 
     @property
     def sample_frequency(self) -> float:
@@ -137,8 +160,7 @@ class FeatureExtractor:
                 utt=utt,
                 hint="resample it, or set --sample-frequency in the configuration",
             )
-        maker = knf.OnlineFbank if self.kind == "fbank" else knf.OnlineMfcc
-        computer = maker(self._native)
+        computer = self._maker(self._native)
         computer.accept_waveform(rate, samples)
         computer.input_finished()
         if computer.num_frames_ready == 0:

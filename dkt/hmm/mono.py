@@ -14,6 +14,7 @@ import numpy as np
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
+from dkt.files import read_file, replace_file, replace_link
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -36,7 +37,7 @@ from dkt.hmm.gmm_estimation import (
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool
-from dkt.objectio import ObjectWriter, replace_file
+from dkt.objectio import ObjectWriter
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel
@@ -282,7 +283,7 @@ def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: Mo
     numbered = [*target.glob("[0-9]*.mdl"), *target.glob("[0-9]*.occs")]
     for old in [target / "final.mdl", target / "final.occs", *numbered, target / "delta_opts"]:
         old.unlink(missing_ok=True)
-    replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
+    replace_file(target / "phones.txt", read_file(lang / "phones.txt"))
     replace_file(target / "cmvn_opts", f"{options.cmvn_opts}\n".encode())
     if options.delta_opts:
         replace_file(target / "delta_opts", f"{options.delta_opts}\n".encode())
@@ -292,7 +293,4 @@ def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: Mo
     occs.save(target / f"{options.num_iters}.occs")
     save_gmm(target / f"{options.num_iters}.mdl", trainer.transitions, trainer.gmm)
     for kind in ("occs", "mdl"):
-        link = target / f".final.{kind}.link"
-        link.unlink(missing_ok=True)
-        link.symlink_to(f"{options.num_iters}.{kind}")
-        link.replace(target / f"final.{kind}")
+        replace_link(target / f"final.{kind}", f"{options.num_iters}.{kind}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import soundfile
 
 from dkt.datadir import DataDir
 from dkt.errors import DktError
+from dkt.files import replace_file
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
 from dkt.tally import Tally
@@ -22,27 +24,14 @@ _SAMPLE_RANGE = (-32768, 32767)
 _REPORT_EVERY = 500
 
 
-def parse_factors(text: str) -> list[str]:
-    """The factors of an option such as ``"0.9 1.1"``, as written: they become part of names.
-
-    Raises:
-        DktError: there is none, one is no number or out of range, is 1, or stands twice.
-    """
-    factors = text.split()
-    try:
-        values = [float(factor) for factor in factors]
-    except ValueError:
-        values = []
-    if not values or 1.0 in values or len(set(values)) != len(values):
-        raise DktError(f"factors '{text}': expected different numbers other than 1, with spaces between them")
-    for value in values:
-        check_factor(value)
-    return factors
-
-
 def prefix(factor: str) -> str:
     """What Kaldi puts before the names of utterances and speakers at another speed."""
     return f"sp{factor}-"
+
+
+def file_name(name: str) -> str:
+    """The name that a file of an utterance has: a slash in an id would lead to another directory."""
+    return name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
 
 
 def perturb_speed(
@@ -56,13 +45,17 @@ def perturb_speed(
     Args:
         source: with ``wav.scp``, ``text`` and ``utt2spk``, perhaps ``segments`` and ``spk2gender``.
         target: the directory to write, with its recordings in ``wav``.
-        factors: as ``parse_factors`` gives them.
+        factors: as written, for they become part of names.
         max_loss: the share of utterances that may be unreadable.
 
     Raises:
-        DktError: a file is missing or malformed, too many recordings are unreadable, or the target is the
-            source.
+        DktError: a factor is out of range or 1, a file is missing or malformed, too many recordings are
+            unreadable, or the target is the source.
     """
+    for factor in factors:
+        check_factor(float(factor))
+        if float(factor) == 1.0:
+            raise DktError("a speed of 1 is that of the originals, which are there in any case")
     data, out = DataDir(source), Path(target)
     if out.resolve() == data.path.resolve():
         raise DktError("is the directory to perturb", path=out, hint="write into a directory of its own")
@@ -97,8 +90,8 @@ def _write_copies(
         versions |= {prefix(factor) + utt: change_speed(samples, float(factor)) for factor in factors}
         for name, version in versions.items():
             num_clipped += int((np.abs(version) > _SAMPLE_RANGE[1] + 1).sum())
-            path = waves / f"{name}.wav"
-            soundfile.write(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate)
+            path = waves / f"{file_name(name)}.wav"
+            _write_wave(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate, utt)
             wav_scp[name] = str(path)
         wav_scp.setdefault(utt, recordings.path_of(utt))
         tally.done()
@@ -107,6 +100,17 @@ def _write_copies(
     tally.finish(str(data.path))
     logger.info("%d samples clipped", num_clipped)
     return wav_scp
+
+
+def _write_wave(path: Path, samples: np.ndarray, rate: int, utt: str) -> None:
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV")
+    try:
+        replace_file(path, buffer.getvalue())
+    except DktError as error:
+        raise DktError(str(error), utt=utt) from None
+    except OSError as error:  # a name that is too long for a file
+        raise DktError(f"cannot be written: {error.strerror}", path=path, utt=utt) from None
 
 
 def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dict[str, str]) -> None:

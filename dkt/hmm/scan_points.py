@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,24 +9,8 @@ from pathlib import Path
 from dkt.errors import DktError
 from dkt.text import write_lines
 
-_DECIMAL = re.compile(r"-?\d+(\.\d+)?")
-
 #: A language-model weight and a word insertion penalty, as written: they name the files of the scan.
 Point = tuple[str, str]
-
-
-def parse_points(text: str, option: str) -> list[str]:
-    """The numbers of an option such as ``--lmwts "7 8 9"``, as written: they name the files of the scan.
-
-    Raises:
-        DktError: there is none, one is no number, or one stands twice.
-    """
-    points = text.split()
-    if not points or not all(_DECIMAL.fullmatch(point) for point in points):
-        raise DktError(f"{option} is '{text}', expected decimal numbers with spaces between them")
-    if len(set(map(float, points))) != len(points):
-        raise DktError(f"{option} is '{text}': a number stands twice")
-    return points
 
 
 def acoustic_scale(lmwt: str) -> float:

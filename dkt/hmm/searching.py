@@ -11,6 +11,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
+from dkt.memory import memory_for
 from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
@@ -95,7 +96,8 @@ def search_utterance(
     if len(loglikes) == 0:
         raise NoPathError("it has no frames")
     try:
-        return searcher.search(loglikes, acoustic_scale)
+        with memory_for("this utterance", "lower --beam, --max-active or --lattice-beam"):
+            return searcher.search(loglikes, acoustic_scale)
     except NoPathError:
         raise
     except DktError as error:

@@ -6,10 +6,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.ranges import SPEED
 
-#: Factors outside leave no speech to learn from.
-SLOWEST, FASTEST = 0.5, 2.0
 _ZERO_CROSSINGS = 16  # of the sinc, on each side
 _PASSBAND = 0.95  # the window smears the edge of the filter by about the rest
 _MAX_DENOMINATOR = 1000
@@ -17,8 +15,7 @@ _MAX_DENOMINATOR = 1000
 
 def check_factor(factor: float) -> None:
     """Raise DktError unless recordings can be played ``factor`` times as fast."""
-    if not SLOWEST <= factor <= FASTEST:
-        raise DktError(f"a speed of {factor:g}, expected a factor from {SLOWEST:g} to {FASTEST:g}")
+    SPEED.check(factor, "speed")
 
 
 def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:

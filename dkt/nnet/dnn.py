@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import nn
 
+from dkt import ranges
 from dkt.errors import DktError
 from dkt.nnet.normalisation import shift_and_scale
 from dkt.nnet.products import Linear
@@ -29,17 +30,11 @@ class DnnConfig:
         batch_norm: normalise each hidden layer over the mini-batch before the activation.
     """
 
-    hidden_layers: int = 4
-    hidden_dim: int = 512
+    hidden_layers: Annotated[int, ranges.LAYERS] = 4
+    hidden_dim: Annotated[int, ranges.UNITS] = 512
     activation: Literal["sigmoid", "relu", "tanh"] = "sigmoid"
-    dropout: float = 0.0
+    dropout: Annotated[float, ranges.NOT_ALL] = 0.0
     batch_norm: bool = False
-
-    def __post_init__(self) -> None:
-        if self.hidden_layers < 1 or self.hidden_dim < 1:
-            raise DktError("'network.hidden_layers' and 'network.hidden_dim' must be above 0")
-        if not 0.0 <= self.dropout < 1.0:
-            raise DktError(f"'network.dropout' is {self.dropout}, expected a probability below 1")
 
 
 class Dnn(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from torch import nn
 
+from dkt import ranges
 from dkt.errors import DktError
 from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
 from dkt.nnet.normalisation import shift_and_scale
@@ -35,31 +36,22 @@ class LstmConfig:
         dropout: probability of zeroing an output of a layer in training, on its way up, not in time.
     """
 
-    layers: int = 2
-    cells: int = 320
-    projection: int | None = 128
+    layers: Annotated[int, ranges.LAYERS] = 2
+    cells: Annotated[int, ranges.UNITS] = 320
+    projection: Annotated[int | None, ranges.UNITS] = 128
     peepholes: bool = True
-    cell_clip: float = 50.0
-    target_delay: int = 5
-    dropout: float = 0.0
-    diff_clip: float = 0.0
-    cell_diff_clip: float = 0.0
+    cell_clip: Annotated[float, ranges.CLIP] = 50.0
+    target_delay: Annotated[int, ranges.DELAY] = 5
+    dropout: Annotated[float, ranges.NOT_ALL] = 0.0
+    diff_clip: Annotated[float, ranges.CLIP] = 0.0
+    cell_diff_clip: Annotated[float, ranges.CLIP] = 0.0
 
     def __post_init__(self) -> None:
-        if self.layers < 1 or self.cells < 1:
-            raise DktError("'network.layers' and 'network.cells' must be above 0")
         if self.projection is not None and not 0 < self.projection < self.cells:
             raise DktError(
                 f"'network.projection' is {self.projection}, expected less than network.cells ({self.cells})",
                 hint="write null for no projection",
             )
-        for name in ("cell_clip", "diff_clip", "cell_diff_clip"):
-            if getattr(self, name) < 0.0:
-                raise DktError(f"'network.{name}' is {getattr(self, name)}, expected 0 (for none) or more")
-        if self.target_delay < 0:
-            raise DktError(f"'network.target_delay' is {self.target_delay}, expected 0 or more frames")
-        if not 0.0 <= self.dropout < 1.0:
-            raise DktError(f"'network.dropout' is {self.dropout}, expected a probability below 1")
 
 
 class Lstm(nn.Module):

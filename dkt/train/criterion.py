@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 
-from dkt import objectives
+from dkt import objectives, ranges
 from dkt.errors import DktError
 from dkt.stored_targets import StoredTargets
-from dkt.targets import SoftTargets, TargetHeader, check_temperature
+from dkt.targets import SoftTargets, TargetHeader
 
 #: ``pretrain`` is a soft training followed by a hard one; each of the others is one objective.
 Mode = Literal["hard", "soft", "pretrain", "mix", "logits", "conditional", "smooth"]
@@ -35,16 +35,9 @@ class ObjectiveConfig:
     """
 
     mode: Mode = "hard"
-    temperature: float = 1.0
-    soft_weight: float = 0.5
-    smoothing: float = 0.1
-
-    def __post_init__(self) -> None:
-        check_temperature(self.temperature)
-        if not 0.0 <= self.soft_weight <= 1.0:
-            raise DktError(f"'objective.soft_weight' (lambda) is {self.soft_weight}, expected 0 to 1")
-        if not 0.0 <= self.smoothing < 1.0:
-            raise DktError(f"'objective.smoothing' is {self.smoothing}, expected 0 to below 1")
+    temperature: Annotated[float, ranges.TEMPERATURE] = 1.0
+    soft_weight: Annotated[float, ranges.SHARE] = 0.5
+    smoothing: Annotated[float, ranges.NOT_ALL] = 0.1
 
     @property
     def needs_teacher(self) -> bool:

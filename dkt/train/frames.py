@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
-from dkt.errors import DktError
+from dkt import ranges
 from dkt.frame_batches import SplicedFrames
+from dkt.memory import memory_for
+from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
@@ -21,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 Objective = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
+_LOWER = "lower optimizer.minibatch_size, features.splice or network.hidden_dim"
 _MIN_BATCH = 2  # batch normalisation has no variance on a single frame
 
 
@@ -32,12 +36,7 @@ class FrameOptimizerConfig(OptimizerConfig):
         minibatch_size: frames a mini-batch.
     """
 
-    minibatch_size: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.minibatch_size < _MIN_BATCH:
-            raise DktError(f"'optimizer.minibatch_size' is {self.minibatch_size}, expected 2 or more")
+    minibatch_size: Annotated[int, ranges.MINIBATCH] = 256
 
 
 class FrameTraining:
@@ -73,6 +72,7 @@ class FrameTraining:
         self.optimizer = self.updates.optimizer
         self.waited = 0.0
 
+    @memory_for("the mini-batches of the training", _LOWER)
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """One pass over the shuffled training frames.
 
@@ -91,7 +91,8 @@ class FrameTraining:
         with Prefetcher(self.train.shuffled(seed)) as batches, progress:
             for spliced, labels in batches:
                 if len(labels) >= _MIN_BATCH:
-                    self._step(spliced, labels, metrics)
+                    with threads.step(len(labels)):
+                        self._step(spliced, labels, metrics)
                 progress.advance(len(labels))
         self.waited += batches.waited
         metrics.check()
@@ -106,14 +107,20 @@ class FrameTraining:
         metrics.add(loss.detach(), logits.detach(), labels)
         metrics.count_update(clipped)
 
-    @torch.inference_mode()
+    @memory_for("the evaluation", "lower features.splice or network.hidden_dim")
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held frames ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
         with Prefetcher(self.held[name]) as batches:
-            for spliced, labels in batches:
-                logits = self.network(spliced)
-                metrics.add(self.objective(logits, labels), logits, labels)
+            for measured in threads.map_in_order(self._measure, batches):
+                metrics.add_all(measured)
         self.waited += batches.waited
+        return metrics
+
+    @torch.inference_mode()
+    def _measure(self, batch: tuple[torch.Tensor, torch.Tensor]) -> Metrics:
+        spliced, labels = batch
+        logits, metrics = self.network(spliced), Metrics()
+        metrics.add(self.objective(logits, labels), logits, labels)
         return metrics

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
+from dkt import ranges
 from dkt.alignments import AlignmentDir
 from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
+from dkt.memory import memory_for
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS
@@ -40,10 +43,16 @@ class FeatureConfig:
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
     splice_opts: str | None = None
-    transform: str | None = None
+    transform: Annotated[str | None, ranges.FileName()] = None
     online_cmvn_opts: str | None = None
-    global_cmvn_stats: str | None = None
-    streams: str = FEATS
+    global_cmvn_stats: Annotated[str | None, ranges.FileName()] = None
+    streams: Annotated[str, ranges.FileName(several=True)] = FEATS
+
+    def __post_init__(self) -> None:
+        # What stands in these lines is wrong before any data are read.
+        FeatureOptions(
+            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.streams
+        ).check("features.{}".format)
 
     def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
         """The whole feature pipeline.
@@ -127,6 +136,7 @@ class TrainingInputs:
             )
         check_cv_disjoint(self.data_train, self.data_dev)
 
+    @memory_for("the features", "train on fewer utterances, or give a --cache-dir that can be written to")
     def load(self, options: FeatureOptions) -> tuple[Utterances, Utterances]:
         """Read all of it.
 
@@ -150,3 +160,19 @@ class TrainingInputs:
                 path=self.data_dev.path,
             )
         return train, dev
+
+
+def check_reach(frames: int, key: str, train: Utterances) -> None:
+    """Raise DktError if a configuration looks further than the longest utterance of the training data.
+
+    Args:
+        frames: how far it looks.
+        key: of the configuration.
+        train: the training data.
+    """
+    longest = int(train.lengths.max())
+    if frames >= longest:
+        raise DktError(
+            f"'{key}' is {frames} frames, but the longest utterance of the training data has {longest}",
+            hint="lower it: beyond the end there is nothing but repetitions of the last frame",
+        )

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
-from dkt.errors import DktError
+from dkt import ranges
 
 
 @dataclass
@@ -24,17 +24,10 @@ class OptimizerConfig:
     """
 
     type: Literal["sgd", "adam"] = "sgd"
-    momentum: float = 0.0
-    l2_penalty: float = 0.0
-    max_grad_norm: float = 0.0
-    grad_clip: float = 0.0
-
-    def __post_init__(self) -> None:
-        if not 0.0 <= self.momentum < 1.0:
-            raise DktError(f"'optimizer.momentum' is {self.momentum}, expected 0 to below 1")
-        for name in ("l2_penalty", "max_grad_norm", "grad_clip"):
-            if getattr(self, name) < 0.0:
-                raise DktError(f"'optimizer.{name}' is {getattr(self, name)}, expected 0 or more")
+    momentum: Annotated[float, ranges.NOT_ALL] = 0.0
+    l2_penalty: Annotated[float, ranges.PENALTY] = 0.0
+    max_grad_norm: Annotated[float, ranges.CLIP] = 0.0
+    grad_clip: Annotated[float, ranges.CLIP] = 0.0
 
 
 def make_optimizer(

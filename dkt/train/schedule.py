@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
+from typing import Annotated
 
-from dkt.errors import DktError
+from dkt import ranges
 
 
 @dataclass
@@ -22,20 +23,13 @@ class NewbobConfig:
         halving_factor: what the rate is multiplied by.
     """
 
-    learn_rate: float = 0.008
-    max_iters: int = 20
-    min_iters: int = 0
-    keep_lr_iters: int = 0
-    start_halving_impr: float = 0.01
-    end_halving_impr: float = 0.001
-    halving_factor: float = 0.5
-
-    def __post_init__(self) -> None:
-        if self.learn_rate <= 0.0 or self.max_iters < 1 or not 0.0 < self.halving_factor <= 1.0:
-            raise DktError(
-                "expected schedule.learn_rate and schedule.max_iters above 0, and "
-                "schedule.halving_factor above 0, at most 1"
-            )
+    learn_rate: Annotated[float, ranges.LEARN_RATE] = 0.008
+    max_iters: Annotated[int, ranges.EPOCHS] = 20
+    min_iters: Annotated[int, ranges.EPOCHS_OR_NONE] = 0
+    keep_lr_iters: Annotated[int, ranges.EPOCHS_OR_NONE] = 0
+    start_halving_impr: Annotated[float, ranges.SHARE] = 0.01
+    end_halving_impr: Annotated[float, ranges.SHARE] = 0.001
+    halving_factor: Annotated[float, ranges.REDUCTION] = 0.5
 
 
 @dataclass

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 
+from dkt import ranges
 from dkt.dataset import Utterances
-from dkt.errors import DktError
+from dkt.memory import memory_for
+from dkt.nnet import threads
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
 from dkt.train.criterion import Criterion, Loss
@@ -19,6 +21,7 @@ from dkt.train.prefetch import Prefetcher
 from dkt.train.progress import Progress
 
 _EVALUATED_FRAMES = 8192
+_LOWER = "lower batches.num_streams, batches.chunk, batches.frames_per_batch or network.cells"
 
 
 @dataclass
@@ -34,13 +37,9 @@ class BatchConfig:
     """
 
     kind: Literal["streams", "utterances"] = "streams"
-    num_streams: int = 16
-    chunk: int = 20
-    frames_per_batch: int = 2000
-
-    def __post_init__(self) -> None:
-        if min(self.num_streams, self.chunk, self.frames_per_batch) < 1:
-            raise DktError("'batches.num_streams', 'chunk' and 'frames_per_batch' must be above 0")
+    num_streams: Annotated[int, ranges.STREAMS] = 16
+    chunk: Annotated[int, ranges.CHUNK] = 20
+    frames_per_batch: Annotated[int, ranges.BATCH_FRAMES] = 2000
 
     @property
     def frames_per_update(self) -> int:
@@ -93,6 +92,7 @@ class SequenceTraining:
             for name, utterances in held.items()
         }
 
+    @memory_for("the batches of the training", _LOWER)
     def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
         """One pass over the shuffled training utterances.
 
@@ -111,8 +111,9 @@ class SequenceTraining:
         progress = Progress("training", self.batches.num_frames, "frames")
         with Prefetcher(self.batches.shuffled(seed)) as batches, progress:
             for batch in batches:
-                num_frames = self._step(batch, carried, metrics)
-                progress.advance(num_frames)
+                with threads.step(len(batch.labels)):
+                    self._step(batch, carried, metrics)
+                progress.advance(len(batch.labels))
         self.waited += batches.waited
         metrics.check()
         return metrics
@@ -121,7 +122,7 @@ class SequenceTraining:
         """The state that is carried from batch to batch; whole utterances carry none."""
         return self.network.zero_state(self.batches.num_states) if isinstance(self.batches, Streams) else None
 
-    def _step(self, batch: SequenceBatch, carried: State | None, metrics: Metrics) -> int:
+    def _step(self, batch: SequenceBatch, carried: State | None, metrics: Metrics) -> None:
         begun = None
         if carried is not None:
             begun = reset_state(select_state(carried, batch.streams), batch.reset)
@@ -134,22 +135,27 @@ class SequenceTraining:
         clipped = self.updates.apply(loss.objective, len(labels))
         metrics.add(loss.reported, logits.detach(), labels)
         metrics.count_update(clipped)
-        return len(labels)
 
     def _loss(self, outputs: torch.Tensor, batch: SequenceBatch) -> tuple[Loss, torch.Tensor, torch.Tensor]:
         """The loss of a batch, and logits ``(B, P)`` and labels ``(B,)`` of its frames without padding."""
         logits = outputs[batch.mask]
         return self.criterion(logits, batch.labels, batch.targets), logits, batch.labels
 
-    @torch.inference_mode()
+    @memory_for("the evaluation", "lower network.cells or network.layers")
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held utterances ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
         with Prefetcher(self.held[name]) as batches:
-            for batch in batches:
-                outputs, _ = self.network(batch.features)
-                loss, logits, labels = self._loss(outputs, batch)
-                metrics.add(loss.reported, logits, labels)
+            for measured in threads.map_in_order(self._measure, batches):
+                metrics.add_all(measured)
         self.waited += batches.waited
+        return metrics
+
+    @torch.inference_mode()
+    def _measure(self, batch: SequenceBatch) -> Metrics:
+        outputs, _ = self.network(batch.features)
+        loss, logits, labels = self._loss(outputs, batch)
+        metrics = Metrics()
+        metrics.add(loss.reported, logits, labels)
         return metrics

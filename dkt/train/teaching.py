@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
+from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
 from dkt.scorer import logits_of
@@ -20,6 +23,7 @@ from dkt.stored_targets import TargetScratch
 from dkt.tally import Tally
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.top_k import ALL, TopK
 from dkt.train.progress import Progress
 from dkt.transitions import TransitionModel, load_transition_model
 
@@ -36,7 +40,7 @@ class TeachingOptions:
         teacher: a model file or its directory. Beside ``soft_targets`` they must be its.
         teacher_data_train, teacher_data_dev: data directories with the features of a teacher that is run;
             None for those of the student.
-        top_k: posteriors kept of each frame, of archives and of a teacher that is run; None for all.
+        top_k: posteriors kept of each frame, of archives and of a teacher that is run.
         form: what matrices of an archive hold; None for posteriors.
         transition_ids: whether Kaldi's Posteriors are of transition-ids rather than pdf-ids.
     """
@@ -46,7 +50,7 @@ class TeachingOptions:
     teacher: str | None = None
     teacher_data_train: str | None = None
     teacher_data_dev: str | None = None
-    top_k: int | None = None
+    top_k: TopK = ALL
     form: Form | None = None
     transition_ids: bool = False
 
@@ -93,7 +97,7 @@ class RunningTeacher:
     Args:
         info, network: the teacher.
         data: with the features that the teacher was trained on.
-        top_k: posteriors kept of each frame; None for all.
+        top_k: posteriors kept of each frame.
         temperatures: where the tail is computed.
         device: where the teacher runs.
 
@@ -108,13 +112,13 @@ class RunningTeacher:
         info: ModelInfo,
         network: Network,
         data: DataDir,
-        top_k: int | None,
+        top_k: TopK,
         temperatures: tuple[float, ...],
         device: torch.device,
     ) -> None:
         _refuse_side_inputs(info, data)
         self.header = TargetHeader(
-            fingerprint(network), info.num_pdfs, _at_most(top_k, info.num_pdfs), temperatures, {}
+            fingerprint(network), info.num_pdfs, _kept(top_k, info.num_pdfs), temperatures, {}
         )
         self.where = f"what the teacher made of {data.path}"
         self._places: dict[str, slice] = {}
@@ -124,22 +128,11 @@ class RunningTeacher:
         logger.info("teacher on %s: %s", data.path, self.header.describe())
         scratch, place = TargetScratch(info.num_pdfs, self.half), 0
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
-            for utt, frames in reader:
-                if frames.shape[1] != info.feature_dim:
-                    raise DktError(
-                        f"features of dimension {frames.shape[1]}, the teacher was trained on "
-                        f"{info.feature_dim}",
-                        path=data.path,
-                        utt=utt,
-                        hint="give the teacher's features by --teacher-data-train and --teacher-data-dev",
-                    )
-                seen.update(utt.encode() + np.ascontiguousarray(frames).tobytes())
-                log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
-                if not log_post.isfinite().all():
-                    raise DktError("the output of the teacher is not a number", path=data.path, utt=utt)
-                scratch.append(top_k_targets(log_post, self.header.top_k, temperatures))
-                self._places[utt] = slice(place, place + len(log_post))
-                place += len(log_post)
+            teach = partial(_teach, info, network, device, self.header, str(data.path))
+            for utt, targets in threads.map_in_order(teach, _checked(reader, info, seen)):
+                scratch.append(targets)
+                self._places[utt] = slice(place, place + len(targets))
+                place += len(targets)
                 progress.advance(1)
         self._targets = scratch.finish() if self._places else None
         #: Of the features it was run on: its outputs differ in their last bits from processor to processor.
@@ -160,6 +153,35 @@ class RunningTeacher:
         self.header.check_teacher(fingerprint, num_pdfs, self.where)
 
 
+def _checked(reader: FeatureReader, info: ModelInfo, seen: hashlib._Hash) -> Iterator[tuple[str, np.ndarray]]:
+    """The utterances of the reader, all of which are of the teacher's dimension; ``seen`` takes them in."""
+    for utt, frames in reader:
+        if frames.shape[1] != info.feature_dim:
+            raise DktError(
+                f"features of dimension {frames.shape[1]}, the teacher was trained on {info.feature_dim}",
+                path=reader.data.path,
+                utt=utt,
+                hint="give the teacher's features by --teacher-data-train and --teacher-data-dev",
+            )
+        seen.update(utt.encode() + np.ascontiguousarray(frames).tobytes())
+        yield utt, frames
+
+
+def _teach(
+    info: ModelInfo,
+    network: Network,
+    device: torch.device,
+    header: TargetHeader,
+    source: str,
+    utterance: tuple[str, np.ndarray],
+) -> tuple[str, SoftTargets]:
+    utt, frames = utterance
+    log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
+    if not log_post.isfinite().all():
+        raise DktError("the output of the teacher is not a number", path=source, utt=utt)
+    return utt, top_k_targets(log_post, header.top_k, header.temperatures)
+
+
 def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
     """The transforms and i-vectors that a training is given are the student's, which may differ."""
     if info.speaker_transforms or info.ivector_dim:
@@ -170,8 +192,10 @@ def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
         )
 
 
-def _at_most(top_k: int | None, num_pdfs: int) -> int | None:
-    return None if top_k is None or top_k >= num_pdfs else top_k
+def _kept(top_k: TopK, num_pdfs: int) -> int | None:
+    """How many posteriors are kept; None for all, whatever number they are called by."""
+    number = top_k.of(num_pdfs)
+    return None if number == num_pdfs else number
 
 
 def open_teaching(
@@ -248,8 +272,8 @@ def _read_targets(
     mapped = transitions if options.transition_ids else None
 
     def read(source: str) -> TargetSource:
-        top_k, num_pdfs = options.top_k, transitions.num_pdfs
-        return open_targets(source, num_pdfs, _at_most(top_k, num_pdfs), (temperature,), form, mapped)
+        num_pdfs = transitions.num_pdfs
+        return open_targets(source, num_pdfs, _kept(options.top_k, num_pdfs), (temperature,), form, mapped)
 
     train = read(options.soft_targets or "")
     return {"train": train, "dev": read(options.soft_targets_dev) if options.soft_targets_dev else train}

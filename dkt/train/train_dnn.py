@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import torch
 
-from dkt import objectives
+from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
+from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced
@@ -19,7 +21,7 @@ from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
 from dkt.train import experiment
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 
@@ -39,15 +41,14 @@ class SplicedFeatureConfig(FeatureConfig):
             their labels; null for none.
     """
 
-    splice: int = 5
-    lda: str | None = None
-    lda_dim: int | None = None
+    splice: Annotated[int, ranges.CONTEXT] = 5
+    lda: Annotated[str | None, ranges.FileName()] = None
+    lda_dim: Annotated[int | None, ranges.DIMENSION] = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.lda is not None and self.lda_dim is not None:
             raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
-        if self.splice < 0:
-            raise DktError(f"'features.splice' is {self.splice}, expected 0 or more frames")
 
 
 @dataclass
@@ -61,7 +62,13 @@ class DnnRecipe:
     training: LoopConfig = field(default_factory=LoopConfig)
 
 
-def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device: torch.device) -> None:
+def train_dnn(
+    recipe: DnnRecipe,
+    inputs: TrainingInputs,
+    directory: Path,
+    device: torch.device,
+    steal_lock: bool = False,
+) -> None:
     """Train a DNN and write ``final.pt`` and the files that Kaldi's scripts leave.
 
     Args:
@@ -69,14 +76,21 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         inputs: data and alignments, for training and for cross-validation.
         directory: of the experiment; an interrupted training in it goes on, a finished one is left as it is.
         device: where to train.
+        steal_lock: take the directory from another process.
 
     Raises:
-        DktError: bad input, or the directory holds another experiment.
+        DktError: bad input, or the directory holds another experiment, or another process is at work in it.
     """
+    with hold_directory(directory, "dkt train-dnn", steal_lock):
+        _train_held(recipe, inputs, directory, device)
+
+
+def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device: torch.device) -> None:
     assert inputs.ali_train is not None
     inputs.check()
     options = recipe.features.options(inputs.data_train, inputs.side_train)
     train, dev = inputs.load(options)
+    check_reach(recipe.features.splice, "features.splice", train)
     info = ModelInfo.with_features(
         options,
         kind="dnn",

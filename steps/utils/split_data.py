@@ -13,7 +13,6 @@ import errno
 import hashlib
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dkt.errors import DktError
+from dkt.files import partial_directory
 from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
 
 if TYPE_CHECKING:
@@ -198,8 +198,8 @@ def split(data: Path, num_parts: int, per_utt: bool, place: Path) -> Path:
     newest = max(time_of(data / name) for name in SOURCES)
     pairs = read_utt2spk(data / "utt2spk")
     parts = split_by_utterance(pairs, num_parts) if per_utt else split_by_speaker(pairs, num_parts)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=place) as scratch:
-        built = Path(scratch) / "new"
+    with partial_directory(target) as scratch:
+        built = scratch / "new"
         write_parts(data, parts, built)
         for path in built.glob("*/*"):
             os.utime(path, ns=(newest, newest))

@@ -1,0 +1,150 @@
+"""Configurations: what a file or ``--set`` leaves out, keys that stand twice, files that are commands."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dkt.bin import main
+from dkt.config import build, load_config, read_yaml
+from dkt.errors import DktError
+from dkt.feature_options import FeatureOptions
+from dkt.train.train_dnn import DnnRecipe
+from dkt.train.train_lstm import LstmRecipe
+from dkt.yaml_text import parse_yaml
+from tests.student_lab import CPU, DNN, LSTM
+
+RECIPES = [DnnRecipe, LstmRecipe]
+SECTIONS = [(recipe, field.name) for recipe in RECIPES for field in dataclasses.fields(recipe)]
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "recipe.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(("recipe", "section"), SECTIONS)
+def test_a_section_named_in_part_keeps_the_defaults_of_the_recipe(tmp_path, recipe, section):
+    default = dataclasses.asdict(recipe())
+    for key, value in default[section].items():
+        one = write(tmp_path, yaml.safe_dump({section: {key: value}}))
+        assert dataclasses.asdict(load_config(recipe, one)) == default
+        setting = f"{section}.{key}={yaml.safe_dump(value, default_flow_style=True)}"
+        assert dataclasses.asdict(load_config(recipe, None, [setting])) == default
+
+
+def test_what_the_lstm_trains_with_where_one_key_is_set():
+    recipe = load_config(LstmRecipe, None, ["schedule.max_iters=3", "fine_tuning.max_iters=2"])
+    assert (recipe.schedule.learn_rate, recipe.schedule.max_iters) == (0.001, 3)
+    assert (recipe.fine_tuning.learn_rate, recipe.fine_tuning.max_iters) == (0.0005, 2)
+    optimizer = load_config(LstmRecipe, None, ["optimizer.l2_penalty=0.5"]).optimizer
+    assert (optimizer.type, optimizer.max_grad_norm, optimizer.l2_penalty) == ("adam", 5.0, 0.5)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "text", ["", "schedule:\n", "schedule: {}\n", "schedule: null\nnetwork:\n  # layers: 3\n"]
+)
+def test_sections_without_keys_are_the_defaults(tmp_path, recipe, text):
+    assert load_config(recipe, write(tmp_path, text)) == recipe()
+    assert load_config(recipe, write(tmp_path, text), ["schedule.min_iters=1"]).schedule.min_iters == 1
+
+
+def test_settings_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path):
+    path = write(tmp_path, "schedule: {learn_rate: 0.1, max_iters: 7}\n")
+    settings = ["schedule.max_iters=8", "schedule.max_iters=9", "schedule={min_iters: 2}"]
+    schedule = load_config(LstmRecipe, path, settings).schedule
+    assert (schedule.learn_rate, schedule.max_iters, schedule.min_iters) == (0.1, 9, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("network: {layers: 1}\nschedule: {}\nnetwork: {cells: 8}\n", "line 3: 'network' stands in line 1"),
+        (
+            "schedule:\n  max_iters: 1\n  min_iters: 0\n  max_iters: 2\n",
+            "line 4: 'max_iters' stands in line 2",
+        ),
+        ("schedule: {max_iters: 1, max_iters: 1}\n", "line 1: 'max_iters' stands in line 1"),
+        ("network: {}\n'network': {}\n", "line 2: 'network' stands in line 1"),
+        ("a: [{b: 1}, {c: 1,\n c: 2}]\n", "line 2: 'c' stands in line 1"),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path, text, message):
+    path = write(tmp_path, text)
+    for read in (lambda: load_config(LstmRecipe, path), lambda: read_yaml(path)):
+        with pytest.raises(DktError, match=f"{path}: {message} already"):
+            read()
+
+
+def test_keys_that_stand_twice_in_other_yaml(tmp_path, capsys):
+    with pytest.raises(DktError, match=r"'schedule=\{max_iters: 1, max_iters: 2}': line 1: 'max_iters'"):
+        load_config(LstmRecipe, None, ["schedule={max_iters: 1, max_iters: 2}"])
+    (tmp_path / "header.yaml").write_text("format: dkt-soft-targets\nformat: dkt-soft-targets\n")
+    assert main(["make-soft-targets", "--job=end", "x", "y", str(tmp_path)]) == 1
+    assert "header.yaml: line 2: 'format' stands in line 1 already" in capsys.readouterr().err
+    (tmp_path / "config.yaml").write_text("training: {seed: 1}\ntraining: {seed: 2}\n")
+    assert main(["report", f"--out={tmp_path}/report", f"x={tmp_path}"]) == 1
+    assert "config.yaml: line 2: 'training' stands in line 1 already" in capsys.readouterr().err
+
+
+def test_merged_keys_may_be_overridden():
+    values = parse_yaml("a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  y: 3\nc: *b\nd:\n  <<: *b\n  x: 4\n")
+    assert values["b"] == values["c"] == {"x": 1, "y": 3} and values["d"] == {"x": 4, "y": 3}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "key"),
+    [(recipe, key) for recipe in RECIPES for key in ("transform", "global_cmvn_stats", "streams")]
+    + [(DnnRecipe, "lda")],
+)
+@pytest.mark.parametrize("value", ["touch MARK |", "feats.scp|", "| cat > MARK", "-", ""])
+def test_a_configuration_runs_no_command(tmp_path, recipe, key, value):
+    value = value.replace("MARK", str(tmp_path / "mark"))
+    for overrides in ([f"features.{key}={yaml.safe_dump(value)}"], []):
+        path = write(tmp_path, yaml.safe_dump({"features": {key: value}}))
+        if key == "streams" and not value:
+            message = "no stream of features"
+        else:
+            message = f"'features.{key}' is '.*', expected the name of a file - no command is run"
+        with pytest.raises(DktError, match=message):
+            load_config(recipe, None if overrides else path, overrides)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_streams_of_a_model_are_no_commands():
+    with pytest.raises(DktError, match=r"'streams' is 'mark\|', expected the name of a file"):
+        FeatureOptions(streams="x;touch mark|")
+
+
+@pytest.mark.parametrize(("command", "recipe"), [("train-dnn", DNN), ("train-lstm", LSTM)])
+def test_a_training_refuses_before_it_reads(tmp_path, capsys, command, recipe):
+    """None of the directories exists: the configuration is the first to be looked at."""
+    path = write(tmp_path, yaml.safe_dump(recipe))
+    places = ["no-train", "no-dev", "no-ali", "no-ali-dev", str(tmp_path / "exp")]
+    for setting, message in {
+        "training.seed=-1": "'training.seed' is -1, expected an integer from 0 to 4294967295",
+        "optimizer.l2_penalty=.nan": "'optimizer.l2_penalty' is nan, expected a number from 0 to 1000",
+        "features.transform=touch x |": "'features.transform' is 'touch x |'",
+        "features.delta_opts=--delta-order=1000": "features.delta_opts: '--delta-order=1000'",
+        "schedule={max_iters: 2, max_iters: 3}": "'max_iters' stands in line 1 already",
+    }.items():
+        assert main([command, f"--config={path}", f"--set={setting}", *CPU, *places]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert message in line
+    assert not (tmp_path / "exp").exists()
+
+
+def test_a_bomb_of_aliases_is_one_short_line():
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x, x]\n"
+    bomb += "".join(
+        f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    values = parse_yaml(bomb)
+    with pytest.raises(DktError) as error:
+        build(LstmRecipe, {"network": values["i"]}, "")
+    assert len(str(error.value)) < 300
