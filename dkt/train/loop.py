@@ -145,10 +145,9 @@ class TrainingLoop:
                 self._epoch()
         except Stopped as stop:
             done = self.newbob.epoch
-            stop.kept = (
-                f"{done} {'epoch is' if done == 1 else 'epochs are'} kept in {self.directory / CHECKPOINT}"
-            )
-            stop.kept += ", the same command goes on from there"
+            number = f"{done} epoch is" if done == 1 else f"{done} epochs are"
+            place = self.directory / checkpoint.CHECKPOINT
+            stop.kept = f"{number} kept in {place}, the same command goes on from there"
             if not done:
                 stop.kept = "no epoch was finished, the same command begins again"
             raise
