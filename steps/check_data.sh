@@ -37,6 +37,7 @@ options:
 [ $# -ge 1 ] || usage
 data=$1
 lang=${2:-}
+check_runner "${log_dir:-$data/log}"
 if [ -z "$log_dir" ]; then
   log_dir=$data/log
   if [ "$stage" -le 0 ] && ! { mkdir -p "$log_dir" 2>/dev/null && can_write "$log_dir"; }; then
@@ -44,7 +45,6 @@ if [ -z "$log_dir" ]; then
     echo "$script_name: $data cannot be written in: logs go to $log_dir (--log-dir says where)"
   fi
 fi
-check_runner "$log_dir"
 logs=("$log_dir/check.1.log")
 require_files "$data/utt2spk" ${lang:+"$lang/phones.txt"}
 options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})

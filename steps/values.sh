@@ -44,7 +44,7 @@ check_numbers() {
 _set_path() {
   path=$1
   case $path in
-    *$'\n'*) die "'$path' holds a line break, which the lists of Kaldi cannot" ;;
+    *$'\n'*) die "'${path//$'\n'/\\n}' holds a line break, which the lists of Kaldi cannot" ;;
     *JOB*) ! _is_option nj || refuse_job_word "$path" ;;
   esac
   case $path in

@@ -167,9 +167,13 @@ class Job:
         code = 128 + os.WTERMSIG(wait_status) if killed else os.WEXITSTATUS(wait_status)
         self.process.returncode = code  # reaped by os.wait: the Popen object must not wait again
         elapsed = int(time.time()) - int(self.started)
-        with self.log.open("a") as log:
-            log.write(f"# Accounting: time={elapsed} threads=1\n")
-            log.write(f"# Ended (code {code}) at {date()}, elapsed time {elapsed} seconds\n")
+        try:
+            with self.log.open("a") as log:
+                log.write(f"# Accounting: time={elapsed} threads=1\n")
+                log.write(f"# Ended (code {code}) at {date()}, elapsed time {elapsed} seconds\n")
+        except OSError as error:
+            print(f"run.pl: error: the log '{self.log}' cannot be written: {error.strerror}", file=sys.stderr)
+            return code or 1
         return code
 
 
@@ -238,7 +242,9 @@ class Runner:
         try:
             job = start(self.request, number)
         except OSError as error:
-            print(f"run.pl: error: cannot start job {number}: {error}", file=sys.stderr)
+            log = self.request.for_job(self.request.log, number)
+            reason = f"{error.filename or log}: {error.strerror}"
+            print(f"run.pl: error: cannot start job {number}: {reason}", file=sys.stderr)
             self.failed.append(number)
             return
         self.running[job.process.pid] = job
