@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from dkt.bin.options import positive_int
-from dkt.bin.processors import OtherPrograms, available
+from dkt.bin.processors import SpareProcessors, available
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def thread_policy(given: int | None) -> tuple[Policy, str]:
     processors = available()
     if processors == 1:
         return Fixed(1), f"{_threads(1)} (one processor is allowed)"
-    pace = Pace(processors, OtherPrograms())
+    pace = Pace(processors, SpareProcessors())
     return pace, f"{_threads(1)}, more of {processors} processors as soon as they pay"
 
 
