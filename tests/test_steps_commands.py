@@ -353,6 +353,12 @@ def test_a_gpu_and_threads_are_asked_of_the_queue_in_words_that_all_know(
     assert job[1 : 1 + len(expected)] == expected and not job[1 + len(expected)].startswith("-")
 
 
+def test_threads_that_are_used_as_they_pay_are_not_asked_of_the_queue(tools: StandIns, place: Path) -> None:
+    succeed(place, LSTM[0], "--cmd", "slurm.pl", "--num-threads", "auto", *LSTM[1:], **tools.with_kaldi)
+    job = next(call for call in tools.calls() if call[0] == "slurm.pl")
+    assert not job[1].startswith("-") and "--num-threads=auto" in job
+
+
 def test_a_training_on_a_gpu_if_there_is_one_asks_for_none(tools: StandIns, place: Path) -> None:
     succeed(place, *LSTM, **tools.with_kaldi)
     assert command_of(tools.calls(), "run.pl")[0] == "exp/net/log/train.log"
