@@ -61,7 +61,7 @@ def check(path: Path, read: Callable[[], Any], expected: Any) -> Iterator[str]:
         try:
             found = read()
         except DktError as error:
-            assert "\n" not in str(error) and str(path) in str(error), what
+            assert "\n" not in str(error) and str(path.parent) in str(error), what
             assert not _ADVICE.search(str(error)), what
             yield what
         else:
