@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
 from dkt.datadir import DataDir, misplaced
 from dkt.findings import Findings, Level, plural
 from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
+from dkt.text import describe_character, hidden_character
 
 # The end-of-sentence and backoff symbols of a language model: no transcript may hold them.
 _ILLEGAL_WORDS = ("<s>", "</s>", "#0")
-# What Unicode, but not Kaldi's tools, takes for white space.
-_ODD_SPACE = re.compile(r"[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ class DataFiles:
         opts = self.options
         needed: list[tuple[str, Level, str]] = [
             ("utt2spk", Level.ERROR, "prepare the data directory"),
-            ("spk2utt", Level.WARNING, "make it with utils/utt2spk_to_spk2utt.pl"),
+            ("spk2utt", Level.WARNING, f"dkt fix-data {self.data.path} makes it"),
         ]
         needed += [] if opts.no_text else [("text", Level.WARNING, "add it, or give --no-text")]
         # Segments point into recordings: without those they are no use.
@@ -195,7 +192,7 @@ class DataFiles:
     def _check_spk2utt(self, speakers: dict[str, str]) -> None:
         pairs = {(utt, line[0]) for line in self.lines("spk2utt").values() for utt in line[1:]}
         wanted = set(speakers.items())
-        path, hint = self.data.path / "spk2utt", "make it again with utils/utt2spk_to_spk2utt.pl"
+        path, hint = self.data.path / "spk2utt", f"dkt fix-data {self.data.path} makes it again"
         for found, what in ((wanted - pairs, "of utt2spk missing"), (pairs - wanted, "not as in utt2spk")):
             if found:
                 names = sorted(f"{utt} of {speaker}" for utt, speaker in found)
@@ -203,11 +200,12 @@ class DataFiles:
                 self.findings.warn("spk2utt", message, path=path, names=names, hint=hint)
 
 
-def _unprintable(text: str) -> bool:
-    """Whether there is a character that is neither printable nor white space (``[^[:print:][:space:]]``)."""
-    if _CONTROL.search(text):
-        return True
-    return not text.isascii() and any(unicodedata.category(char) == "Cn" for char in set(text))
+def _unprintable(text: str) -> str | None:
+    """A character that cannot be seen, or has no meaning yet (``[^[:print:][:space:]]``)."""
+    hidden = hidden_character(text)
+    if hidden or text.isascii():
+        return hidden
+    return next((char for char in text if unicodedata.category(char) == "Cn"), None)
 
 
 def _check_text(file: KeyedFile, non_print: bool, findings: Findings) -> None:
@@ -223,10 +221,8 @@ def _check_text(file: KeyedFile, non_print: bool, findings: Findings) -> None:
         for word in _ILLEGAL_WORDS:
             if word in line[1:]:
                 blame(f"with the symbol {word}, which is no word", utt)
-        if _ODD_SPACE.search(text):
-            blame("with white space that is neither a space nor a tab", utt)
-        if not non_print and _unprintable(text):
-            blame("with a character that cannot be printed", utt)
+        if not non_print and (char := _unprintable(text)):
+            blame(f"with a character that cannot be printed, {describe_character(char)}", utt)
     for fault, utts in faults.items():
         findings.warn(
             "text", f"{plural(len(utts), 'transcript')} {fault}", path=file.path, names=utts, hint="mend it"

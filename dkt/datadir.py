@@ -120,8 +120,9 @@ class DataDir:
             DktError: they are not.
         """
         path = self.path / "utt2spk"
-        hint = "sort the data directory with LC_ALL=C, and begin utterance-ids with the speaker-id"
+        hint = f"dkt fix-data {self.path} sorts the data directory"
         for previous, utt in misplaced(self.utt2spk):
             raise DktError(f"comes after '{previous}'", path=path, utt=utt, hint=hint)
+        hint = "begin utterance-ids with the speaker-id"
         for previous, speaker in misplaced(self.utt2spk.values()):
             raise DktError(f"speaker '{speaker}' comes after '{previous}'", path=path, hint=hint)
