@@ -10,6 +10,7 @@ from pathlib import Path
 from dkt.errors import DktError
 
 _NAMED = 5
+_LONGEST_NAME = 60
 
 
 class Level(enum.Enum):
@@ -35,9 +36,22 @@ class Finding:
     text: str
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few names: ``a, b, c, d, e, ...``."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+def shorten(text: str, limit: int) -> str:
+    """The text, or its beginning and ``...`` where it is longer than ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def some(names: Sequence[str], place: str | None = None) -> str:
+    """The first few names, as every message about many of them has it: ``a, b, c, d, e, ...``.
+
+    Args:
+        names: all of them.
+        place: where all are listed, which is told if some are left out.
+    """
+    told = ", ".join(shorten(name, _LONGEST_NAME) for name in names[:_NAMED])
+    if len(names) <= _NAMED:
+        return told
+    return f"{told}, ..." if place is None else f"{told}, ... all in {place}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
+from dkt.findings import some
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -45,7 +46,6 @@ logger = logging.getLogger(__name__)
 
 # Statistics are summed block by block, whatever the number of processes: the result is then always the same.
 _MAX_BLOCKS = 64
-_NAMED = 5
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
 
@@ -160,8 +160,7 @@ class MonoTrainer:
         for report in reports:
             self.report.add(report)
         if failed := sorted(self.report.failed):
-            named = ", ".join(failed[:_NAMED]) + (", ..." if len(failed) > _NAMED else "")
-            logger.warning("%s, but for %d utterances: %s", what, len(failed), named)
+            logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed))
         if self.report.num_retried:
             logger.info("%s, %d utterances in the second try", what, self.report.num_retried)
 

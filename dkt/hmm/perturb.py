@@ -104,6 +104,7 @@ def _write_copies(
         tally.done()
         if tally.num_done % _REPORT_EVERY == 0:
             logger.info("%d of %d utterances at %d speeds", tally.num_done, len(recordings), 1 + len(factors))
+    recordings.tell_cut()
     tally.finish(str(data.path))
     logger.info("%d samples clipped", num_clipped)
     return wav_scp

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dkt.errors import DktError
+from dkt.findings import some
 from dkt.hmm.symbols import parse_transcripts
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import open_input
@@ -17,7 +18,6 @@ logger = logging.getLogger(__name__)
 
 #: What to do with a reference without a hypothesis: stop, leave it out, or score it as empty.
 MODES = ("strict", "present", "all")
-_NAMED = 5
 
 
 @dataclass
@@ -167,5 +167,4 @@ def score(
 
 def _report_surplus(utts: Sequence[str], hyp_name: str) -> None:
     if utts:
-        named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
-        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), named)
+        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), some(utts))
