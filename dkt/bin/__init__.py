@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
     "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
     "check": ("check", "is a data directory, with its alignments, fit to train on?"),
+    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
     "train-mono": ("train_mono", "a monophone GMM from a flat start"),
     "align": ("align", "alignments of a data directory by a GMM"),
     "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
