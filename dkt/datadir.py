@@ -77,22 +77,8 @@ class DataDir:
 
     @cached_property
     def text(self) -> dict[str, str]:
-        """Utterance to transcript.
-
-        Raises:
-            DktError: a transcript is empty.
-        """
-        path = self.file("text", "your data preparation")
-        entries = read_keyed_lines(path)
-        for utt, words in entries.items():
-            if not words:
-                raise DktError(
-                    "the transcript is empty",
-                    path=path,
-                    utt=utt,
-                    hint="transcribe the utterance or remove it",
-                )
-        return entries
+        """Utterance to transcript, which may be empty: nothing was said."""
+        return read_keyed_lines(self.file("text", "your data preparation"))
 
     @cached_property
     def frame_shift(self) -> float:

@@ -14,6 +14,8 @@ retry_beam=40
 oov_policy=map
 use_gpu=no
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 transform_dir=
 ivectors=
 help_message="Usage: steps/align.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
@@ -29,6 +31,8 @@ options (names and defaults of Kaldi's script):
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
   --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
+  --max-oov <share>    share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . parse_options.sh
@@ -40,6 +44,18 @@ srcdir=$3
 dir=$4
 log=$dir/log
 parts=$dir/.parts
+
+# analyze_alignment: tells what the alignments of all jobs together look like; stops if they cannot be right.
+analyze_alignment() {
+  local job retried
+  local analyze=$log/analyze_alignments.log
+  local dirs=()
+  for job in $(seq "$nj"); do dirs+=("$parts/$job"); done
+  retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
+  dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
+    --allow-implausible="$allow_implausible" "$lang" "${dirs[@]}" >"$analyze" 2>&1 || job_failed "$analyze"
+  tell_alignment "$analyze"
+}
 
 # Those of the directory.
 model=
@@ -55,7 +71,7 @@ if [ "$stage" -le 0 ]; then
     die "$dir holds a network: align into a directory of its own"
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
-  depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
+  depends_on "nj beam retry_beam oov_policy max_loss max_oov allow_implausible ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/ali." .gz
@@ -77,8 +93,9 @@ if [ "$stage" -le 0 ] &&
   # shellcheck disable=SC2086
   $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
+    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
   check_losses "$max_loss" "$log"/align.[0-9]*.log
+  analyze_alignment
   # Without num_jobs the directory is not one of alignments: it goes first and comes last.
   rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
   for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done

@@ -11,6 +11,8 @@ retry_beam=40
 boost_silence=1.0
 oov_policy=map
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 help_message="Usage: steps/align_si.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
  e.g.: steps/align_si.sh --nj 4 data/train data/lang exp/mono exp/mono_ali
 options (names and defaults of Kaldi's script):
@@ -21,7 +23,9 @@ options (names and defaults of Kaldi's script):
   --retry-beam <x>     beam of a second try (40)
   --boost-silence <x>  factor on the likelihoods of silence (1.0)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
-  --max-loss <share>   share of utterances that may fail (0.05)"
+  --max-loss <share>   share of utterances that may fail (0.05)
+  --max-oov <share>    share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)"
 . parse_options.sh
 
 [ $# = 4 ] || usage
@@ -38,8 +42,10 @@ if [ "$stage" -le 0 ]; then
   # shellcheck disable=SC2086
   $cmd "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-    --oov-policy="$oov_policy" --max-loss="$max_loss" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
+    --oov-policy="$oov_policy" --max-loss="$max_loss" --max-oov="$max_oov" \
+    --allow-implausible="$allow_implausible" "$data" "$lang" "$srcdir" "$dir" || job_failed "$log"
   tell_losses "$log"
+  tell_alignment "$log"
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
 echo "$script_name: alignments of $data in $dir, log in $log"

@@ -17,6 +17,8 @@ delta_opts=
 oov_policy=map
 seed=0
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 help_message="Usage: steps/train_mono.sh [options] <data-dir> <lang-dir> <exp-dir>
  e.g.: steps/train_mono.sh --nj 4 data/train data/lang exp/mono
 options (names and defaults of Kaldi's script):
@@ -33,7 +35,9 @@ options (names and defaults of Kaldi's script):
   --delta-opts <opts>     options of add-deltas
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
-  --max-loss <share>      share of utterances that may fail to align (0.05)"
+  --max-loss <share>      share of utterances that may fail to align (0.05)
+  --max-oov <share>       share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>   an alignment that cannot be right is a warning, not an error (false)"
 . parse_options.sh
 
 [ $# = 3 ] || usage
@@ -51,8 +55,10 @@ if [ "$stage" -le 0 ]; then
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-    --max-loss="$max_loss" "$data" "$lang" "$dir" || job_failed "$log"
+    --max-loss="$max_loss" --max-oov="$max_oov" --allow-implausible="$allow_implausible" \
+    "$data" "$lang" "$dir" || job_failed "$log"
   tell_losses "$log"
+  tell_alignment "$log"
 fi
 require_files "$dir/final.mdl" "$dir/tree" "$dir/num_jobs"
 echo "$script_name: monophone system in $dir/final.mdl, log in $log"

@@ -25,7 +25,6 @@ def test_reads_speakers_and_transcripts(data):
 @pytest.mark.parametrize(
     ("name", "content", "read", "message"),
     [
-        ("text", "a-1 ONE\na-2\n", "text", r"text: utterance 'a-2': the transcript is empty - transcribe"),
         ("text", "a-1 ONE\na-1 TWO\n", "text", "twice"),
         ("text", "a-1 ONE\n\n", "text", "line 2 is empty"),
         ("utt2spk", "a-1\n", "utt2spk", "has no speaker"),

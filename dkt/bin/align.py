@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import add_max_loss, positive_int
+from dkt.bin.options import add_max_loss, add_max_oov, positive_int
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES
 from dkt.hmm.viterbi import AlignOptions
@@ -40,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log-likelihoods of the pdfs, of a network for example, to align by instead of the GMM's",
     )
     add_max_loss(parser)
+    add_max_oov(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -67,4 +68,6 @@ def run(args: argparse.Namespace) -> None:
         silence_boost=args.boost_silence,
         oov_policy=args.oov_policy,
         max_loss=args.max_loss,
+        max_oov=args.max_oov,
+        allow_implausible=args.allow_implausible,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.tally import DEFAULT_MAX_LOSS
 
 if TYPE_CHECKING:
@@ -68,6 +69,23 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where packed features are kept for the next training: .packed of the data directories if not "
         "given, none to read from the archives all along",
+    )
+
+
+def add_max_oov(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-oov`` and ``--allow-implausible``: what may be wrong with transcripts and alignments."""
+    parser.add_argument(
+        "--max-oov",
+        type=share,
+        default=DEFAULT_MAX_OOV,
+        help="share of words that may be outside the lexicon before it is an error",
+    )
+    parser.add_argument(
+        "--allow-implausible",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="alignments that cannot be right are a warning, not an error",
     )
 
 

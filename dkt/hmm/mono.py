@@ -23,6 +23,7 @@ from dkt.hmm.align import (
     find_optional_silence,
     read_phones,
     split_into_jobs,
+    tell_quality,
     write_alignment_dir,
 )
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
@@ -34,6 +35,7 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
+from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool
@@ -66,6 +68,8 @@ class MonoOptions:
         seed: of the random directions in which Gaussians are split.
         oov_policy: what is done about words outside the lexicon, ``map`` or ``error``.
         max_loss: the share of utterances that may fail.
+        max_oov: the share of words that may be outside the lexicon.
+        allow_implausible: a last alignment that cannot be right is only warned of.
         initial_beam, regular_beam, retry_beam: of the first alignment, the later ones, and second tries.
     """
 
@@ -81,6 +85,8 @@ class MonoOptions:
     seed: int = 0
     oov_policy: str = "map"
     max_loss: float = DEFAULT_MAX_LOSS
+    max_oov: float = DEFAULT_MAX_OOV
+    allow_implausible: bool = False
     initial_beam: float = 6.0
     regular_beam: float = 10.0
     retry_beam: float = 40.0
@@ -207,7 +213,8 @@ def train_mono(
         The trainer, with what it logged.
 
     Raises:
-        DktError: an input is wrong, too many utterances fail, or ``exp_dir`` holds a system of another kind.
+        DktError: an input is wrong, too many utterances fail, the last alignment cannot be right, or
+            ``exp_dir`` holds a system of another kind.
     """
     options = options or MonoOptions()
     lang, target = Path(lang_dir), Path(exp_dir)
@@ -229,6 +236,8 @@ def train_mono(
         trainer.train()
         alignments = {k: v for part in pool.call_all("alignments") for k, v in part.items()}
     trainer.count_losses(len(alignments), data.path)
+    retried, allow = trainer.report.num_retried, options.allow_implausible
+    tell_quality(data, lang, trainer.transitions, alignments, retried, corpus.oov, allow)
     write_alignment_dir(target, lambda: _write_system(target, lang, tree, trainer), jobs, alignments)
     return trainer
 
@@ -236,7 +245,7 @@ def train_mono(
 def _read_corpus(data: DataDir, lang: Path, options: MonoOptions) -> TranscribedData:
     tally = Tally("train-mono: data", options.max_loss)
     features = FeatureOptions(cmvn_opts=options.cmvn_opts, delta_opts=options.delta_opts)
-    corpus = TranscribedData(data, lang, features, options.oov_policy, tally)
+    corpus = TranscribedData(data, lang, features, options.oov_policy, tally, max_oov=options.max_oov)
     tally.done(len(corpus.names))
     tally.finish(str(data.path))
     return corpus

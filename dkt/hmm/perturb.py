@@ -127,4 +127,4 @@ def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dic
         genders = read_keyed_lines(data.path / "spk2gender")
         tables["spk2gender"] = {p + speaker: gender for p in prefixes for speaker, gender in genders.items()}
     for name, table in [*tables.items(), ("wav.scp", wav_scp)]:
-        write_lines(out / name, [f"{key} {value}" for key, value in sorted(table.items())])
+        write_lines(out / name, [f"{key} {value}".rstrip() for key, value in sorted(table.items())])
