@@ -72,12 +72,14 @@ elif name in ("train-dnn", "train-lstm"):
         (Path(args[-1]) / file).write_text("trained")
 elif name == "make-soft-targets" and options["job"] == "end":
     (Path(args[-1]) / "soft.scp").write_text("a\\n")
-elif name == "align":
+elif name in ("align", "train-mono"):
     directory = Path(args[-1])
-    directory.mkdir(parents=True)
+    directory.mkdir(parents=True, exist_ok=True)
     for file in ("final.mdl", "tree", "phones.txt", "cmvn_opts", "final.mat", "num_jobs"):
         (directory / file).write_text(file)
-    (directory / "ali.1.gz").write_text(" ".join(read(options["loglikes"])))
+    (directory / "ali.1.gz").write_text(" ".join(read(options["loglikes"]) if "loglikes" in options else "x"))
+if name in os.environ.get("TELLS", "").split():
+    print(os.environ["TELL"].replace("PROGRAM", f"(dkt {{name}})"), file=sys.stderr)
 print(f"INFO (dkt {{name}}) {{name}}: 1 utterances done, 0 dropped", file=sys.stderr)
 sys.exit(fails)
 """
