@@ -133,7 +133,7 @@ class AlignmentQuality:
         self._no_speech = np.array(sorted(self.phones.others), dtype=np.int64)
         self._silence = np.array(sorted(self.phones.silence), dtype=np.int64)
         topology = self.model.topology
-        self._least = {phone: _least_frames(topology.states(phone)) for phone in topology.phones}
+        self._least = {phone: least_frames(topology.states(phone)) for phone in topology.phones}
 
     def add(self, utt: str, ids: np.ndarray) -> None:
         """Look at the transition-ids of an utterance; what is no path through the HMMs is left out."""
@@ -247,8 +247,8 @@ class AlignmentQuality:
         return [Verdict(Level.WARNING, fault, hint)]
 
 
-def _least_frames(states: Collection) -> int:
-    """The fewest frames that a phone can last."""
+def least_frames(states: Collection) -> int:
+    """The fewest frames that a phone of these states, the end included, can last."""
     states = list(states)
     least = {0: 0}
     queue = [0]

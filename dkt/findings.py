@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dkt.errors import DktError
@@ -34,6 +35,15 @@ class Finding:
     check: str
     level: Level
     text: str
+
+
+# What differs between two names of the same fault.
+_PARTICULARS = re.compile(r"'[^']*'|\S*/\S*|\d+(?:\.\d+)?")
+
+
+def kind_of(fault: str, name: str) -> str:
+    """A fault without names and numbers: that of another utterance is the same if the rest is."""
+    return _PARTICULARS.sub("", fault.replace(name, ""))
 
 
 def shorten(text: str, limit: int) -> str:
@@ -116,6 +126,13 @@ class Findings:
         """Note that a check found nothing, unless it has found something."""
         if not any(row.check == check for row in self.rows):
             self.rows.append(Finding(check, Level.OK, text))
+
+    def lower(self, check: str) -> None:
+        """Turn the errors of a check into warnings."""
+        self.rows = [
+            replace(row, level=Level.WARNING) if row.check == check and row.level is Level.ERROR else row
+            for row in self.rows
+        ]
 
     def sort(self, checks: Sequence[str]) -> None:
         """Bring the rows into the order of ``checks``, other checks behind them."""

@@ -155,7 +155,9 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
             file.blame(f"wrong: {fault}", _place(number, line))
 
 
-def read_keyed_file(path: Path, level: Level, findings: Findings) -> KeyedFile | None:
+def read_keyed_file(
+    path: Path, level: Level, findings: Findings, order: Level = Level.WARNING
+) -> KeyedFile | None:
     """Read a file of a data directory whatever is wrong with it.
 
     Noted are lines that are not UTF-8, empty, or not of the file's form, keys that occur twice, carriage
@@ -164,8 +166,9 @@ def read_keyed_file(path: Path, level: Level, findings: Findings) -> KeyedFile |
 
     Args:
         path: the file; its name decides what a line should be.
-        level: how bad damage to it is. A wrong order and a missing last newline are only warned of.
+        level: how bad damage to it is. A missing last newline is only warned of.
         findings: where faults are noted, under the file's name.
+        order: how bad it is that keys are not in C order.
 
     Returns:
         The file; None if it cannot be read.
@@ -191,15 +194,16 @@ def read_keyed_file(path: Path, level: Level, findings: Findings) -> KeyedFile |
     for fault, places in file.faults.items():
         message = f"{plural(len(places), 'line')} {fault}"
         findings.add(level, path.name, message, path=path, names=places, hint=file.hints.get(fault))
-    _check_order(file, findings)
+    _check_order(file, findings, order)
     return file
 
 
-def _check_order(file: KeyedFile, findings: Findings) -> None:
+def _check_order(file: KeyedFile, findings: Findings, level: Level) -> None:
     wrong = misplaced(file.lines)
     if wrong:
         message = f"{plural(len(wrong), 'key')} not in C order"
-        findings.warn(
+        findings.add(
+            level,
             file.path.name,
             message,
             path=file.path,

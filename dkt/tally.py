@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import defaultdict
 
 from dkt.errors import DktError
-from dkt.findings import shorten, some
+from dkt.findings import kind_of, shorten, some
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_LOSS = 0.05
 _KINDS_TOLD = 3
 _LONGEST_REASON = 250
-# What differs between two utterances of the same fault.
-_PARTICULARS = re.compile(r"'[^']*'|\S*/\S*|\d+(?:\.\d+)?")
 
 
 class Tally:
@@ -52,8 +49,7 @@ class Tally:
         """The reasons that differ in more than names and numbers, the first of each, and their utterances."""
         kinds: dict[str, tuple[str, list[str]]] = {}
         for reason, utts in self.dropped.items():
-            kind = _PARTICULARS.sub("", reason.replace(utts[0], ""))
-            kinds.setdefault(kind, (reason, []))[1].extend(utts)
+            kinds.setdefault(kind_of(reason, utts[0]), (reason, []))[1].extend(utts)
         return dict(kinds.values())
 
     def summary(self) -> str:

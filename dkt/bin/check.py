@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_max_loss, boolean
+from dkt.bin.options import (
+    add_max_loss,
+    add_max_oov,
+    add_side_inputs,
+    boolean,
+    positive_int,
+    side_inputs,
+)
+
+if TYPE_CHECKING:
+    from dkt.feature_options import FeatureOptions
 
 
 def _seconds(text: str) -> float:
@@ -25,9 +36,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cmvn",
         choices=("optional", "required"),
-        default="optional",
-        help="whether missing or broken CMVN statistics are an error or a warning",
+        default="required",
+        help="whether missing or broken CMVN statistics are an error, as to a training with CMVN",
     )
+    parser.add_argument("--train-config", metavar="YAML", help="configuration of the training to come")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="overrides it, as in a training",
+    )
+    parser.add_argument("--recipe", choices=("dnn", "lstm"), default="dnn", help="what it trains")
+    add_side_inputs(parser)
+    parser.add_argument("--nj", type=positive_int, help="jobs of a GMM training or alignment to come")
     parser.add_argument(
         "--read-feats", type=boolean, default=True, help="read all features: look for NaN, measure lengths"
     )
@@ -37,12 +59,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frame-shift", type=_seconds, help="seconds; by default the file frame_shift of the data, or 0.01"
     )
     add_max_loss(parser)
+    add_max_oov(parser)
     parser.add_argument("data_dir")
     parser.add_argument("ali_dir", nargs="?", help="alignments of the data")
     parser.add_argument(
         "other_dir",
         nargs="?",
         help="other alignments, or the directory of the graph's model: must be of the same pdfs",
+    )
+
+
+def _pipeline(args: argparse.Namespace) -> FeatureOptions:
+    """What the training does to the features."""
+    from dkt.datadir import DataDir
+    from dkt.feature_options import FeatureOptions
+    from dkt.side_inputs import Ivectors
+
+    side = side_inputs(args)
+    if args.train_config is not None or args.set:
+        # Imported where they are needed: they bring PyTorch.
+        from dkt.config import load_config
+        from dkt.train.train_dnn import DnnRecipe
+        from dkt.train.train_lstm import LstmRecipe
+
+        kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
+        recipe = load_config(kinds[args.recipe], args.train_config, args.set)
+        return recipe.features.options(DataDir(args.data_dir), side)
+    return FeatureOptions(
+        cmvn_opts="" if args.cmvn == "required" else None,
+        speaker_transforms=side.transform_dir is not None,
+        ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
     )
 
 
@@ -53,6 +99,8 @@ def run(args: argparse.Namespace) -> None:
     from dkt.datadir import DataDir
     from dkt.findings import Level
 
+    pipeline = _pipeline(args)
+    cmvn = pipeline.cmvn_opts is not None if args.train_config or args.set else args.cmvn == "required"
     options = CheckOptions(
         DataCheckOptions(
             no_feats=args.no_feats,
@@ -60,12 +108,19 @@ def run(args: argparse.Namespace) -> None:
             no_wav=args.no_wav,
             no_spk_sort=args.no_spk_sort,
             non_print=args.non_print,
-            cmvn=Level.ERROR if args.cmvn == "required" else Level.WARNING,
+            cmvn=Level.ERROR if cmvn else Level.WARNING,
+            # Without alignments a GMM comes next.
+            transcribed=args.ali_dir is None and not args.no_text,
         ),
         read_feats=args.read_feats,
         frame_shift=args.frame_shift,
         max_loss=args.max_loss,
         strict=args.strict,
+        pipeline=pipeline,
+        side=side_inputs(args),
+        num_jobs=args.nj,
+        max_oov=args.max_oov,
+        allow_implausible=args.allow_implausible,
     )
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)
     print(report.findings.table())
