@@ -50,6 +50,7 @@ class CheckOptions:
         num_jobs: jobs of the training; None for any number.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
+        list_file: where all names at fault and all lost utterances will be listed; None for nowhere.
     """
 
     data: DataCheckOptions = field(default_factory=DataCheckOptions)
@@ -62,6 +63,7 @@ class CheckOptions:
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV
     allow_implausible: bool = False
+    list_file: str | None = None
 
 
 class Report:
@@ -75,7 +77,7 @@ class Report:
     def __init__(self, data: DataDir, options: CheckOptions) -> None:
         self.data = data
         self.options = options
-        self.findings = Findings()
+        self.findings = Findings(options.list_file)
         self.tally = Tally(str(data.path), options.max_loss)
         self.frame_shift = self._frame_shift()
         self.frames_used = 0
@@ -113,10 +115,16 @@ class Report:
             f"{self.data.path}: {done} of {plural(done + dropped, 'utterance')}, {hours}, would be used; "
             f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
         ]
+        place = self.options.list_file or "FILE with --list=FILE"
         for reason, utts in self.tally.dropped.items():
             hours = self._hours(self.frames_lost[reason])
-            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({some(utts)})")
+            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({some(utts, place)})")
         return "\n".join(lines)
+
+    def listed(self) -> list[str]:
+        """A line for each name at fault and each lost utterance."""
+        lost = [f"lost\t\t{utt}\t{reason}" for reason, utts in self.tally.dropped.items() for utt in utts]
+        return [*self.findings.listed(), *lost]
 
     def finish(self) -> None:
         """Fail if a training would.

@@ -70,10 +70,16 @@ def plural(count: int, noun: str) -> str:
 
 
 class Findings:
-    """Collects what the checks of a data directory find."""
+    """Collects what the checks of a data directory find.
 
-    def __init__(self) -> None:
+    Args:
+        list_file: where all names will be listed (``listed``), as messages with many of them tell.
+    """
+
+    def __init__(self, list_file: str | None = None) -> None:
         self.rows: list[Finding] = []
+        self._place = list_file or "FILE with --list=FILE"
+        self._listed: list[str] = []
 
     def add(
         self,
@@ -95,7 +101,8 @@ class Findings:
             names: the utterances (or speakers, lines) at fault, of which the first few are told.
             hint: what the user should do about it.
         """
-        listed = f"{message} ({some(names)})" if names else message
+        listed = f"{message} ({some(names, self._place)})" if names else message
+        self._listed += [f"{check}\t{level.value}\t{name}\t{message}" for name in names]
         self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
 
     def error(
@@ -138,6 +145,10 @@ class Findings:
         """Bring the rows into the order of ``checks``, other checks behind them."""
         place = {check: number for number, check in enumerate(checks)}
         self.rows.sort(key=lambda row: place.get(row.check, len(place)))
+
+    def listed(self) -> list[str]:
+        """A line for each name at fault: check, verdict, name and fault, with tabs between them."""
+        return self._listed
 
     def of_level(self, level: Level) -> list[Finding]:
         """The findings of one level."""

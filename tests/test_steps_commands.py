@@ -321,6 +321,23 @@ def test_what_an_alignment_looks_like_is_told_on_the_terminal(
     assert {"--max-oov=0.2", "--allow-implausible=true"} <= set(called)
 
 
+def test_a_training_is_checked_with_its_own_options(tools: StandIns, place: Path) -> None:
+    command = ["steps/train_dnn.sh", "data", "dev", "lang", "exp/gmm_ali", "exp/dev_ali", "exp/new"]
+    for file in ("dev/feats.scp", "dev/utt2spk", "dnn.yaml"):
+        write(place / file, "a-1 x\n")
+    for ali in ("exp/gmm_ali", "exp/dev_ali"):
+        for file in ("final.mdl", "num_jobs"):
+            write(place / ali / file, "1\n")
+    options = ["--dnn-config", "dnn.yaml", "--transform-dir", "exp/t", "--ivectors-dev", "exp/i"]
+    (place / "exp/t").mkdir()
+    (place / "exp/i").mkdir()
+    succeed(place, command[0], *options, *command[1:], **tools.alone)
+    train, dev = (call[2:] for call in tools.calls() if call[:2] == ["dkt", "check"])
+    assert {"--train-config=dnn.yaml", "--transform-dir=exp/t"} <= set(train)
+    assert {"--train-config=dnn.yaml", "--ivectors=exp/i"} <= set(dev)
+    assert not any(option.startswith("--ivectors") for option in train)
+
+
 def test_alignments_of_all_jobs_are_judged_together(tools: StandIns, place: Path) -> None:
     write(place / "exp/ali/ali.1.gz", "of an earlier run")
     told = "INFO PROGRAM retried 3 utterances with the wider beam"
@@ -414,14 +431,18 @@ def test_a_check_of_data_shows_what_it_found(tools: StandIns, place: Path) -> No
     command = ["steps/check_data.sh", "--no-text", "true", "--cmvn", "required"]
     output = succeed(place, *command, "data", "lang", "exp/gmm_ali", "exp/dnn", "exp/graph", **tools.alone)
     options = ["--max-loss=0.05", "--lang=lang", "--no-text", "--cmvn=required", "data", "exp/gmm_ali"]
-    assert tools.calls() == [["dkt", "check", *options, name] for name in ("exp/dnn", "exp/graph")]
+    lists = [f"--list=data/log/check.{number}.list" for number in (1, 2)]
+    assert tools.calls() == [
+        ["dkt", "check", *options[:-2], where, *options[-2:], name]
+        for where, name in zip(lists, ("exp/dnn", "exp/graph"), strict=True)
+    ]
     assert output.count("features  ok\n100 utterances would be used") == 2
     assert "data is fit to train on, log in data/log/check.1.log data/log/check.2.log" in output
     # The files that the lists point to may have changed.
     assert "done already" not in succeed(place, *command, "data", **tools.alone) and tools.calls()
     output = fails(place, *command, "data", FAIL="check", **tools.alone)
     assert "features  ok" in output and "a job failed, log is in data/log/check.1.log" in output
-    assert tools.calls() == [["dkt", "check", options[0], *options[2:5]]]
+    assert tools.calls() == [["dkt", "check", options[0], *options[2:4], lists[0], options[4]]]
 
 
 def test_texts_of_a_scan_and_lattices_are_scored_by_one_step(tools: StandIns, place: Path) -> None:

@@ -49,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--recipe", choices=("dnn", "lstm"), default="dnn", help="what it trains")
     add_side_inputs(parser)
+    parser.add_argument(
+        "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
+    )
     parser.add_argument("--nj", type=positive_int, help="jobs of a GMM training or alignment to come")
     parser.add_argument(
         "--read-feats", type=boolean, default=True, help="read all features: look for NaN, measure lengths"
@@ -98,6 +101,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.check_data import DataCheckOptions
     from dkt.datadir import DataDir
     from dkt.findings import Level
+    from dkt.text import write_lines
 
     pipeline = _pipeline(args)
     cmvn = pipeline.cmvn_opts is not None if args.train_config or args.set else args.cmvn == "required"
@@ -121,8 +125,11 @@ def run(args: argparse.Namespace) -> None:
         num_jobs=args.nj,
         max_oov=args.max_oov,
         allow_implausible=args.allow_implausible,
+        list_file=args.list,
     )
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)
+    if args.list:
+        write_lines(args.list, report.listed())
     print(report.findings.table())
     # Flushed: in a log the error follows the table.
     print(f"\n{report.summary()}", flush=True)
