@@ -52,11 +52,13 @@ class _Difference:
         name: as a message tells it.
         mend: what to do about it.
         plain: makes the spellings alike.
+        hidden: nobody sees it.
     """
 
     name: str
     mend: str
     plain: Callable[[str], str]
+    hidden: bool = False
 
 
 # Those that change least come first.
@@ -65,13 +67,20 @@ _DIFFERENCES = (
         "the Unicode form (NFC or NFD)",
         "bring both into one form: uconv -x any-nfc, or Python's unicodedata.normalize('NFC', line)",
         lambda word: unicodedata.normalize("NFC", word),
+        hidden=True,
     ),
     _Difference(
         "full-width letters or other compatibility forms",
         "bring both into one form: uconv -x any-nfkc, or Python's unicodedata.normalize('NFKC', line)",
         lambda word: unicodedata.normalize("NFKC", word),
+        hidden=True,
     ),
-    _Difference("characters that cannot be seen, such as a byte order mark", "remove them", _without_hidden),
+    _Difference(
+        "characters that cannot be seen, such as a byte order mark",
+        "remove them",
+        _without_hidden,
+        hidden=True,
+    ),
     _Difference("letter case", "write both in the same letter case", str.casefold),
     _Difference("punctuation at the word", "part the punctuation from the words", _without_punctuation),
     _Difference(
@@ -102,12 +111,14 @@ class Cause:
         mend: what to do about it.
         example: such a word, and the word that it should be.
         count: how often such words stand in the text.
+        hidden: nobody sees the difference.
     """
 
     name: str
     mend: str
     example: tuple[str, str]
     count: int = 0
+    hidden: bool = False
 
 
 def find_causes(unknown: Mapping[str, int], vocabulary: Collection[str]) -> list[Cause]:
@@ -130,7 +141,8 @@ def find_causes(unknown: Mapping[str, int], vocabulary: Collection[str]) -> list
         for word in list(left):
             plain = difference.plain(word)
             if plain and plain in index:
-                cause = Cause(difference.name, difference.mend, (word, index[plain]))
+                example = (word, index[plain])
+                cause = Cause(difference.name, difference.mend, example, hidden=difference.hidden)
                 causes.setdefault(difference.name, cause).count += left.pop(word)
     known = set(vocabulary)
     for word, count in left.items():
