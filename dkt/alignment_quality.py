@@ -56,9 +56,9 @@ class SilencePhones:
             DktError: a file of them is malformed.
         """
         names: dict[int, str] = {}
-        for directory in filter(None, (lang, ali_dir)):
-            path = Path(directory) / "phones.txt"
-            if path.is_file() and not names:
+        for directory in (lang, ali_dir):
+            path = Path(directory or "") / "phones.txt"
+            if directory and path.is_file() and not names:
                 rows = [fields(line) for line in read_lines(path)]
                 names = {int(row[1]): row[0] for row in rows if len(row) == 2 and natural(row[1])}
         silence, others = cls._of_lang(Path(lang)) if lang else (set(), set())

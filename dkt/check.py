@@ -30,6 +30,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.findings import Findings, Level, plural, some
 from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.side_inputs import SideInputs
+from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 
 _SECONDS_PER_HOUR = 3600.0
@@ -50,6 +51,7 @@ class CheckOptions:
         num_jobs: jobs of the training; None for any number.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
+        train_data: the training data, where those that are checked are for cross-validation.
         list_file: where all names at fault and all lost utterances will be listed; None for nowhere.
     """
 
@@ -63,6 +65,7 @@ class CheckOptions:
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV
     allow_implausible: bool = False
+    train_data: DataDir | None = None
     list_file: str | None = None
 
 
@@ -78,7 +81,7 @@ class Report:
         self.data = data
         self.options = options
         self.findings = Findings(options.list_file)
-        self.tally = Tally(str(data.path), options.max_loss)
+        self.tally = Tally(str(data.path), options.max_loss, self.findings.place)
         self.frame_shift = self._frame_shift()
         self.frames_used = 0
         self.frames_lost: dict[str, float] = {}
@@ -115,10 +118,9 @@ class Report:
             f"{self.data.path}: {done} of {plural(done + dropped, 'utterance')}, {hours}, would be used; "
             f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
         ]
-        place = self.options.list_file or "FILE with --list=FILE"
         for reason, utts in self.tally.dropped.items():
-            hours = self._hours(self.frames_lost[reason])
-            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({some(utts, place)})")
+            hours, named = self._hours(self.frames_lost[reason]), some(utts, self.findings.place)
+            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({named})")
         return "\n".join(lines)
 
     def listed(self) -> list[str]:
@@ -178,9 +180,31 @@ def check(
             compare_models(ali_dir, Path(other), findings)
     check_phones([Path(place) for place in (lang, ali, other) if place], findings)
     transcripts = _transcripts(files, lang, options, findings)
+    if options.train_data is not None:
+        _compare_with_training(files, features, options.train_data, findings)
     findings.sort(["utt2spk", *files.kinds, "features"])
     _account(report, files, features, labels, transcripts)
     return report
+
+
+def _compare_with_training(files: DataFiles, features: Features, train: DataDir, findings: Findings) -> None:
+    """Note where cross-validation data are trained on, or have other features (``check_cv_disjoint``)."""
+    check, path = "training data", files.data.path
+    try:
+        shared = sorted(set(files.lines("utt2spk")) & set(train.utt2spk))
+        _, first = next(read_matrices(f"scp:{train.file('feats.scp', 'steps/make_fbank.sh')}"))
+    except (DktError, StopIteration) as error:
+        findings.error(check, str(error) or f"{train.path} has no features")
+        return
+    if shared:
+        level = Level.ERROR if len(shared) == len(files.lines("utt2spk")) else Level.WARNING
+        message = f"{plural(len(shared), 'utterance')} also in {train.path}"
+        hint = "cross-validate on data that are not trained on"
+        findings.add(level, check, message, path=path, names=shared, hint=hint)
+    if features.dim is not None and features.dim != first.shape[1]:
+        message = f"features of dimension {features.dim}, {train.path} has {first.shape[1]}"
+        findings.error(check, message, path=path, hint="make both with one configuration")
+    findings.passed(check, "other utterances, the same features")
 
 
 def _labels(ali_dir: AlignmentDir, lang: str | Path | None, report: Report) -> Labels:

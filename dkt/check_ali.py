@@ -23,6 +23,7 @@ from dkt.transitions import TransitionModel, load_transition_model
 #: A length difference of features and labels below this is cut, as in Kaldi's nnet1 (--length-tolerance).
 LENGTH_TOLERANCE = 5
 
+_ROWS_TOLD = 10
 _ALIGN_AGAIN = "align again, or give the final.mdl that made the alignment"
 
 
@@ -167,7 +168,10 @@ def _report_lengths(
     if not differences:
         return
     histogram = Counter(differences.values())
-    told = ", ".join(f"{frames}: {count}" for frames, count in sorted(histogram.items()))
+    rows = sorted(histogram.items())
+    told = ", ".join(f"{frames}: {count}" for frames, count in rows[:_ROWS_TOLD])
+    if len(rows) > _ROWS_TOLD:
+        told += f", more: {sum(count for _, count in rows[_ROWS_TOLD:])}"
     check, text = "lengths", f"utterances by difference in frames between features and labels: {told}"
     cut = [utt for utt, frames in differences.items() if 0 < frames < LENGTH_TOLERANCE]
     far = [utt for utt, frames in differences.items() if frames >= LENGTH_TOLERANCE]

@@ -78,7 +78,7 @@ class Findings:
 
     def __init__(self, list_file: str | None = None) -> None:
         self.rows: list[Finding] = []
-        self._place = list_file or "FILE with --list=FILE"
+        self.place = list_file or "FILE with --list=FILE"
         self._listed: list[str] = []
 
     def add(
@@ -101,7 +101,7 @@ class Findings:
             names: the utterances (or speakers, lines) at fault, of which the first few are told.
             hint: what the user should do about it.
         """
-        listed = f"{message} ({some(names, self._place)})" if names else message
+        listed = f"{message} ({some(names, self.place)})" if names else message
         self._listed += [f"{check}\t{level.value}\t{name}\t{message}" for name in names]
         self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
 

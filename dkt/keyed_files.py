@@ -150,9 +150,9 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
         file.lines[line[0]] = line
         if file.path.suffix == ".scp" and len(line) > 1:
             file.entries.update(parse_keyed_lines([text], file.path))
-        fault = rule(line) if rule else None
-        if fault:
-            file.blame(f"wrong: {fault}", _place(number, line))
+        wrong = rule(line) if rule else None
+        if wrong:
+            file.blame(f"wrong: {wrong}", _place(number, line))
 
 
 def read_keyed_file(

@@ -21,12 +21,14 @@ class Tally:
     Args:
         what: the pass, as it should read in the log (``"align"``).
         max_loss: the share of utterances, in [0, 1], that may be lost before ``finish`` fails.
+        place: where all that are lost are listed.
     """
 
-    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS) -> None:
+    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS, place: str = "the log") -> None:
         if not 0.0 <= max_loss <= 1.0:
             raise DktError(f"--max-loss is {max_loss}, expected a share from 0 to 1")
         self.what = what
+        self.place = place
         self.max_loss = max_loss
         self.num_done = 0
         self.dropped: dict[str, list[str]] = defaultdict(list)
@@ -57,8 +59,8 @@ class Tally:
         line = f"{self.what}: {self.num_done} utterances done, {self.num_dropped} dropped"
         kinds = self.kinds()
         for reason, utts in list(kinds.items())[:_KINDS_TOLD]:
-            line += f"; {len(utts)} ({some(utts, 'the log')}): {shorten(reason, _LONGEST_REASON)}"
-        return line + ("; and others, see the log" if len(kinds) > _KINDS_TOLD else "")
+            line += f"; {len(utts)} ({some(utts, self.place)}): {shorten(reason, _LONGEST_REASON)}"
+        return line + (f"; and others, see {self.place}" if len(kinds) > _KINDS_TOLD else "")
 
     def finish(self, path: str | None = None) -> None:
         """Log the summary and fail if too much was lost.

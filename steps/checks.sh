@@ -2,6 +2,9 @@
 # What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd and
 # --max-loss and, if they train, --skip-check.
 
+# Of all steps that check: what is absurd about alignments may be let pass.
+allow_implausible=false
+
 # show_findings log: the table and the summary that dkt check wrote.
 show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; }
 
@@ -9,7 +12,7 @@ show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; 
 # is _dev for those of the cross-validation data.
 _set_check_options() {
   local name
-  check_options=()
+  check_options=(--allow-implausible="$allow_implausible")
   [ -z "${dnn_config:-}" ] || check_options+=(--train-config="$dnn_config")
   [ -z "${lstm_config:-}" ] || check_options+=(--train-config="$lstm_config" --recipe=lstm)
   for name in transform_dir ivectors; do
@@ -48,7 +51,7 @@ check_training_data() {
   _set_check_options
   _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
   _set_check_options _dev
-  _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
+  _check_data "$log/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
 }
 

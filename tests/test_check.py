@@ -195,6 +195,17 @@ def test_lengths_differ_by_how_much(place):
     report.finish()
 
 
+def test_many_differences_are_a_line_that_can_be_read(tmp_path, capsys):
+    matrices = {f"a-{number:03d}": np.ones((20, 3), np.float32) for number in range(300)}
+    write_data_dir(tmp_path / "data", matrices)
+    ids = {utt: labels(10 + number) for number, utt in enumerate(matrices)}
+    write_ali_dir(tmp_path / "ali", two_phone_model(), ids)
+    assert main(["check", "--no-text", str(tmp_path / "data"), str(tmp_path / "ali")]) == 1
+    told = capsys.readouterr()
+    assert ", 9: 2, more: 281" in told.out
+    assert max(map(len, (told.out + told.err).splitlines())) < 800
+
+
 def test_each_side_may_lack_utterances_and_each_loss_has_its_reason(place, capsys):
     write_ali(place, a_1=None, b_1=labels(30), c_1=labels())
     lines = (place / "data/feats.scp").read_text().splitlines()

@@ -21,7 +21,7 @@ from dkt.side_inputs import SideInputs
 from dkt.tables import MatrixWriter, VectorWriter, read_matrices
 from tests import test_mono
 from tests.fit_data import UTTS, place
-from tests.synthetic import write_matrices
+from tests.synthetic import write_data_dir, write_matrices
 from tests.test_mono import corpus, lang, lang_without_silence, set_text
 
 __all__ = ["corpus", "lang", "lang_without_silence", "place"]
@@ -224,6 +224,33 @@ def test_a_gmm(
     status = main(["check", "--no-wav", f"--lang={lang}", str(data)])
     told = capsys.readouterr()
     assert (status == 0) is fit, told.out + told.err
+
+
+def test_cross_validation_data(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data, ali, train = str(place / "data"), str(place / "ali"), tmp_path / "train"
+
+    def status(matrices: dict[str, np.ndarray]) -> int:
+        shutil.rmtree(train, ignore_errors=True)
+        write_data_dir(train, matrices)
+        return main(["check", "--no-text", "--no-wav", f"--train-data={train}", data, ali])
+
+    assert status({"c-1": np.ones((9, 3))}) == 0
+    assert status({"c-1": np.ones((9, 4))}) == 1
+    assert f"features of dimension 3, {train} has 4" in capsys.readouterr().out
+    assert status(dict.fromkeys(UTTS[:2], np.ones((9, 3)))) == 0
+    assert f"2 utterances also in {train} (a-1, a-2)" in capsys.readouterr().out
+    assert status(dict.fromkeys(UTTS, np.ones((9, 3)))) == 1
+
+
+def test_a_matrix_that_is_not_there(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for key in ("transform", "lda"):
+        (place / "dnn.yaml").write_text(f"features: {{{key}: {place}/no.mat}}\n")
+        assert (
+            main(["check", f"--train-config={place}/dnn.yaml", str(place / "data"), str(place / "ali")]) == 1
+        )
+        assert "no.mat: cannot be read" in capsys.readouterr().err
+    assert main(["check", "--set=features.spilce=3", str(place / "data")]) == 1
+    assert "did you mean 'splice'" in capsys.readouterr().err
 
 
 def test_more_jobs_than_utterances(corpus: tuple[Path, object], capsys: pytest.CaptureFixture[str]) -> None:

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
     )
+    parser.add_argument(
+        "--train-data",
+        metavar="DIR",
+        help="the training data, where those checked are for cross-validation",
+    )
     parser.add_argument("--nj", type=positive_int, help="jobs of a GMM training or alignment to come")
     parser.add_argument(
         "--read-feats", type=boolean, default=True, help="read all features: look for NaN, measure lengths"
@@ -75,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _pipeline(args: argparse.Namespace) -> FeatureOptions:
     """What the training does to the features."""
     from dkt.datadir import DataDir
-    from dkt.feature_options import FeatureOptions
+    from dkt.feature_options import FeatureOptions, MatrixFile
     from dkt.side_inputs import Ivectors
 
     side = side_inputs(args)
@@ -87,6 +92,8 @@ def _pipeline(args: argparse.Namespace) -> FeatureOptions:
 
         kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
         recipe = load_config(kinds[args.recipe], args.train_config, args.set)
+        if isinstance(recipe, DnnRecipe) and recipe.features.lda is not None:
+            MatrixFile.read(recipe.features.lda)
         return recipe.features.options(DataDir(args.data_dir), side)
     return FeatureOptions(
         cmvn_opts="" if args.cmvn == "required" else None,
@@ -125,6 +132,7 @@ def run(args: argparse.Namespace) -> None:
         num_jobs=args.nj,
         max_oov=args.max_oov,
         allow_implausible=args.allow_implausible,
+        train_data=None if args.train_data is None else DataDir(args.train_data),
         list_file=args.list,
     )
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)

@@ -191,7 +191,7 @@ class MonoTrainer:
             total.add(stats)
         if total.num_frames == 0:
             raise DktError(
-                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values())))}",
+                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values()))[:3])}",
                 hint="do the transcripts belong to the features?",
             )
         return total

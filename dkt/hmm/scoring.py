@@ -194,7 +194,7 @@ def tell_spellings(
         if cause.hidden or cause.count >= _TOLD_FROM * count.num_words:
             wrong, right = cause.example
             logger.warning(
-                "%s: %d of %d words differ from those of %s in %s only ('%s' for '%s'), errors all - %s",
+                "%s: %d of %d words count as errors, differing from those of %s in %s ('%s' for '%s') - %s",
                 ref_name,
                 cause.count,
                 count.num_words,
