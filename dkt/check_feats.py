@@ -106,21 +106,18 @@ class _Pipeline:
                 fault = f"that cannot be processed, the first: {error}"
                 self.faults.add(utt, fault, kind_of(str(error), utt))
             return
-        first = processed[0] if self._first is None else self._first
-        varies = (processed != first).any(axis=0)
-        self._varies = varies if self._varies is None else self._varies | varies
-        self._first = first
+        if self._first is None or self._varies is None:
+            self._first, self._varies = processed[0], np.zeros(processed.shape[1], dtype=bool)
+        # Others than most are told of by their dimension.
+        if processed.shape[1] == len(self._first):
+            self._varies |= (processed != self._first).any(axis=0)
 
     def constant(self) -> list[int]:
         """The dimensions that never change."""
         return [] if self._varies is None else np.flatnonzero(~self._varies).tolist()
 
 
-def read_all_features(
-    files: DataFiles,
-    findings: Findings,
-    reader: FeatureReader | None = None,
-) -> Features:
+def read_all_features(files: DataFiles, findings: Findings, reader: FeatureReader | None = None) -> Features:
     """Read all features of a data directory.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +22,9 @@ from dkt.side_inputs import SideInputs
 from dkt.tables import MatrixWriter, VectorWriter, read_matrices
 from tests import test_mono
 from tests.fit_data import UTTS, place
-from tests.synthetic import write_data_dir, write_matrices
+from tests.synthetic import write_ali_dir, write_data_dir, write_matrices
 from tests.test_mono import corpus, lang, lang_without_silence, set_text
+from tests.test_transitions import two_phone_model
 
 __all__ = ["corpus", "lang", "lang_without_silence", "place"]
 
@@ -94,6 +96,13 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
         lambda p: edit(p / "data/utt2spk", "a-1 a\na-2 a\n", "a-2 a\na-1 a\n"), "", True
     ),
 }  # fmt: skip
+
+
+def test_another_dimension_without_cmvn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    change(place, "feats", "a-1", np.ones((20, 4)))
+    assert loads(place, FeatureOptions(), SideInputs(), 0.5)
+    assert main(["check", "--cmvn=optional", "--max-loss=0.5", str(place / "data"), str(place / "ali")]) == 1
+    assert "of dimension 4, expected 3 as of the others (a-1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fault", NETWORK)
@@ -240,6 +249,25 @@ def test_cross_validation_data(place: Path, tmp_path: Path, capsys: pytest.Captu
     assert status(dict.fromkeys(UTTS[:2], np.ones((9, 3)))) == 0
     assert f"2 utterances also in {train} (a-1, a-2)" in capsys.readouterr().out
     assert status(dict.fromkeys(UTTS, np.ones((9, 3)))) == 1
+
+
+def test_alignments_that_cannot_be_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    matrices = {f"a-{number}": np.random.default_rng(number).normal(size=(600, 3)) for number in range(9)}
+    write_data_dir(tmp_path / "data", matrices)
+    arguments = ["check", "--no-text", "--no-wav", str(tmp_path / "data"), str(tmp_path / "ali")]
+
+    def status(num_silence: int, *options: str) -> int:
+        ids = np.array([1] * num_silence + [2, 3, 4] + [5] * (600 - num_silence - 4) + [6], dtype=np.int32)
+        write_ali_dir(tmp_path / "ali", two_phone_model(), dict.fromkeys(matrices, ids))
+        return main([*arguments, *options])
+
+    assert status(300) == 0
+    assert re.search(r"quality +ok +50.2 % of the frames are silence", capsys.readouterr().out)
+    assert status(540) == 0
+    assert re.search(r"quality +warning .*90.2 % of the frames are silence", capsys.readouterr().out)
+    assert status(594) == 1
+    assert re.search(r"quality +error .*99.2 % .*--allow-implausible lets it pass", capsys.readouterr().out)
+    assert status(594, "--allow-implausible") == 0
 
 
 def test_a_matrix_that_is_not_there(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

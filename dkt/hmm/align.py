@@ -116,15 +116,13 @@ def align_directory(
 ) -> None:
     """Align a data directory and write an alignment directory, as Kaldi's ``steps/align_si.sh`` does.
 
-    With ``loglikes`` any acoustic model can align: a network, as in ``steps/nnet/align.sh``.
-
     Args:
         data_dir: with ``feats.scp``, ``cmvn.scp``, ``text`` and ``utt2spk``.
         lang_dir: the lang directory.
         model_dir: with ``final.mdl``, ``tree`` and the option files of the features.
         ali_dir: the directory to write.
-        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance; None to have
-            the GMM of ``final.mdl`` score the features.
+        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance, of any model,
+            as in ``steps/nnet/align.sh``; None to have the GMM of ``final.mdl`` score the features.
         options: beams and scales.
         num_jobs: the number of processes, and of ``ali.JOB.gz``.
         silence_boost: factor on the likelihoods of the optional silence.
@@ -141,14 +139,12 @@ def align_directory(
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
     check_phones(lang / "phones.txt", source / "phones.txt")
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
-    tree = load_tree(source / "tree")
-    tally = Tally("align", max_loss)
-    data = DataDir(data_dir)
+    tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)
     features = FeatureOptions.of_gmm_dir(source)
     corpus = TranscribedData(data, lang, features, oov_policy, tally, loglikes, max_oov)
     jobs = split_into_jobs(data.utt2spk, num_jobs)
-    worker_args = (tree, transitions, lang, model, options or AlignOptions())
-    with WorkerPool(num_jobs, AlignWorker, *worker_args) as pool:
+    search = options or AlignOptions()
+    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, search) as pool:
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
