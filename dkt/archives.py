@@ -14,6 +14,7 @@ from dkt.errors import DktError
 from dkt.files import cannot_read
 from dkt.gzipped import unpacked
 from dkt.streams import open_input
+from dkt.text import refusal, refused_character
 from dkt.values import Reader, read_value
 
 _SPACE = re.compile(rb"\s")
@@ -79,6 +80,10 @@ def read_key(stream: BinaryIO, path: str) -> str | None:
 
 def _decode(key: bytes, path: str) -> str:
     try:
-        return key.decode("utf-8")
+        text = key.decode("utf-8")
     except UnicodeDecodeError:
         raise DktError(f"the utterance-id {key[:30]!r} is not UTF-8", path=path) from None
+    if char := None if text.isascii() else refused_character(text):
+        what, _ = refusal(char, path)
+        raise DktError(f"the utterance-id holds {what}", path=path, utt=text, hint="write the archive again")
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -18,13 +19,14 @@ from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
 from dkt.option_text import split_option, to_bool
 from dkt.ranges import check_name, kaldi_number
-from dkt.text import natural, read_lines
+from dkt.text import Content, natural, read_lines
 
 logger = logging.getLogger(__name__)
 
 FEATS = "feats.scp"
 # Options of every program of Kaldi's that say nothing about features.
 _STANDARD = ("--verbose", "--print-args")
+_PLAIN = re.compile(r"[\w./:,@%+=~-]*")
 
 
 class _OptionParser(argparse.ArgumentParser):
@@ -253,6 +255,9 @@ class FeatureOptions:
             options = OnlineCmvnOptions(**{name: getattr(parsed, name) for name in known})
         except DktError as error:
             raise DktError(str(error), path=source) from None
+        # The line becomes a file of the experiment, which Kaldi's scripts hand to a shell.
+        if not _PLAIN.fullmatch(parsed.spk2utt):
+            raise DktError(f"--spk2utt is '{parsed.spk2utt}', expected a plain name of a table", path=source)
         return options, bool(parsed.spk2utt)
 
     def parse_deltas(self, source: str | Path) -> argparse.Namespace | None:
@@ -274,7 +279,7 @@ def _size(matrix: MatrixFile) -> str:
 
 def read_option_file(path: Path) -> str | None:
     """The options of a file; None where there is no file."""
-    return " ".join(read_lines(str(path))).strip() if path.exists() else None
+    return " ".join(read_lines(path, Content.FREE)).strip() if path.exists() else None
 
 
 def sum_stats(stats: Sequence[np.ndarray], source: str) -> MatrixFile:

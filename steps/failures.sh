@@ -1,11 +1,15 @@
 #!/usr/bin/env bash
 # Why a job failed, as its log tells; sourced by common.sh.
 
+# _is_kill status: whether it is that of a program that was killed, by another signal than that of a broken pipe.
+_is_kill() { [ "$1" -gt 128 ] && [ "$1" -lt 193 ] && [ "$1" != 141 ]; }
+
 # _set_status log: sets status to the exit status of a job, as the runner has written it at the end of the log, 128 and
-# the number of the signal that killed it; nothing if the log has no end. And program and status of the program in its
-# pipe that failed first; the others often fail for lack of input, or (141) because nobody reads on.
+# the number of the signal that killed it; nothing if the log has no end. In a pipe it is that of the program that is to
+# blame, and program that program: one that was killed, else the first that failed; the others often fail for lack of
+# input, or because nobody reads on.
 _set_status() {
-  local line names statuses i
+  local line names statuses i blamed=
   program=$job_program
   status=
   line=$(grep -a -E '^# (Ended \(|Finished at .* with status )' "$1" | tail -n 1) || true
@@ -14,24 +18,30 @@ _set_status() {
     [ -z "${BASH_REMATCH[3]}" ] || status=$((128 + BASH_REMATCH[3]))
   elif [[ $line =~ with\ status\ ([0-9]+) ]]; then
     status=${BASH_REMATCH[1]}
+  elif grep -a -q -E ': line [0-9]+: +[0-9]+ Killed ' "$1"; then
+    status=137
   fi
   line=$(grep -a -E '^pipe of .*, ended with [0-9 ]+$' "$1" | tail -n 1) || true
   [[ $line =~ ^pipe\ of\ (.*),\ ended\ with\ ([0-9\ ]+)$ ]] || return 0
   IFS=, read -r -a names <<<"${BASH_REMATCH[1]}"
   read -r -a statuses <<<"${BASH_REMATCH[2]}"
   for i in "${!statuses[@]}"; do
-    [ "${statuses[i]}" != 0 ] || continue
-    program=${names[i]# }
-    status=${statuses[i]}
-    [ "$status" = 141 ] || break
+    if _is_kill "${statuses[i]}"; then
+      blamed=$i
+      break
+    fi
+    case ${statuses[i]} in 0 | 141) ;; *) blamed=${blamed:-$i} ;; esac
   done
+  [ -n "$blamed" ] || return 0
+  program=${names[blamed]# }
+  status=${statuses[blamed]}
 }
 
 # _set_reason log: sets reason to a sentence on why the job failed; nothing if the log does not tell.
 _set_reason() {
   local program status
   _set_status "$1"
-  if [ -n "$status" ] && [ "$status" -gt 128 ] && [ "$status" -lt 193 ] && [ "$status" != 141 ]; then
+  if [ -n "$status" ] && _is_kill "$status"; then
     reason="$program was killed by signal $((status - 128)) (SIG$(kill -l $((status - 128))))"
     [ "$status" != 137 ] ||
       reason+=", as the system does when memory runs out: run fewer jobs at once, or ask the queue for more memory"

@@ -40,7 +40,7 @@ set_table_dir() {
   local place
   place=$(cd "$2" && pwd) || die "cannot enter the directory '$2'"
   case $place in
-    *,* | *$'\n'*) die "'$place' holds a comma or a line break: archives with a script (ark,scp:a,b) cannot be there" ;;
+    *,* | *$'\n'*) die "'${place//$'\n'/\\n}' holds a comma or a line break: archives with a script (ark,scp:a,b) cannot be there" ;;
     *JOB*) ! _is_option nj || refuse_job_word "$place" ;;
   esac
   printf -v "$1" %s "$place"

@@ -56,7 +56,8 @@ make_split() {
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
-# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay are not asked for.
+# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay (auto) are
+# not asked for.
 set_resources() {
   resources=()
   [ "$1" != yes ] || resources+=(--gpu 1)

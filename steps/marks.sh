@@ -80,11 +80,12 @@ _mark_text() {
   _describe "${_step_results[@]}"
 }
 
-# _models_are_whole: whether the models among the results are as they were written.
+# _models_are_whole: whether the models among the results are as they were written; says so if not.
 _models_are_whole() {
-  local file models=()
-  for file in "${_step_results[@]}"; do [[ $file != *.pt ]] || models+=("$file"); done
-  [ ${#models[@]} = 0 ] || dkt verify "${models[@]}" >/dev/null 2>&1
+  local file
+  for file in "${_step_results[@]}"; do
+    [[ $file != *.pt ]] || python3 -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
+  done
 }
 
 # already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are

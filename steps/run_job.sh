@@ -63,8 +63,8 @@ set_runner() {
     die "--cmd is '$cmd', but there is no program '${runner[0]-}'"
 }
 
-# check_runner log-dir: stops, before anything runs, if the job runner cannot do with the name of the directory of its
-# logs. Kaldi's let a shell read it; those of queues also the name of the working directory.
+# check_runner logs: stops, before anything runs, if the job runner cannot do with the name of its logs or their
+# directory. Kaldi's let a shell read it; those of queues also the name of the working directory.
 check_runner() {
   local runner place odd="[^$_PLAIN#~^-]" LC_ALL=C
   set_runner
@@ -72,8 +72,8 @@ check_runner() {
   for place in "$1" "$PWD"; do
     [[ $place =~ $odd ]] || continue
     [ "$place" = "$1" ] || [ "${runner[0]##*/}" != run.pl ] || continue
-    die "${runner[0]##*/} cannot do with the name '$place' of the $(
-      if [ "$place" = "$1" ]; then echo "directory of its logs"; else echo "working directory"; fi
+    die "${runner[0]##*/} cannot do with '$place', the name of $(
+      if [ "$place" = "$1" ]; then echo "its logs"; else echo "the working directory"; fi
     ), as a shell reads it: use letters, digits and - _ . alone, or dkt's own run.pl (KALDI_ROOT not set)"
   done
 }

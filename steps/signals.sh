@@ -9,8 +9,8 @@
 _is_guarded() {
   local root
   [ "${DKT_GUARDED_SCRIPT:-}" != "$$" ] && [ "${BASH_SOURCE[-1]}" = "$0" ] && [ -f "$0" ] || return 0
-  root=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-  [[ $(cd -P "$(dirname "$0")" && pwd) != "$root"/* ]] || ! command -v python3 >/dev/null
+  root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  [[ $(CDPATH='' cd -P "$(dirname "$0")" && pwd) != "$root"/* ]] || ! command -v python3 >/dev/null
 }
 
 if ! _is_guarded; then

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dkt import ranges
+from dkt.errors import DktError
+from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.option_text import to_bool
 from dkt.ranges import Range
 from dkt.tally import DEFAULT_MAX_LOSS
@@ -50,7 +52,7 @@ class Number:
         try:
             return self.allowed.parse(text)
         except ValueError as error:
-            words = "".join(f", or {word}" for word in self.words)
+            words = f", nor {' or '.join(self.words)}" if self.words else ""
             raise argparse.ArgumentTypeError(f"{error}{words}") from None
 
 
@@ -86,6 +88,27 @@ class Numbers:
         if self.distinct and len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(f"a number stands twice in '{text[:_SHOWN]}'")
         return tuple(words) if self.as_written else values
+
+
+@dataclass(frozen=True)
+class OptionLine:
+    """The type of an option that is a line of options of a program of Kaldi's, such as ``--delta-order=2``.
+
+    Attributes:
+        name: the field of ``dkt.feature_options.FeatureOptions``.
+    """
+
+    name: str
+
+    def __call__(self, text: str) -> str:
+        """The line as it is; raises what argparse turns into an error that names the option."""
+        from dkt.feature_options import FeatureOptions
+
+        try:
+            FeatureOptions().replace(**{self.name: text}).check(lambda name: name)
+        except DktError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
 
 
 def top_k(text: str) -> TopK:
@@ -148,6 +171,23 @@ def held(args: argparse.Namespace, directory: str, command: str) -> AbstractCont
     from dkt.directory_lock import hold_directory
 
     return hold_directory(directory, f"dkt {command}", args.steal_lock)
+
+
+def add_max_oov(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-oov`` and ``--allow-implausible``: what may be wrong with transcripts and alignments."""
+    parser.add_argument(
+        "--max-oov",
+        type=Number(ranges.SHARE),
+        default=DEFAULT_MAX_OOV,
+        help="share of words that may be outside the lexicon before it is an error",
+    )
+    parser.add_argument(
+        "--allow-implausible",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="alignments that cannot be right are a warning, not an error",
+    )
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:

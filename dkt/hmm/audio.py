@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +12,13 @@ import numpy as np
 import soundfile
 
 from dkt.errors import DktError
-from dkt.hmm.riff import check_riff
+from dkt.findings import plural, some
+from dkt.hmm.riff import mend_riff
 from dkt.hmm.wave_archive import read_wave
 from dkt.streams import is_input_pipe, open_input, split_offset
 from dkt.text import fields, natural, read_keyed_lines
+
+logger = logging.getLogger(__name__)
 
 # Kaldi's features are defined on 16-bit sample values.
 _SAMPLE_SCALE = 32768.0
@@ -27,19 +31,23 @@ _BLOCK = 1 << 20
 _UNKNOWN_LENGTH = 2**63 - 1
 
 
-def read_audio(rxfilename: str, utt: str, channel: int | None = None) -> tuple[np.ndarray, int]:
+def read_audio(
+    rxfilename: str, utt: str, channel: int | None = None, cut: dict[str, str] | None = None
+) -> tuple[np.ndarray, int]:
     """Read one recording: wav, flac or whatever else libsndfile knows.
 
     Args:
         rxfilename: a file, ``archive:offset`` of a wav file, ``-`` or ``command |``.
         utt: the recording, for errors.
         channel: which one, from 0; None for a recording that has to have only one.
+        cut: where it is noted, and logged, that a wav file ends before its header says: as in Kaldi what is
+            there is used.
 
     Returns:
         float32 samples of 16-bit size, shape ``(num_samples,)``, and their rate in Hz.
 
     Raises:
-        DktError: it cannot be read, is cut short or empty, or has several channels.
+        DktError: it cannot be read, holds no samples, or has several channels.
     """
     file, offset = (None, 0) if _is_stream(rxfilename) else split_offset(rxfilename)
     if file is not None and not Path(file).is_file():
@@ -52,20 +60,25 @@ def read_audio(rxfilename: str, utt: str, channel: int | None = None) -> tuple[n
             data = read_wave(stream) if offset else stream.read()
         except DktError as error:
             raise DktError(str(error), path=rxfilename, utt=utt) from None
-    return decode_audio(data, rxfilename, utt, channel)
+    return decode_audio(data, rxfilename, utt, channel, cut)
 
 
 def _is_stream(rxfilename: str) -> bool:
     return is_input_pipe(rxfilename) or rxfilename.strip() == "-"
 
 
-def decode_audio(data: bytes, path: str, utt: str, channel: int | None = None) -> tuple[np.ndarray, int]:
+def decode_audio(
+    data: bytes, path: str, utt: str, channel: int | None = None, cut: dict[str, str] | None = None
+) -> tuple[np.ndarray, int]:
     """The samples in the bytes of a recording and their rate, as ``read_audio``; ``path`` is for errors.
 
     Raises:
         DktError: as ``read_audio``.
     """
-    data = check_riff(data, path, utt)
+    data, shorter = mend_riff(data)
+    if shorter and cut is not None:
+        cut[utt] = shorter
+        logger.info("%s: '%s' is cut short: %s", path, utt, shorter)
     try:
         samples, rate = _read_samples(data)
     except DktError as error:
@@ -120,6 +133,16 @@ def _pick_channel(samples: np.ndarray, channel: int | None, path: str, utt: str)
     return samples[:, channel or 0]
 
 
+def tell_cut(cut: dict[str, str]) -> None:
+    """Warn of the recordings, noted by ``read_audio``, that end before their headers say."""
+    if cut:
+        logger.warning(
+            "%s cut short (%s): what is there is used",
+            plural(len(cut), "recording"),
+            some([f"{name}: {samples}" for name, samples in cut.items()], "the log"),
+        )
+
+
 class Recordings:
     """The utterances of a data directory: whole recordings, or the pieces that ``segments`` names.
 
@@ -141,6 +164,11 @@ class Recordings:
         self.segments_path = segments
         self.segments = None if segments is None else _read_segments(segments, wav_scp)
         self._last: tuple[tuple[str, int | None], np.ndarray, int] | None = None
+        self._cut: dict[str, str] = {}
+
+    def tell_cut(self) -> None:
+        """Warn of the recordings read so far that end before their headers say."""
+        tell_cut(self._cut)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.wav_scp if self.segments is None else self.segments
@@ -160,11 +188,11 @@ class Recordings:
                 (``featbin/extract-segments.cc``).
         """
         if self.segments is None:
-            return read_audio(self.wav_scp[utt], utt, self._channel)
+            return read_audio(self.wav_scp[utt], utt, self._channel, self._cut)
         recording, start, end, channel = self.segments[utt]
         wanted = recording, self._channel if channel is None else channel
         if self._last is None or self._last[0] != wanted:
-            self._last = (wanted, *read_audio(self.wav_scp[recording], *wanted))
+            self._last = (wanted, *read_audio(self.wav_scp[recording], *wanted, self._cut))
         _, samples, rate = self._last
         duration = len(samples) / rate
         if end == _TO_THE_END:

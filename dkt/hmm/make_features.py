@@ -107,6 +107,7 @@ def compute_features(
             job.min_duration,
             short[0],
         )
+    recordings.tell_cut()
     tally.finish()
     return tally
 

@@ -93,6 +93,7 @@ class WaveArchive:
         self._rxfilename = rxfilename
         self._channel = channel
         self._utt, self._data = "", b""
+        self._cut: dict[str, str] = {}
 
     def __iter__(self) -> Iterator[str]:
         """The utterances; each is there to be read until the next is asked for.
@@ -122,4 +123,10 @@ class WaveArchive:
         from dkt.hmm.audio import decode_audio
 
         assert utt == self._utt
-        return decode_audio(self._data, self._rxfilename, utt, self._channel)
+        return decode_audio(self._data, self._rxfilename, utt, self._channel, self._cut)
+
+    def tell_cut(self) -> None:
+        """As ``Recordings.tell_cut``."""
+        from dkt.hmm.audio import tell_cut
+
+        tell_cut(self._cut)
