@@ -175,13 +175,13 @@ def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> N
     """Write ``ali_train_pdf.counts`` (``Vector<double>::Write``).
 
     Args:
-        path: a file, which is written whole or not at all; or ``-`` or ``| command``.
+        path: a file, which is written whole or not at all; or, as a text, ``-`` or ``| command``.
         counts: shape ``(P,)``.
         binary: in Kaldi's binary form, else in text.
     """
     data = encode_vector(counts.astype(np.float64), text=not binary)
-    if str(path) == "-" or is_output_pipe(str(path)):
-        with open_output(str(path)) as stream:
+    if isinstance(path, str) and (path == "-" or is_output_pipe(path)):
+        with open_output(path) as stream:
             stream.write(data)
     else:
         replace_file(path, data)

@@ -11,7 +11,9 @@ from typing import Any, BinaryIO, cast
 
 from dkt.bounded import open_gunzip
 from dkt.errors import DktError
+from dkt.files import cannot_read
 from dkt.streams import open_input
+from dkt.text import refusal, refused_character
 from dkt.values import Reader, read_value
 
 _SPACE = re.compile(rb"\s")
@@ -37,7 +39,7 @@ def read_gzipped_archive(read: Reader, path: Path) -> Iterator[tuple[str, Any]]:
     try:
         stream = path.open("rb")
     except OSError as error:
-        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+        raise cannot_read(path, error) from None
     with stream:
         yield from _entries(read, open_gunzip(stream, os.fstat(stream.fileno()).st_size, path), str(path))
 
@@ -75,6 +77,10 @@ def read_key(stream: BinaryIO, path: str) -> str | None:
 
 def _decode(key: bytes, path: str) -> str:
     try:
-        return key.decode("utf-8")
+        text = key.decode("utf-8")
     except UnicodeDecodeError:
         raise DktError(f"the utterance-id {key[:30]!r} is not UTF-8", path=path) from None
+    if char := None if text.isascii() else refused_character(text):
+        what, _ = refusal(char, path)
+        raise DktError(f"the utterance-id holds {what}", path=path, utt=text, hint="write the archive again")
+    return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -168,6 +169,7 @@ def load_utterances(
     max_loss: float = DEFAULT_MAX_LOSS,
     targets: TargetSource | None = None,
     cache_dir: str | None = None,
+    cache_otherwise: Path | None = None,
 ) -> Utterances:
     """Find the features, and read the labels and soft targets, of a data directory.
 
@@ -178,6 +180,7 @@ def load_utterances(
         max_loss: the share of utterances that may lack features, labels or targets, or differ in length.
         targets: a teacher's; None for none.
         cache_dir: where packed features are kept, as ``dkt.feature_cache.cache_root`` takes it.
+        cache_otherwise: where they are kept if the data directory cannot be written in.
 
     Raises:
         DktError: more than ``max_loss`` of the utterances cannot be used, or the data are bad.
@@ -186,7 +189,7 @@ def load_utterances(
     reader.drop_missing(tally)
     place = scratch_place(reader.data, cache_dir)
     source = Labels(alignments, targets, place)
-    features = open_features(reader, cache_dir)
+    features = open_features(reader, cache_dir, cache_otherwise)
     taught = None if targets is None else TargetScratch(targets.header.num_pdfs, targets.half, place)
     pdfs = Scratch(np.int32, place)
     used = _label(features, source, tally, pdfs, taught)

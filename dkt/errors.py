@@ -32,3 +32,7 @@ class DktError(Exception):
         if hint:
             text = f"{text} - {hint}"
         super().__init__(" ".join(text.split()))
+
+
+class DamagedError(DktError):
+    """A file does not hold what was written there: an older one, or the same made anew, may serve."""

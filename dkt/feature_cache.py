@@ -13,7 +13,6 @@ import os
 import shutil
 import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from dkt.contents import Ingredients, ingredients_of, pipeline_digest
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
+from dkt.files import partial_directory, remove_leftovers
 from dkt.frame_sources import ArchiveFeatures, FrameSource, PackedFeatures
 from dkt.packed import FEATURES, Index, finish_entry, is_unused, open_entry, write_packed
 from dkt.text import natural, read_keyed_lines
@@ -74,12 +74,15 @@ def scratch_place(data: DataDir, cache_dir: str | None) -> Path | None:
     return root
 
 
-def open_features(reader: FeatureReader, cache_dir: str | None = None) -> FrameSource:
+def open_features(
+    reader: FeatureReader, cache_dir: str | None = None, otherwise: Path | None = None
+) -> FrameSource:
     """The features of a data directory, for a training: packed, or else from their archives.
 
     Args:
         reader: of the data directory; what it lacks is left out already.
         cache_dir: as ``cache_root`` takes it.
+        otherwise: where they are kept if ``cache_dir`` is None and the data directory cannot be written in.
 
     Raises:
         DktError: the features are bad.
@@ -88,7 +91,14 @@ def open_features(reader: FeatureReader, cache_dir: str | None = None) -> FrameS
     if root is None:
         return ArchiveFeatures(reader)
     try:
-        return _packed(reader, root, shared=cache_dir is not None)
+        if cache_dir is not None or otherwise is None:
+            return _packed(reader, root, shared=cache_dir is not None)
+        try:
+            return _packed(reader, root, shared=False)
+        except _NoPlaceError as reason:
+            features = _packed(reader, otherwise, shared=True)
+            logger.info("packed features are kept in %s, as %s", otherwise, reason)
+            return features
     except _NoPlaceError as reason:
         logger.warning(
             "the features of %s are not packed, but read from their archives again and again, which is "
@@ -116,19 +126,32 @@ def _packed(reader: FeatureReader, root: Path, shared: bool) -> PackedFeatures:
     whose = str(reader.data.path.resolve()) if shared else ""
     pipeline = pipeline_digest(reader.options, reader.side, whose)
     entry = root / f"{pipeline}-{content}"
-    found = _found(entry)
-    if found is not None:
-        return found
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with _lock(root / f"{pipeline}.lock", reader.data) as locked:
-            found = _found(entry)
-            if found is not None:
-                return found
-            _clear(root, pipeline, entry, locked)
-            return _make(reader, entry, ingredients, stamps)
-    except OSError as error:
-        raise _no_place(error, root) from None
+
+    def make(believed: bool) -> PackedFeatures:
+        found = _found(entry) if believed else None
+        if found is not None:
+            return found
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(root)
+            with _lock(root / f"{pipeline}.lock", reader.data) as locked:
+                found = _found(entry) if believed else None
+                if found is not None:
+                    return found
+                _clear(root, pipeline, entry, locked)
+                return _make(reader, entry, ingredients, stamps)
+        except OSError as error:
+            raise _no_place(error, root) from None
+
+    def remake() -> PackedFeatures:
+        try:
+            return make(believed=False)
+        except _NoPlaceError:
+            return _pack_for_once(reader)
+
+    features = make(believed=True)
+    features.remake = remake
+    return features
 
 
 def _found(entry: Path) -> PackedFeatures | None:
@@ -171,8 +194,9 @@ def _clear(root: Path, pipeline: str, entry: Path, locked: bool) -> None:
     if not locked:
         # Others may be at work.
         return
-    for partial in root.glob(f"{pipeline}-*{_PARTIAL}"):
-        shutil.rmtree(partial, ignore_errors=True)
+    for pattern in (f"{pipeline}-*{_PARTIAL}", f".{pipeline}-*{_PARTIAL}"):
+        for partial in root.glob(pattern):
+            shutil.rmtree(partial, ignore_errors=True)
     for old in root.glob(f"{pipeline}-*"):
         if is_unused(old):
             logger.info("%s is of other data: removed", old)
@@ -185,10 +209,7 @@ def _make(
     reader: FeatureReader, entry: Path, ingredients: Ingredients, stamps: list[tuple[int, int, int]]
 ) -> PackedFeatures:
     began = time.monotonic()
-    # Not by mkdtemp: what is made there is for its maker alone.
-    partial = entry.with_name(f"{entry.name}.{uuid.uuid4().hex}{_PARTIAL}")
-    partial.mkdir()
-    try:
+    with partial_directory(entry) as partial:
         with (partial / FEATURES).open("w+b") as file:
             index = _write(reader, file, entry.parent)
         if ingredients.stamps() != stamps:
@@ -201,8 +222,6 @@ def _make(
             # Without locks another process may have been quicker, with the same content.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     features = open_entry(entry)
     if features is None:
         raise _NoPlaceError(f"{entry} cannot be read again")

@@ -18,7 +18,7 @@ from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
 from dkt.ranges import check_name, kaldi_number
-from dkt.text import natural, read_lines
+from dkt.text import Content, natural, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -261,7 +261,7 @@ def _size(matrix: MatrixFile) -> str:
 
 def read_option_file(path: Path) -> str | None:
     """The options of a file; None where there is no file."""
-    return " ".join(read_lines(str(path))).strip() if path.exists() else None
+    return " ".join(read_lines(path, Content.FREE)).strip() if path.exists() else None
 
 
 def sum_stats(stats: Sequence[np.ndarray], source: str) -> MatrixFile:

@@ -100,6 +100,19 @@ class FeatureReader:
         reasons = (source.missing(utt, speaker) for source in self._sources)
         return next((reason for reason in reasons if reason), None)
 
+    def missing(self, utt: str) -> str | None:
+        """Why an utterance that has features would be left out; None if it would not."""
+        return self._lacks(utt, self.data.utt2spk.get(utt, ""))
+
+    def process(self, utt: str, raw: np.ndarray) -> np.ndarray:
+        """The processed features of an utterance whose features on disk are at hand.
+
+        Raises:
+            DktError: they cannot be processed; a training would stop. Those before may be of any dimension.
+        """
+        self._dim = None
+        return self._process(utt, raw)
+
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         if self._online is not None:
             self._online.begin()

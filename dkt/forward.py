@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from dkt.errors import DktError
 from dkt.memory import memory_for
+from dkt.nnet import threads
 from dkt.nnet.nnet1 import Nnet1
 from dkt.scorer import OutputOptions, Scorer
+from dkt.specifiers import parse_rspecifier
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally
 
@@ -46,18 +49,34 @@ def forward(
     if transform is not None:
         _check_transform(transform, scorer)
     num_frames, begin = 0, time.monotonic()
-    for utt, frames in features:
+
+    def of_utterance(item: tuple[str, np.ndarray]) -> tuple[str, np.ndarray]:
+        utt, frames = item
         try:
             with memory_for("this utterance", "cut it into shorter ones by segments"):
-                output = _output(scorer, frames, options, transform)
+                return utt, _output(scorer, frames, options, transform)
         except DktError as error:
             raise DktError(str(error), path=source, utt=utt) from None
+
+    # Whoever feeds a pipe may wait for an answer before the next utterance.
+    in_order = threads.map_in_order if _is_at_hand(source) else map
+    for utt, output in in_order(of_utterance, features):
         writer.write(utt, output)
         tally.done()
-        num_frames += len(frames)
+        num_frames += len(output)
     tally.finish(source)
     seconds = max(time.monotonic() - begin, 1e-6)
     logger.info("Done %d files in %.3gmin, (fps %.4g)", tally.num_done, seconds / 60, num_frames / seconds)
+
+
+def _is_at_hand(source: str) -> bool:
+    """Whether features come from a data directory or a file, rather than from a program."""
+    if Path(source).is_dir():
+        return True
+    try:
+        return Path(parse_rspecifier(source).filename).is_file()
+    except DktError:
+        return False
 
 
 def _check_transform(transform: Nnet1, scorer: Scorer) -> None:

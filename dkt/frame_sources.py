@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
+import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import IO, Protocol
 
 import numpy as np
@@ -18,6 +21,8 @@ from dkt.feature_reader import FeatureReader
 
 #: Bytes of features that are read from archives and kept in case they are asked for again.
 KEPT_BYTES = 32 << 20
+#: Bytes of packed features that have one checksum.
+BLOCK = 1 << 20
 # Features stay on a GPU as a whole if they take up to this share of its free memory.
 _DEVICE_SHARE = 0.4
 _COPIED_ROWS = 1 << 18
@@ -64,10 +69,20 @@ class PackedFeatures:
         lengths: frames of each.
         matrix: all frames, float32 of shape ``(R, F)``.
         file: that of the matrix; others see by it that it is in use. None if it is in memory.
+        blocks: the CRC-32 of each ``BLOCK`` bytes of the matrix, which is looked at when the block is first
+            asked for; None to believe it.
+
+    Attributes:
+        remake: gives the same features anew if a block is damaged.
     """
 
     def __init__(
-        self, names: list[str], lengths: np.ndarray, matrix: np.ndarray, file: IO[bytes] | None = None
+        self,
+        names: list[str],
+        lengths: np.ndarray,
+        matrix: np.ndarray,
+        file: IO[bytes] | None = None,
+        blocks: list[int] | None = None,
     ) -> None:
         self.names = names
         self.lengths = np.asarray(lengths, dtype=np.int64)
@@ -76,12 +91,53 @@ class PackedFeatures:
         self._begins = np.cumsum(self.lengths) - self.lengths
         self._file = file
         self._on_device: dict[str, torch.Tensor | None] = {}
+        self.remake: Callable[[], PackedFeatures] | None = None
+        self._take_blocks(blocks)
+        self._checking = threading.Lock()
+
+    def _take_blocks(self, blocks: list[int] | None) -> None:
+        self._blocks = blocks or []
+        # Of each block, whether its checksum is still to be looked at.
+        self._unchecked = np.ones(len(self._blocks), bool)
+        self._all_checked = not self._blocks
 
     def load(
         self, utterances: np.ndarray, begins: np.ndarray, ends: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """As of ``FrameSource``: the whole array, nothing is copied."""
-        return self.matrix, self._begins[utterances] + begins
+        rows = self._begins[utterances] + begins
+        if not self._all_checked:
+            width = self.matrix.itemsize * self.dim
+            with self._checking:
+                self._check(rows * width, (rows + ends - begins) * width)
+        return self.matrix, rows
+
+    def _check(self, begins: np.ndarray, ends: np.ndarray) -> None:
+        """Look at the checksums of blocks that bytes ``begins`` to ``ends`` touch; make damaged ones anew."""
+        data = self.matrix.reshape(-1).view(np.uint8)
+        for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
+            first = begin // BLOCK
+            for block in (first + np.flatnonzero(self._unchecked[first : -(-end // BLOCK)])).tolist():
+                if zlib.crc32(data[block * BLOCK : (block + 1) * BLOCK]) != self._blocks[block]:
+                    self._renew()
+                    return self._check(begins, ends)
+                self._unchecked[block] = False
+        self._all_checked = not self._unchecked.any()
+        return None
+
+    def _renew(self) -> None:
+        remake, self.remake = self.remake, None
+        if remake is None:
+            raise DktError("the packed features are damaged", path=getattr(self._file, "name", None))
+        new = remake()
+        if new.names != self.names or new.dim != self.dim or (new.lengths != self.lengths).any():
+            raise DktError(
+                "the packed features are damaged, and made anew they are others",
+                path=getattr(self._file, "name", None),
+                hint="the archives must not change during a training: start again",
+            )
+        self.matrix, self._file = new.matrix, new._file
+        self._take_blocks(new._blocks)
 
     def expect(self, utterances: np.ndarray) -> None:
         """As of ``FrameSource``: the system reads what is not in its page cache, in the order of the file."""
@@ -101,6 +157,9 @@ class PackedFeatures:
         if str(device) not in self._on_device:
             free, _ = torch.cuda.mem_get_info(device)
             fits = self.matrix.nbytes <= _DEVICE_SHARE * free
+            if fits:
+                everything = np.arange(len(self.names))
+                self.load(everything, np.zeros_like(self.lengths), self.lengths)
             self._on_device[str(device)] = _copied(self.matrix, device) if fits else None
         return self._on_device[str(device)]
 

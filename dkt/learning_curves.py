@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from pathlib import Path
 from typing import Any
 
+from dkt.files import replace_file
 from dkt.train.history import load_history
 
 logger = logging.getLogger(__name__)
@@ -43,8 +45,10 @@ def plot_learning_curves(path: Path, systems: list[tuple[str, Path]]) -> bool:
         axis.grid(alpha=0.3)
         axis.xaxis.get_major_locator().set_params(integer=True)
     axes[1].legend(fontsize=8)
-    figure.savefig(path, dpi=120)
+    picture = io.BytesIO()
+    figure.savefig(picture, dpi=120, format=path.suffix[1:] or "png")
     pyplot.close(figure)
+    replace_file(path, picture.getvalue())
     return True
 
 

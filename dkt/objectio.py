@@ -7,7 +7,6 @@ is there.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dkt.errors import DktError
+from dkt.files import read_file, replace_file
 from dkt.streams import is_input_pipe, open_input
 from dkt.values import parse_rows
 
@@ -50,10 +50,7 @@ class ObjectReader:
         if str(path) == "-" or is_input_pipe(str(path)):
             with open_input(str(path)) as stream:
                 return cls(stream.read(), path)
-        try:
-            return cls(Path(path).read_bytes(), path)
-        except OSError as error:
-            raise DktError(f"cannot be read: {error.strerror}", path=path) from None
+        return cls(read_file(path), path)
 
     def fail(self, message: str) -> DktError:
         """The error to raise for a fault at the present place."""
@@ -251,16 +248,3 @@ class ObjectWriter:
     def save(self, path: str | Path) -> None:
         """Write the file ``path``, whole or not at all."""
         replace_file(path, self.getvalue())
-
-
-def replace_file(path: str | Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader, or a crash, never finds half of it."""
-    path = Path(path)
-    # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise DktError(f"cannot be written: {error.strerror}", path=path) from None

@@ -1,7 +1,8 @@
 """Packed features on disk: a raw file of all frames end to end and an index beside it, in one directory.
 
 ``features`` holds float32, little-endian, of shape ``(R, F)``. ``index`` begins with a line of JSON that
-tells sizes; then a line ``<utterance> <frames>`` for each, in the order of the frames.
+tells sizes and the CRC-32 of each block of ``features``; then a line ``<utterance> <frames>`` for each, in
+the order of the frames; then the CRC-32 of all these lines. Entries of an earlier dkt have neither.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import fcntl
 import json
 import os
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,12 +23,38 @@ import numpy as np
 from dkt.contents import FORMAT
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
-from dkt.frame_sources import PackedFeatures, check_dim
+from dkt.frame_sources import BLOCK, PackedFeatures, check_dim
 from dkt.scratch import map_file
 
 FEATURES = "features"
 INDEX = "index"
 _ROW = np.dtype("<f4")
+_END = re.compile(rb"(.*\n)crc32 ([0-9a-f]{8})\n", re.DOTALL)
+
+
+class BlockSums:
+    """The CRC-32 of each block of bytes that come in pieces."""
+
+    def __init__(self) -> None:
+        self._done: list[int] = []
+        self._sum = 0
+        self._size = 0
+
+    def add(self, values: np.ndarray) -> None:
+        """Go on with the bytes of an array."""
+        data = memoryview(values.reshape(-1).view(np.uint8))
+        while data:
+            piece = data[: BLOCK - self._size]
+            self._sum = zlib.crc32(piece, self._sum)
+            self._size += len(piece)
+            data = data[len(piece) :]
+            if self._size == BLOCK:
+                self._done.append(self._sum)
+                self._sum = self._size = 0
+
+    def finish(self) -> list[int]:
+        """All of them, the last of what is left."""
+        return self._done + ([self._sum] if self._size else [])
 
 
 @dataclass
@@ -36,6 +65,7 @@ class _Head:
     dim: int
     utterances: int
     frames: int
+    blocks: list[int] | None = None
 
 
 @dataclass
@@ -46,17 +76,20 @@ class Index:
         names: the utterances.
         lengths: frames of each.
         dim: F.
+        blocks: the checksums of the features; None if there are none.
     """
 
     names: list[str] = field(default_factory=list)
     lengths: list[int] = field(default_factory=list)
     dim: int = 0
+    blocks: list[int] | None = None
 
     def encode(self) -> bytes:
         """The content of the file ``index``."""
-        head = _Head(FORMAT, self.dim, len(self.names), sum(self.lengths))
+        head = _Head(FORMAT, self.dim, len(self.names), sum(self.lengths), self.blocks)
         lines = [f"{name} {length}" for name, length in zip(self.names, self.lengths, strict=True)]
-        return "\n".join([json.dumps(asdict(head)), *lines, ""]).encode("utf-8")
+        data = "\n".join([json.dumps(asdict(head)), *lines, ""]).encode("utf-8")
+        return data + b"crc32 %08x\n" % zlib.crc32(data)
 
     @classmethod
     def decode(cls, data: bytes) -> Index:
@@ -65,12 +98,20 @@ class Index:
         Raises:
             ValueError, TypeError: it is not whole, or of another format.
         """
+        sealed = _END.fullmatch(data)
+        if sealed:
+            data = sealed[1]
+            if zlib.crc32(data) != int(sealed[2], 16):
+                raise ValueError("the checksum of the index is wrong")
         first, *lines, end = data.decode("utf-8").split("\n")
         head = _Head(**json.loads(first))
         pairs = [line.split(" ") for line in lines]
-        result = cls([name for name, _ in pairs], [int(length) for _, length in pairs], head.dim)
-        if end or head != _Head(FORMAT, head.dim, len(pairs), sum(result.lengths)):
+        names, lengths = [name for name, _ in pairs], [int(length) for _, length in pairs]
+        result = cls(names, lengths, head.dim, head.blocks)
+        if end or head != _Head(FORMAT, head.dim, len(pairs), sum(lengths), head.blocks):
             raise ValueError("the index is not whole")
+        if bool(sealed) != (head.blocks is not None):
+            raise ValueError("the index has lost its checksums")
         return result
 
     def map(self, file: IO[bytes]) -> PackedFeatures:
@@ -79,11 +120,14 @@ class Index:
         Raises:
             ValueError: it is of another size than the index says.
         """
+        size = file.seek(0, 2)
+        if self.blocks is not None and len(self.blocks) != -(-size // BLOCK):
+            raise ValueError("the features are not whole")
         values = map_file(file, _ROW)
         if values.size != sum(self.lengths) * self.dim or not self.dim:
             raise ValueError("the features are not whole")
         lengths = np.array(self.lengths, np.int64)
-        return PackedFeatures(self.names, lengths, values.reshape(-1, self.dim), file)
+        return PackedFeatures(self.names, lengths, values.reshape(-1, self.dim), file, self.blocks)
 
 
 def write_packed(reader: FeatureReader, file: IO[bytes]) -> Iterator[Index]:
@@ -93,15 +137,18 @@ def write_packed(reader: FeatureReader, file: IO[bytes]) -> Iterator[Index]:
         DktError: bad features, or none.
         OSError: the file cannot be written.
     """
-    index = Index()
+    index, sums = Index(), BlockSums()
     for utt, features in reader:
         index.dim = check_dim(index.dim, features, reader, utt)
-        file.write(np.ascontiguousarray(features, dtype=_ROW).data)
+        rows = np.ascontiguousarray(features, dtype=_ROW)
+        file.write(rows.data)
+        sums.add(rows)
         index.names.append(utt)
         index.lengths.append(len(features))
         yield index
     if not index.names:
         raise DktError("there are no features in it", path=reader.data.path)
+    index.blocks = sums.finish()
     file.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 import statistics
 from dataclasses import asdict, dataclass, fields
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from dkt.config import read_yaml
 from dkt.errors import DktError
+from dkt.files import replace_file
 from dkt.train.history import load_history
 
 _WER = re.compile(r"%WER (\S+) \[ \d+ / \d+,")
@@ -73,11 +75,12 @@ def collect(system: str, directory: Path) -> Result:
 
 def save_results(path: Path, results: list[Result]) -> None:
     """Write the table as comma-separated values, empty where there is no figure."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([f.name for f in fields(Result)])
-        for result in results:
-            writer.writerow([_text(value, "") for value in asdict(result).values()])
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([f.name for f in fields(Result)])
+    for result in results:
+        writer.writerow([_text(value, "") for value in asdict(result).values()])
+    replace_file(path, stream.getvalue().encode())
 
 
 def _text(value: object, missing: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
-from dkt.text import read_keyed_lines
+from dkt.text import Content, read_keyed_lines
 from dkt.values import Reader, read_value
 
 _ROW_TOLERANCE = 3
@@ -25,7 +25,7 @@ def read_script(rxfilename: str) -> dict[str, str]:
     Raises:
         DktError: a line has no second field, a key stands twice, or a command may not be run.
     """
-    entries = read_keyed_lines(rxfilename)
+    entries = read_keyed_lines(rxfilename, Content.SCRIPT)
     for number, (key, entry) in enumerate(entries.items(), 1):
         if not entry:
             raise DktError(f"line {number} is not '<utterance> <file>'", path=rxfilename)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from dkt.errors import DktError
 
@@ -60,6 +62,12 @@ def parse_wspecifier(wspecifier: str) -> Specifier:
     raise DktError(
         "is no wspecifier", path=wspecifier, hint="write ark:FILE, ark,t:FILE or ark,scp:FILE.ark,FILE.scp"
     )
+
+
+def file_name(path: str | Path) -> str:
+    """The name of a file to be written, for a wspecifier: one that begins like a pipe does is a file still."""
+    name = str(path)
+    return name if re.match(r"[\w./]", name) else str(Path.cwd() / name)
 
 
 def _split(text: str, what: str, known: set[str]) -> tuple[list[str], set[str], str]:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 from dkt.errors import DktError
 
@@ -23,6 +23,8 @@ _CHUNK = 1 << 20
 _OFFSET = re.compile(r"(.*):([0-9]{1,18})", re.DOTALL)
 # What a shell tells of a command that died because nobody read on (128 + SIGPIPE).
 _BROKEN_PIPE_STATUS = 141
+# That of SIGKILL, of the command itself or, as a shell tells it, of a part of it.
+_KILLED_STATUSES = (-9, 137)
 # Seconds that a command is given to end, once its output has ended and before.
 _GRACE, _MOMENT = 10.0, 0.2
 
@@ -100,6 +102,10 @@ def _check_status(command: str, status: int) -> None:
     hint = None
     if status == _BROKEN_PIPE_STATUS:
         hint = "a command after it stopped reading, as head does: use one that reads on, as sed -n 1,9p"
+    elif status in _KILLED_STATUSES:
+        hint = (
+            "when memory runs out the system kills: run fewer jobs at once, or ask the queue for more memory"
+        )
     how = f"ended with status {status}" if status > 0 else f"was killed by signal {-status}"
     raise DktError(f"the command {how}", path=command, hint=hint)
 
@@ -175,15 +181,32 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         yield from _write_pipe(wxfilename.lstrip()[1:])
         return
     if wxfilename.strip() in ("-", ""):
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is not None:
+                raise
+            raise DktError(f"cannot be written: {_reason(error)}", path="standard output") from None
         return
     try:
-        handle = Path(wxfilename).open("wb")  # noqa: SIM115
+        handle = io.BufferedWriter(_NamedFile(wxfilename, "wb"))
     except (OSError, ValueError) as error:
         raise DktError(f"cannot be written: {_reason(error)}", path=wxfilename) from None
     with handle:
         yield handle
+
+
+class _NamedFile(io.FileIO):
+    """A file whose errors tell its name: the system's, of a full disk, do not."""
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            raise DktError(f"cannot be written: {_reason(error)}", path=str(self.name)) from None
 
 
 def _write_pipe(command: str) -> Iterator[BinaryIO]:

@@ -2,14 +2,17 @@
 
 ``header.yaml`` says what the targets are made of. ``soft.JOB.ark`` holds a record for each utterance, keyed
 and flushed as in Kaldi's archives; ``soft.scp`` names the place of each, sorted, relative to the directory.
-The number of utterances goes into the header last, when all is there. Jobs may write at the same time:
-``begin``, a ``SoftTargetWriter`` in each job, ``finish``.
+The number of utterances and the checksum of ``soft.scp`` go into the header last, when all is there; the last
+line of the header is the checksum of those before. Headers of an earlier dkt have neither checksum. Jobs may
+write at the same time: ``begin``, a ``SoftTargetWriter`` in each job, ``finish``.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +25,8 @@ import yaml
 
 from dkt.config import build, first_difference
 from dkt.errors import DktError
-from dkt.objectio import replace_file
+from dkt.files import read_file, replace_file
+from dkt.specifiers import file_name
 from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
@@ -34,12 +38,16 @@ logger = logging.getLogger(__name__)
 HEADER = "header.yaml"
 SCRIPT = "soft.scp"
 _FORMAT = "dkt-soft-targets"
+_SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _AGAIN = "make them again with steps/make_soft_targets.sh"
 
 
 @dataclass(frozen=True)
 class _HeaderFile:
-    """The content of ``header.yaml``; ``num_utterances`` is missing until the set is whole."""
+    """The content of ``header.yaml``; ``num_utterances`` is missing until the set is whole.
+
+    ``script_crc32`` is the CRC-32 of ``soft.scp``.
+    """
 
     format: str
     version: int
@@ -50,6 +58,7 @@ class _HeaderFile:
     teacher: dict[str, Any]
     num_jobs: int
     num_utterances: int | None = None
+    script_crc32: int | None = None
 
     @classmethod
     def of(cls, header: TargetHeader, num_jobs: int) -> _HeaderFile:
@@ -63,15 +72,18 @@ class _HeaderFile:
         )
 
     def save(self, directory: Path) -> None:
-        replace_file(directory / HEADER, yaml.safe_dump(asdict(self), sort_keys=False).encode())
+        data = yaml.safe_dump(asdict(self), sort_keys=False).encode()
+        replace_file(directory / HEADER, data + b"# crc32 %08x\n" % zlib.crc32(data))
 
 
 def _load_header(directory: Path) -> _HeaderFile:
     path = directory / HEADER
-    if not path.is_file():
+    if not (path.exists() or path.is_symlink()):
         raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
+    data = read_file(path)
+    sealed = _SEALED.fullmatch(data)
     try:
-        values = parse_yaml(path.read_bytes())
+        values = parse_yaml(sealed[1] if sealed else data)
     except RepeatedKeyError as error:
         raise DktError(str(error), path=path, hint=_AGAIN) from None
     except (yaml.YAMLError, ValueError, RecursionError):
@@ -84,6 +96,10 @@ def _load_header(directory: Path) -> _HeaderFile:
     try:
         file = build(_HeaderFile, values, "")
         file.header()
+        if sealed and zlib.crc32(sealed[1]) != int(sealed[2], 16):
+            raise ValueError("its checksum is wrong")
+        if not sealed and None not in (file.script_crc32, file.num_utterances):
+            raise ValueError("its checksum is missing")
         return file
     except (DktError, TypeError, ValueError) as error:
         raise DktError(f"is damaged ({error})", path=path, hint=_AGAIN) from None
@@ -99,7 +115,7 @@ def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> Non
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for pattern in (SCRIPT, HEADER, "soft.*.ark", "soft.*.scp"):
+    for pattern in (SCRIPT, HEADER, "soft.*.ark", "soft.*.scp", ".soft.*.scp.partial"):
         for old in directory.glob(pattern):
             old.unlink()
     logger.info("soft targets in %s: %s", directory, header.describe())
@@ -129,8 +145,9 @@ def finish(directory: str | Path) -> int:
     if not places:
         raise DktError("there are no soft targets in it", path=directory)
     lines = "".join(f"{utt} {places[utt]}\n" for utt in sorted(places))
-    replace_file(directory / SCRIPT, lines.encode("utf-8"))
-    replace(file, num_utterances=len(places)).save(directory)
+    script_data = lines.encode("utf-8")
+    replace_file(directory / SCRIPT, script_data)
+    replace(file, num_utterances=len(places), script_crc32=zlib.crc32(script_data)).save(directory)
     size = sum(path.stat().st_size for path in directory.glob("soft.*.ark"))
     logger.info("soft targets of %d utterances in %s, %.1f MB", len(places), directory, size / 1e6)
     return len(places)
@@ -158,8 +175,8 @@ class SoftTargetWriter(MatrixWriter):
         stem = self.directory / f"soft.{job or 1}"
         self._script_path = stem.with_name(stem.name + ".scp")
         self._partial_path = stem.with_name(f".{stem.name}.scp.partial")
-        super().__init__(f"ark:{stem}.ark")
-        self.spec.scp_filename = str(self._partial_path)
+        super().__init__(f"ark:{file_name(stem)}.ark")
+        self.spec.scp_filename = file_name(self._partial_path)
 
     def __enter__(self) -> Self:
         if self.job is None:
@@ -224,6 +241,8 @@ class SoftTargetStore:
                 path=script,
                 hint=_AGAIN,
             )
+        if file.script_crc32 is not None and zlib.crc32(read_file(script)) != file.script_crc32:
+            raise DktError("is damaged, or was changed (its checksum is wrong)", path=script, hint=_AGAIN)
         self.header = file.header()
         self._files: dict[str, BinaryIO] = {}
 

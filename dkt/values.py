@@ -25,6 +25,9 @@ _SIZE = struct.Struct("<Bi")
 _SHAPE = struct.Struct("<BiBi")
 _COMPRESSED_HEADER = struct.Struct("<ffii")
 _ROW = re.compile(rb"[^\n;]+")
+# A day of frames, which nobody takes for an utterance, and what they are as text.
+_MOST_INTEGERS = 10_000_000
+_LONGEST_LINE = 1 << 25
 _INT_ITEM = np.dtype([("size", "u1"), ("value", "<i4")])
 
 Reader = Callable[[BinaryIO], Any]
@@ -155,12 +158,14 @@ def read_int_vector(stream: BinaryIO) -> np.ndarray:
     first = stream.read(1)
     if first != b"\0":
         # An empty vector is a line end alone: what follows is the next utterance's.
-        return _parse_int_line(first if first == b"\n" else first + stream.readline())
+        return _parse_int_line(first if first == b"\n" else first + stream.readline(_LONGEST_LINE))
     if stream.read(1) != b"B":
         raise DktError("expected a vector of integers, found a zero byte")
     item, count = _SIZE.unpack(stream.read(_SIZE.size))
     if item != 4 or count < 0:
         raise DktError("expected a vector of 4-byte integers")
+    if count > _MOST_INTEGERS and not stream.seekable():
+        raise DktError(f"a vector of {count} integers: no utterance has so many frames")
     items = read_exactly(stream, count * _INT_ITEM.itemsize).view(_INT_ITEM)
     if (items["size"] != 4).any():
         raise DktError("expected a vector of 4-byte integers")
@@ -169,6 +174,8 @@ def read_int_vector(stream: BinaryIO) -> np.ndarray:
 
 def _parse_int_line(line: bytes) -> np.ndarray:
     if not line.endswith(b"\n"):
+        if len(line) >= _LONGEST_LINE:
+            raise DktError(f"a line of more than {_LONGEST_LINE} bytes: no utterance is as long as that")
         raise DktError("the archive is cut short: the end of a line expected")
     refuse_underscore(line)
     return np.array(line.split(), dtype=np.int32)
@@ -179,6 +186,8 @@ def read_value(read: Reader, stream: BinaryIO, path: str, utt: str) -> Any:
     try:
         return read(stream)
     except DktError as error:
+        if error.path == str(path):
+            raise
         raise DktError(str(error), path=path, utt=utt) from None
     except _BAD_DATA as error:
         raise DktError(f"the archive is damaged or cut short ({error})", path=path, utt=utt) from None

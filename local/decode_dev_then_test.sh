@@ -22,7 +22,7 @@ options:
                       as of steps/decode_scan.sh
   --lattices <bool>   search once, for lattices, and score them, in place of a search at every weight (false)
   --lattice-beam, --acwt, --latgen   then, as of steps/decode.sh"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 graph=$1
@@ -36,7 +36,7 @@ decode() {
   if "$lattices"; then
     "$DKT_ROOT/steps/decode.sh" "${search[@]}" --lattice-beam "$lattice_beam" --acwt "$acwt" --latgen "$latgen" \
       --skip-scoring true "$graph" "$1" "$2"
-    "$DKT_ROOT/steps/score.sh" --cmd "$cmd" --lmwts "$3" --word-ins-penalties "$4" "$1" "$graph" "$2"
+    [ ! -e "$1/text" ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" --lmwts "$3" --word-ins-penalties "$4" "$1" "$graph" "$2"
   else
     "$DKT_ROOT/steps/decode_scan.sh" "${search[@]}" --lmwts "$3" --word-ins-penalties "$4" "$graph" "$1" "$2"
   fi

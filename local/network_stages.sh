@@ -15,8 +15,9 @@ check_students() {
   local system
   for system in $1; do
     case $system in
-      lstm-hard | lstm-soft-T[0-9]*) ;;
-      lstm-pretrain-T[0-9]*)
+      *-T*[!0-9.]* | *-T | *-T.*) die "student '$system': -T is followed by a temperature, as in lstm-soft-T2" ;;
+      lstm-hard | lstm-soft-T*) ;;
+      lstm-pretrain-T*)
         [[ " $1 " == *" lstm-soft-T${system##*-T} "* ]] ||
           die "student '$system' goes on from lstm-soft-T${system##*-T}: name it too"
         ;;
@@ -25,8 +26,8 @@ check_students() {
   done
 }
 
-temperatures=$(temperatures_of "$students")
 check_students "$students"
+temperatures=$(temperatures_of "$students")
 
 # network_dir system seed: the directory of a network.
 network_dir() { echo "$exp/$1${realigned}_seed$2"; }
@@ -62,9 +63,11 @@ _train_teachers() {
 
 # stage_teachers n: a DNN of each seed. A leaf: stages that read the networks look at them.
 stage_teachers() {
+  local results
   begin_stage --leaf "$1" "DNN" "$dnn_config" <(echo "$seeds $network_train") || return 0
   _train_teachers
-  end_stage
+  mapfile -t results < <(network_files dnn)
+  end_stage "${results[@]}"
 }
 
 _make_soft_targets() {
@@ -80,11 +83,12 @@ _make_soft_targets() {
 
 # stage_soft_targets n: of each teacher, if there are students that need them.
 stage_soft_targets() {
-  local teachers
+  local teachers seed results=()
   mapfile -t teachers < <(network_files dnn)
   [ -n "$temperatures" ] && begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
   _make_soft_targets
-  end_stage
+  for seed in $seeds; do results+=("$(network_dir dnn "$seed")"/soft_{train,dev}/{soft.scp,header.yaml}); done
+  end_stage "${results[@]}"
 }
 
 # _claimed_students pattern: of those students whose name matches the last arguments of local/train_student.sh, five of
@@ -119,12 +123,14 @@ _train_students() {
 
 # stage_students n: of each seed.
 stage_students() {
-  local teachers
+  local teachers results
   [ -n "$students" ] || return 0
   mapfile -t teachers < <(network_files dnn)
   begin_stage --leaf "$1" "students: $students" "$lstm_config" <(echo "$seeds $students") "${teachers[@]}" || return 0
   _train_students
-  end_stage
+  # shellcheck disable=SC2086 # a list
+  mapfile -t results < <(network_files $students)
+  end_stage "${results[@]}"
 }
 
 # network_systems: <system>=<directory> of every network, for dkt report.

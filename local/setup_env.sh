@@ -118,7 +118,7 @@ _dkt_install_locked() {
 
 _dkt_setup_env() {
   local extras=${1:-} extra
-  DKT_ROOT=$(cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || return 1
+  DKT_ROOT=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd) || return 1
   export DKT_ROOT
   for extra in ${extras//,/ }; do
     if ! grep -q "\"$extra\": " "$DKT_ROOT/setup.py"; then

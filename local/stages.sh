@@ -9,6 +9,16 @@
 
 stages_started=$(date +%s)
 
+# die "message": common.sh, which comes later, has the same.
+declare -F die >/dev/null || die() {
+  echo "${0##*/}: error: $*" >&2
+  exit 1
+}
+
+# The options of the recipe have been read.
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/values.sh"
+check_numbers
+
 # make_absolute variable...: paths that the user gave are of the directory the recipe is called in, which has to be
 # the working directory still; empty variables stay empty.
 make_absolute() {
@@ -21,10 +31,10 @@ make_absolute() {
   done
 }
 
-# _remove_marks n [kind]: forgets what was done or begun (or .done or .begun only) in stage n and those after it.
+# _remove_marks n [kind]: forgets what was done, begun or mended (or .done only, say) in stage n and those after it.
 _remove_marks() {
   local mark number
-  for mark in "$exp/${2:-.done}".* "$exp/${2:-.begun}".*; do
+  for mark in "$exp/${2:-.done}".* "$exp/${2:-.begun}".* "$exp/${2:-.mended}".*; do
     [ -e "$mark" ] || continue
     number=${mark##*/}
     number=${number#.*.} # .done.6, .begun.6.dnn_seed777
@@ -35,12 +45,30 @@ _remove_marks() {
 # _stage_key file...: what the results of a stage depend on, in short.
 _stage_key() { cat - "$@" <<<"$stage_options" | cksum; }
 
+# _checksums file...: those of the files that are there, with their names.
+_checksums() {
+  local file
+  for file in "$@"; do
+    [ ! -f "$file" ] || cksum "$file"
+  done
+}
+
+# _results_hold mark: whether the files that a mark tells of are still what they were.
+_results_hold() {
+  local files=() line
+  while IFS= read -r line; do files+=("${line#* * }"); done < <(tail -n +2 "$1")
+  [ "$(tail -n +2 "$1")" = "$(_checksums ${files[@]+"${files[@]}"})" ]
+}
+
+# _key_of mark: the key that a mark was made with; nothing without a mark.
+_key_of() { head -n 1 "$1" 2>/dev/null || true; }
+
 # stages_elapsed: seconds since the recipe began.
 stages_elapsed() { echo $(($(date +%s) - stages_started)); }
 
 # begin_stage [--leaf] n title [file...]: whether stage n is to run. It is not when it was done with the same options
-# and files. A stage that runs makes those after it run too, unless it is a leaf, whose results none of them reads.
-# After --stage n all do.
+# and files, and its results are what it left. A stage that runs makes those after it run too, unless it is a leaf,
+# whose results none of them reads, or mends results, which come out as they were. After --stage n all do.
 begin_stage() {
   local leaf=false number title
   [ "$1" != --leaf ] || { leaf=true && shift; }
@@ -53,18 +81,37 @@ begin_stage() {
   fi
   mkdir -p "$exp"
   stage_key=$(_stage_key "$@")
-  if [ "$(cat "$exp/.done.$number" 2>/dev/null)" = "$stage_key" ]; then
-    echo "=== stage $number: $title: done already (--stage $number does it again)"
-    return 1
+  stage_leaf=$leaf
+  if [ "$(_key_of "$exp/.done.$number")" = "$stage_key" ]; then
+    if _results_hold "$exp/.done.$number"; then
+      echo "=== stage $number: $title: done already (--stage $number does it again)"
+      return 1
+    fi
+    echo "=== stage $number: $title: a result is missing, or not as it was left"
+    mv -f "$exp/.done.$number" "$exp/.mended.$number"
   fi
   rm -f "$exp/.done.$number"
-  "$leaf" || _remove_marks $((number + 1))
+  if [ "$(_key_of "$exp/.mended.$number")" != "$stage_key" ]; then
+    rm -f "$exp/.mended.$number"
+    "$leaf" || _remove_marks $((number + 1))
+  fi
   stage_number=$number
   echo "=== stage $number: $title [$(stages_elapsed) s]"
 }
 
-# end_stage: marks the stage that began last as done.
-end_stage() { echo "$stage_key" >"$exp/.done.$stage_number"; }
+# end_stage [result...]: marks the stage that began last as done, with these files as its results.
+end_stage() {
+  local mark=$exp/.done.$stage_number mended=$exp/.mended.$stage_number
+  {
+    echo "$stage_key"
+    _checksums "$@"
+  } >"$mark.partial"
+  if [ -e "$mended" ] && ! cmp -s "$mark.partial" "$mended" && ! "$stage_leaf"; then
+    _remove_marks $((stage_number + 1))
+  fi
+  rm -f "$mended"
+  mv -f "$mark.partial" "$mark"
+}
 
 # set_aside dir: moves a directory into .backup beside it, under the first number that is free.
 set_aside() {

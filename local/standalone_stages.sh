@@ -6,6 +6,10 @@
 # word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
 
 network_features=${network_features:-fbank}
+case $network_features in
+  fbank | mfcc | fmllr) ;;
+  *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
+esac
 speeds=${speeds:-}
 students=${students:-}
 train_part=train${speeds:+_sp} # that the network is trained on
@@ -30,6 +34,9 @@ search() {
     "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
 }
 
+# search_results <model-dir>: what search leaves.
+search_results() { printf '%s\n' "$1"/decode_{dev,test}/scoring_kaldi/best_wer; }
+
 # adapt [option...] <part>: makes features under fMLLR transforms of the speakers.
 adapt() {
   local part=${!#}
@@ -46,7 +53,7 @@ if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf
     "$steps/perturb_data_dir_speed.sh" --cmd "$train_cmd" --factors "$speeds" "$data/train" "$data/$train_part"
     "${make_features[@]}" --kinds "$train_kinds" "$data" "$train_part"
   fi
-  end_stage
+  end_stage "$data"/{train,dev,test,"$train_part"}_{mfcc,fbank}/{feats,cmvn}.scp
 fi
 
 if begin_stage 3 "monophone GMM and graph" <(echo "$totgauss $boost_silence"); then
@@ -56,12 +63,13 @@ if begin_stage 3 "monophone GMM and graph" <(echo "$totgauss $boost_silence"); t
   "$steps/train_mono.sh" --nj "$nj" --cmd "$train_cmd" --totgauss "$totgauss" --boost-silence "$boost_silence" \
     "$data/train_mfcc" "$lang" "$exp/mono"
   "$steps/mkgraph.sh" --cmd "$train_cmd" "$lang" "$exp/mono" "$exp/mono/graph"
-  end_stage
+  end_stage "$exp"/mono/{final.mdl,tree,phones.txt,graph/{HCLG.fst,words.txt}}
 fi
 
 if begin_stage --leaf 4 "search with the GMM" <(echo "$scan"); then
   search mfcc "$exp/mono"
-  end_stage
+  mapfile -t results < <(search_results "$exp/mono")
+  end_stage "${results[@]}"
 fi
 
 if begin_stage 5 "alignments and features for the network" <(echo "$align_options"); then
@@ -78,15 +86,20 @@ if begin_stage 5 "alignments and features for the network" <(echo "$align_option
         "$data/${part}_fmllr" "$lang" "$exp/mono" "$exp/mono_fmllr_ali_$part"
     done
   fi
-  end_stage
+  end_stage "$exp"/mono{,_fmllr}_ali_{"$train_part",dev}/{final.mdl,num_jobs,ali.*.gz} \
+    "$data"/{"$train_part",dev,test}_fmllr/feats.scp
 fi
 
 stage_teachers 6
 
 mapfile -t networks < <(network_files dnn)
 if begin_stage --leaf 7 "search with the DNN" <(echo "$seeds $scan") "${networks[@]}"; then
-  for seed in $seeds; do search "$network_features" "$exp/dnn_seed$seed"; done
-  end_stage
+  results=()
+  for seed in $seeds; do
+    search "$network_features" "$exp/dnn_seed$seed"
+    mapfile -t -O ${#results[@]} results < <(search_results "$exp/dnn_seed$seed")
+  done
+  end_stage "${results[@]}"
 fi
 
 stage_soft_targets 8
@@ -97,10 +110,14 @@ stage_students 9
 mapfile -t networks < <(network_files $students)
 if [ -n "$students" ] &&
   begin_stage --leaf 10 "search with the students" <(echo "$seeds $students $scan") "${networks[@]}"; then
+  results=()
   for seed in $seeds; do
-    for system in $students; do search "$network_features" "$exp/${system}_seed$seed"; done
+    for system in $students; do
+      search "$network_features" "$exp/${system}_seed$seed"
+      mapfile -t -O ${#results[@]} results < <(search_results "$exp/${system}_seed$seed")
+    done
   done
-  end_stage
+  end_stage "${results[@]}"
 fi
 
 if [ "$stop_stage" -ge 11 ]; then

@@ -14,6 +14,8 @@ retry_beam=40
 oov_policy=map
 use_gpu=no
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 transform_dir=
 ivectors=
 help_message="Usage: steps/align.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
@@ -29,9 +31,11 @@ options (names and defaults of Kaldi's script):
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
   --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
+  --max-oov <share>    share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 data=$1
@@ -39,7 +43,22 @@ lang=$2
 srcdir=$3
 dir=$4
 log=$dir/log
+check_runner "$log"
 parts=$dir/.parts
+
+# analyze_alignment: tells what the alignments of all jobs together look like. If they cannot be right it stops, and the
+# directory is not one of alignments.
+analyze_alignment() {
+  local retried
+  local analyze=$log/analyze_alignments.log
+  retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
+  dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
+    --allow-implausible="$allow_implausible" "$lang" "$dir" >"$analyze" 2>&1 || {
+    rm -f "$dir/num_jobs"
+    job_failed "$analyze"
+  }
+  tell_alignment "$analyze"
+}
 
 # Those of the directory.
 model=
@@ -55,16 +74,23 @@ if [ "$stage" -le 0 ]; then
     die "$dir holds a network: align into a directory of its own"
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
-  depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
+  hold_directory "$dir"
+  depends_on "nj beam retry_beam oov_policy max_loss max_oov allow_implausible ivectors" "$data"/*.scp \
+    "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
-  set_job_files "$dir/ali." .gz
+  set_job_files "$dir/ali.JOB.gz"
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
-  mkdir -p "$log"
-  rm -rf "$log"/align.[0-9]*.log "$parts"
-  sdata=$(make_split "$data" "$nj") || exit 1
+  make_dir "$log"
+  begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
+  # The files of the model come with any of the jobs.
+  [ ${#pending[@]} -gt 0 ] || pending=(1)
+  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
+  rm -rf "$parts" "$dir"/{num_jobs,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
+  is_resumed || rm -f "$log"/align.[0-9]*.log "$dir"/ali.*.gz
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   if is_network; then
     set_loglikes
     table=$(loglikes_rspecifier "$sdata/JOB")
@@ -74,20 +100,19 @@ if [ "$stage" -le 0 ] &&
   fi
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/align.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" || job_failed "$log"/align.[0-9]*.log
+    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" \
+    "$AND" mv "$parts/JOB/ali.1.gz" "$dir/ali.JOB.gz"
   check_losses "$max_loss" "$log"/align.[0-9]*.log
-  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
-  for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
   # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
-  ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}
-  rm "$parts"/1/num_jobs
-  mv "$parts"/1/* "$dir"
+  part=$parts/${pending[0]}
+  ! is_network || rm -f "$part"/{*_opts,final.mat,full.mat,final.occs}
+  rm "$part/num_jobs"
+  mv "$part"/* "$dir"
   rm -r "$parts"
-  echo "$nj" >"$dir/num_jobs"
+  write_file "$dir/num_jobs" echo "$nj"
+  analyze_alignment
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"

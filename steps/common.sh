@@ -10,6 +10,7 @@ case ${script_name##*/} in
   steps | local) script_name=${script_name##*/}/${0##*/} ;;
   *) script_name=${0##*/} ;;
 esac
+. "$(dirname "${BASH_SOURCE[0]}")/signals.sh"
 
 # die "message": stops the script with the message.
 die() {
@@ -23,9 +24,12 @@ usage() {
   exit 1
 }
 
+# With it cd tells where it went, and $(cd dir && pwd) is two lines.
+unset CDPATH
 DKT_ROOT=${DKT_ROOT:-$(dirname "${BASH_SOURCE[0]}")/..}
 [ -f "$DKT_ROOT/steps/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is no checkout of dkt"
 DKT_ROOT=$(cd -P "$DKT_ROOT" && pwd)
+[[ $DKT_ROOT != *:* ]] || die "DKT_ROOT is '$DKT_ROOT', but PATH cannot hold a name with a colon: move the checkout"
 
 if [ -n "${KALDI_ROOT:-}" ]; then
   [ -d "$KALDI_ROOT/egs/wsj/s5/utils" ] ||
@@ -83,6 +87,12 @@ require_files() {
   done
 }
 
+. "$DKT_ROOT/steps/files.sh"
 . "$DKT_ROOT/steps/jobs.sh"
+. "$DKT_ROOT/steps/locks.sh"
+. "$DKT_ROOT/steps/run_job.sh"
+. "$DKT_ROOT/steps/values.sh"
 . "$DKT_ROOT/steps/logs.sh"
+. "$DKT_ROOT/steps/failures.sh"
 . "$DKT_ROOT/steps/marks.sh"
+. "$DKT_ROOT/steps/arrays.sh"

@@ -12,7 +12,7 @@ options:
   --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
   --cmd <cmd>         how to run the job (run.pl)
   --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
@@ -20,17 +20,27 @@ log=${2:-$data/log}
 dir=${3:-$data/data}
 name=$(basename "$data")
 log_file=$log/cmvn_$name.log
+check_runner "$log_file"
 
 require_files "$data/feats.scp" "$data/utt2spk"
-mkdir -p "$log" "$dir"
-dir=$(cd "$dir" && pwd)
+[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
+make_dir "$log" "$dir"
+set_table_dir dir "$dir"
+mark=$data/.compute_cmvn_stats.done
+inputs=("$data"/{utt2spk,spk2utt})
+for stream in $streams; do inputs+=("$data/$stream"); done
+depends_on streams "${inputs[@]}"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
+require_writable "$data"
+hold_directory "$data"
+forget_done "$mark"
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp
-  # shellcheck disable=SC2086
-  $cmd "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
+  run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
     job_failed "$log_file"
   tell_losses "$log_file"
 fi
 require_files "$dir/cmvn_$name.scp"
-cp "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"

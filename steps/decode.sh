@@ -48,7 +48,7 @@ options (names and defaults of Kaldi's script):
   --skip-scoring <bool>  do not score (false)
   --scoring-opts <opts>  of local/score.sh, if KALDI_ROOT is set and it is there, or of steps/score.sh
                          (--min-lmwt 4 --max-lmwt 15; of a GMM none)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 graph=$1
@@ -56,6 +56,7 @@ data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
 log=$dir/log
+check_runner "$log"
 
 if is_network; then default_acwt=0.1 default_scoring="--min-lmwt 4 --max-lmwt 15"; else
   default_acwt=0.083333 default_scoring=
@@ -73,43 +74,43 @@ set_inputs() {
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
+  hold_directory "$dir"
   set_search
   set_inputs
-  set_job_files "$dir/lat." .gz
+  set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$dir/num_jobs"; then
+  # Lattices of two programs are not mixed.
+  [ "$search_name" = "${search[*]}" ] || kept_results=
   # The mark is gone, and what its lattices were made by does not matter any more.
   set_inputs
-  mkdir -p "$log"
-  clear_decoding
-  sdata=$(make_split "$data" "$nj") || exit 1
-  echo "$nj" >"$dir/num_jobs"
+  note_inputs
+  make_dir "$log"
+  begin_jobs "$nj" "$log/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
+  if is_resumed; then clear_scores; else clear_decoding; fi
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
+  write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   limit_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
   # A lattice archive gets its name when it is whole.
-  # shellcheck disable=SC2086 # $cmd may carry options
-  $cmd "${resources[@]}" JOB=1:"$nj" "$log/decode.JOB.log" set -o pipefail ";" \
-    "${loglikes[@]}" "$sdata/JOB" ark:- "|" \
+  run_jobs "${resources[@]}" "$log/decode.JOB.log" set -o pipefail "$THEN" \
+    "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
     --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
     --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- \
     "ark:| gzip -c >$(shell_quote "$dir/.lat.JOB.gz")" "ark,t:$dir/.decoded.JOB" \
-    "&&" gzip -t "$dir/.lat.JOB.gz" "&&" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz" || job_failed "$log"/decode.[0-9]*.log
+    "$AND" gzip -t "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz"
   tell_losses "$log"/decode.[0-9]*.log
   check_decoded
   mark_done
 fi
 require_files "$dir/lat.1.gz" "$dir/num_jobs"
 
-if ! "$skip_scoring"; then
+if ! "$skip_scoring" && can_score; then
   set_local_score
-  depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt" "$local_score"
-  if [ "$stage" -ge 1 ] || ! already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer"; then
-    score_lattices
-    [ "$stage" -ge 1 ] || mark_done
-  fi
+  score_lattices
 fi
 echo "$script_name: lattices of $data in $dir, logs in $log"

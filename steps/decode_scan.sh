@@ -40,7 +40,7 @@ options:
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 graph=$1
@@ -48,22 +48,31 @@ data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
 log=$dir/log
+check_runner "$log"
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
-  mkdir -p "$log"
-  clear_decoding
-  mkdir "$dir/scoring"
-  sdata=$(make_split "$data" "$nj") || exit 1
-  echo "$nj" >"$dir/num_jobs"
+  depends_on "nj beam max_active min_active lmwts word_ins_penalties max_loss ivectors" "$graph"/{HCLG.fst,words.txt} \
+    "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" "$class_frame_counts" \
+    "$transform_dir" "$ivectors"
+  set_job_files "$dir/scoring/job.JOB"
+fi
+if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]}" "$dir/num_jobs"; then
+  hold_directory "$dir"
+  make_dir "$log"
+  begin_jobs "$nj" "$log/decode.JOB.log" "$dir/scoring/job.JOB"
+  if is_resumed; then clear_scores; else clear_decoding; fi
+  make_dir "$dir/scoring"
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
+  write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   set_resources "$use_gpu"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/decode.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/decode.JOB.log" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
     --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" \
-    "$(loglikes_rspecifier "$sdata/JOB")" "$dir/scoring/job.JOB" || job_failed "$log"/decode.[0-9]*.log
+    "$(loglikes_rspecifier "$sdata/JOB")" "$dir/scoring/job.JOB"
   check_losses "$max_loss" "$log"/decode.[0-9]*.log
+  mark_done
   echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
 fi
-[ "$skip_scoring" = true ] || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"
+"$skip_scoring" || ! can_score || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"

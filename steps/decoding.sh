@@ -56,8 +56,20 @@ loglikes_rspecifier() {
   echo "ark:${text}ark:- |"
 }
 
-# clear_decoding: removes what an earlier search left, which would pass for the result of this one if this one failed.
+# can_score: whether there are transcripts to score by; says so if not.
+can_score() {
+  [ ! -e "$data/text" ] || return 0
+  echo "$script_name: no $data/text: what was found is not scored"
+  return 1
+}
+
+# clear_scores: removes the scores of an earlier search, which would pass for those of this one if this one failed.
+clear_scores() {
+  rm -rf "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/.{score,local_score}.done
+}
+
+# clear_decoding: the same, and all else that it left.
 clear_decoding() {
-  rm -rf "$dir"/scoring "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/log/decode.[0-9]*.log \
-    "$dir"/{,.}lat.*.gz "$dir"/.decoded.*
+  clear_scores
+  rm -rf "$dir"/scoring "$dir"/log/decode.[0-9]*.log "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir"/.decode{,_scan}.done
 }

@@ -24,44 +24,45 @@ options:
   --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
 model=$2
 dir=$3
 log=$dir/log
+check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
 check_share "$max_loss"
 depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
   "$transform_dir" "$ivectors"
-set_job_files "$dir/output." .ark
+set_job_files "$dir"/output.JOB.{ark,scp}
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
+hold_directory "$dir"
 # Other jobs may be gathered than those of the mark.
-rm -f "$dir/.forward.done"
-mkdir -p "$log"
-out=$(cd "$dir" && pwd)
+forget_done "$dir/.forward.done"
+make_dir "$log"
+set_table_dir out "$dir"
 
 if [ "$stage" -le 0 ]; then
+  begin_jobs "$nj" "$log/forward.JOB.log" "$dir"/output.JOB.{ark,scp}
   back_up "$dir" feats.scp
-  rm -f "$log"/forward.[0-9]*.log
-  sdata=$(make_split "$data" "$nj") || exit 1
+  is_resumed || rm -f "$log"/forward.[0-9]*.log
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/forward.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
     --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
-    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp" || job_failed "$log"/forward.[0-9]*.log
+    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp"
   check_losses "$max_loss" "$log"/forward.[0-9]*.log
 fi
 
 parts=()
 for job in $(seq "$nj"); do parts+=("$dir/output.$job.scp"); done
 require_files "${parts[@]}"
-cat "${parts[@]}" | LC_ALL=C sort >"$dir/.feats.scp.partial"
-mv "$dir/.feats.scp.partial" "$dir/feats.scp"
+write_file "$dir/feats.scp" sort_files "${parts[@]}"
 [ "$stage" -ge 1 ] || mark_done
 echo "$script_name: outputs of $(wc -l <"$dir/feats.scp") utterances in $dir/feats.scp, logs in $log"

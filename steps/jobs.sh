@@ -8,7 +8,7 @@ back_up() {
   local dir=$1 file
   for file in "${@:2}"; do
     [ -e "$dir/$file" ] || continue
-    mkdir -p "$dir/.backup"
+    make_dir "$dir/.backup"
     mv -f "$dir/$file" "$dir/.backup/$file"
     echo "$script_name: moved $dir/$file of an earlier run to $dir/.backup"
   done
@@ -21,44 +21,47 @@ check_number() {
     die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
-# set_job_files prefix suffix: sets the array job_files, <prefix>JOB<suffix> of each of the nj jobs of a step.
+# set_job_files name...: sets the array job_files, these names with the number of each of the nj jobs of a step in place
+# of JOB.
 set_job_files() {
-  local job
+  local job name
   check_number nj 10000
   job_files=()
-  for job in $(seq "$nj"); do job_files+=("$1$job$2"); done
+  for job in $(seq "$nj"); do
+    for name in "$@"; do job_files+=("${name//JOB/$job}"); done
+  done
 }
 
 # _num_speakers data: how many speakers a data directory has.
 _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 
-# make_split data nj: prints the directory that holds the nj parts of a data directory, which it makes if
-# need be; to be called as sdata=$(make_split "$data" "$nj") || exit 1. With fewer speakers than jobs a
+# make_split data nj dir: prints the directory that holds the nj parts of a data directory, which it makes if
+# need be, in dir if the data directory cannot be written in; to be called as
+# sdata=$(make_split "$data" "$nj" "$dir") || exit 1. With fewer speakers than jobs a
 # speaker's utterances are shared out (stored CMVN statistics stay right: each part names its speakers).
 # dkt's own splitter serves Kaldi recipes too: Kaldi's needs a link to utils in the working directory, and
 # both make the same parts.
 make_split() {
-  local data=$1 nj=$2 suffix=
+  local data=$1 nj=$2 dir=${3:-$1}
   local per_utt=()
   check_number nj 10000
   require_files "$data/utt2spk"
   if [ "$(_num_speakers "$data")" -lt "$nj" ]; then
-    suffix=utt
     per_utt=(--per-utt)
-    [ -d "$data/split$nj$suffix" ] ||
+    [ -d "$data/split${nj}utt" ] ||
       echo "$script_name: $data has fewer speakers than the $nj jobs: split by utterance" >&2
   fi
-  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} "$data" "$nj" >&2 ||
+  "$DKT_ROOT/steps/utils/split_data.sh" ${per_utt[@]+"${per_utt[@]}"} --otherwise "$dir" "$data" "$nj" ||
     die "cannot split $data into $nj parts (the reason is above)"
-  echo "$data/split$nj$suffix"
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
-# slurm.pl have in common; it goes before the other arguments of $cmd.
+# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay (auto) are
+# not asked for.
 set_resources() {
   resources=()
   [ "$1" != yes ] || resources+=(--gpu 1)
-  [ -z "${2:-}" ] || resources+=(--num-threads "$2")
+  [ -z "${2:-}" ] || [ "$2" = auto ] || resources+=(--num-threads "$2")
 }
 
 # set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.

@@ -43,7 +43,8 @@ limit_threads() {
 # there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
 check_decoded() {
   local missing=$dir/log/no_lattice
-  awk -v max_loss="$max_loss" -v step="$script_name" -v missing="$missing" '
+  missing=$missing awk -v max_loss="$max_loss" -v step="$script_name" '
+    BEGIN { missing = ENVIRON["missing"] }
     FILENAME == ARGV[1] { utts[++total] = $1; next }
     { decoded[$1] }
     END {
@@ -58,7 +59,6 @@ check_decoded() {
       exit lost > max_loss * total
     }' "$data/utt2spk" "$dir"/.decoded.* >&2 ||
     die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing"
-  rm -f "$dir"/.decoded.*
 }
 
 # set_local_score: sets local_score to the local/score.sh of the working directory, if this is a recipe of Kaldi, else
@@ -68,10 +68,18 @@ set_local_score() {
   if [ -n "${KALDI_ROOT:-}" ] && [ -x local/score.sh ]; then local_score=local/score.sh; fi
 }
 
-# score_lattices: by local_score, if there is one, else by steps/score.sh. Scores change: the mark of others goes.
+# score_lattices: by local_score, if there is one, else by steps/score.sh, which has a mark of its own.
 score_lattices() {
-  rm -f "$dir/.score.done"
-  # shellcheck disable=SC2086 # options
-  "${local_score:-$DKT_ROOT/steps/score.sh}" $scoring_opts --cmd "$cmd" "$data" "$graph" "$dir" ||
+  local options mark=$dir/.local_score.done
+  IFS=$' \t\n' read -r -d '' -a options <<<"$scoring_opts" || true
+  if [ -n "$local_score" ]; then
+    depends_on scoring_opts "$dir"/lat.*.gz "$data/text" "$graph/words.txt" "$local_score"
+    if [ "$stage" -le 0 ] && already_done "$mark" "$dir/scoring_kaldi/best_wer"; then return 0; fi
+    # Scores change: the marks of others go.
+    rm -f "$mark" "$dir/.score.done"
+  fi
+  "${local_score:-$DKT_ROOT/steps/score.sh}" ${options[@]+"${options[@]}"} --cmd "$cmd" "$data" "$graph" "$dir" ||
     die "scoring failed (--skip-scoring true leaves it out)"
+  # A script of the recipe writes what it likes.
+  [ -z "$local_score" ] || [ "$stage" -ge 1 ] || [ ! -e "$dir/scoring_kaldi/best_wer" ] || mark_done
 }

@@ -13,21 +13,21 @@ check_share() {
     die "--max-loss is '$1', expected a share from 0 to 1"
 }
 
-# job_failed log...: stops with the first error in the logs of jobs, as in
-#   $cmd "$log" program... || job_failed "$log"
-job_failed() {
-  local error
-  error=$(grep -h -m 1 -E '^ERROR \(|^dkt [a-z-]+: error: |^[A-Za-z]*Error' "$@" 2>/dev/null) || true
-  error=${error%%$'\n'*}
-  die "${error:+${error#ERROR } - }a job failed, log is in $1$([ $# = 1 ] || echo " and others beside it")"
-}
-
 # tell_losses log...: prints what the jobs of these logs warned of and dropped.
 tell_losses() { check_losses 1 "$@"; }
+
+# tell_alignment log: prints what an alignment looks like and what is implausible about it, as its log tells.
+tell_alignment() {
+  awk -v step="$script_name" '
+    sub(/^INFO [(][^)]*[)] alignment: /, "") { print step ": " $0 }
+    sub(/^WARNING [(][^)]*[)] alignment: /, "") { print step ": warning: " $0 }' "$@" >&2
+}
 
 # check_losses max-loss log...: the same, and stops if a pass dropped more than this share of its utterances, all
 # jobs together. It reads the lines "<pass>: 9 utterances done, 1 dropped; 1 (<utterance>): <reason>" of dkt's commands.
 check_losses() {
+  local log
+  for log in "${@:2}"; do [ -e "$log" ] || die "no log '$log': was it removed while the step ran?"; done
   awk -v max_loss="$1" -v step="$script_name" '
     / dropped utterance / { next }
     /^WARNING / {

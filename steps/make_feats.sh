@@ -14,7 +14,7 @@ script_name=steps/make_$kind.sh
 stage=0
 nj=4
 cmd=run.pl
-printf -v "${kind}_config" %s "conf/$kind.conf"
+printf -v "${kind}_config" %s ""
 compress=true
 max_loss=0
 help_message="Usage: steps/make_$kind.sh [options] <data-dir> [<log-dir> [<feature-dir>]]
@@ -23,10 +23,10 @@ options:
   --stage <n>           0: compute, 1: only gather what the jobs wrote (0)
   --nj <n>              number of jobs (4)
   --cmd <cmd>           how to run them (run.pl)
-  --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf)
+  --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf, or Kaldi's defaults if it is not there)
   --compress <bool>     compress as Kaldi does (true)
   --max-loss <share>    share of unreadable recordings allowed, all jobs together (0)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
@@ -34,27 +34,47 @@ log=${2:-$data/log}
 dir=${3:-$data/data}
 config_variable=${kind}_config
 config=${!config_variable}
+[ -n "$config" ] || [ ! -e "conf/$kind.conf" ] || config=conf/$kind.conf
 name=$(basename "$data")
 logs=$log/make_${kind}_$name
+check_runner "$logs"
 
-require_files "$data/wav.scp" "$data/utt2spk" "$config"
+require_files "$data/wav.scp" "$data/utt2spk"
+configured=()
+if [ -n "$config" ]; then
+  [ -e "$config" ] || require_files "$config"
+  configured=(--config="$config")
+else
+  echo "$script_name: no conf/$kind.conf here: $kind features by Kaldi's defaults (--$kind-config gives others)"
+fi
 check_share "$max_loss"
-mkdir -p "$log" "$dir"
-dir=$(cd "$dir" && pwd)
-sdata=$(make_split "$data" "$nj") || exit 1
+[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
+make_dir "$log" "$dir"
+set_table_dir dir "$dir"
+mark=$data/.make_$kind.done
+# shellcheck disable=SC2034 # by its name
+audio=$(listed_files "$data/wav.scp")
+depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel} "$config"
+written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
+set_job_files "${written[@]}"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
+require_writable "$data"
+hold_directory "$data"
+# Other jobs may be gathered than those of the mark.
+forget_done "$mark"
+sdata=$(make_split "$data" "$nj" "$dir") || exit 1
 
 if [ "$stage" -le 0 ]; then
+  begin_jobs "$nj" "$logs.JOB.log" "${written[@]}"
   back_up "$data" feats.scp utt2num_frames cmvn.scp
-  rm -f "$logs".[0-9]*.log
+  is_resumed || rm -f "$logs".[0-9]*.log
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086 # $cmd may carry options
-  $cmd JOB=1:"$nj" "$logs.JOB.log" \
-    dkt "compute-$kind-feats" --config="$config" --compress="$compress" --max-loss=1 \
+  run_jobs "$logs.JOB.log" \
+    dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
     ${segments[@]+"${segments[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
-    scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp" ||
-    job_failed "$logs".[0-9]*.log
+    scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp"
   check_losses "$max_loss" "$logs".[0-9]*.log
 fi
 
@@ -63,10 +83,10 @@ gather() {
   local job parts=()
   for job in $(seq "$nj"); do parts+=("$dir/$2$name.$job$3"); done
   require_files "${parts[@]}"
-  cat "${parts[@]}" | LC_ALL=C sort >"$data/.$1.partial"
-  mv "$data/.$1.partial" "$data/$1"
+  write_file "$data/$1" sort_files "${parts[@]}"
 }
 
 gather utt2num_frames utt2num_frames_ ""
 gather feats.scp "raw_${kind}_" .scp
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: $kind features of $(wc -l <"$data/feats.scp") utterances in $data/feats.scp, logs in $log"

@@ -26,7 +26,7 @@ options:
   --lmwt <x>             its language-model weight (10)
   --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
   --max-loss <share>     share of utterances that may have no alignment, all jobs together (0.05)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 data=$1
@@ -34,17 +34,30 @@ graph=$2
 gmm=$3
 target=$4
 logs=$target/log
+check_runner "$logs"
 
 require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt" "$gmm/final.mdl" \
   "$graph/phones/silence.csl"
 check_share "$max_loss"
-[[ $nj =~ ^[1-9][0-9]*$ ]] || die "--nj is '$nj', expected a number above 0"
+check_number nj
 [ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
+hold_directory "$target"
 speakers=$(_num_speakers "$data")
 [ "$nj" -le "$speakers" ] || nj=$speakers
-sdata=$(make_split "$data" "$nj") || exit 1
-mkdir -p "$logs" "$target/data"
-dir=$(cd "$target/data" && pwd)
+make_dir "$logs" "$target/data"
+set_table_dir dir "$target/data"
+if [ -n "$ali_dir" ]; then first_pass=("$ali_dir"); else first_pass=("$graph/HCLG.fst"); fi
+depends_on "nj beam max_active lmwt fmllr_min_count max_loss" "$data"/*.scp \
+  "$data"/{text,utt2spk,spk2utt,segments,utt2num_frames} "$graph/phones/silence.csl" \
+  "$gmm"/{final.{mdl,mat},{cmvn,delta,splice}_opts} "${first_pass[@]}"
+set_job_files "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
+if [ "$stage" -le 0 ] &&
+  already_done "$target/.make_fmllr_feats.done" "$target"/{feats.scp,utt2spk} "${job_files[@]}"; then
+  exit 0
+fi
+# Other jobs may be gathered than those of the mark.
+forget_done "$target/.make_fmllr_feats.done"
+sdata=$(make_split "$data" "$nj" "$target") || exit 1
 
 if [ -n "$ali_dir" ]; then
   require_files "$ali_dir/num_jobs" "$ali_dir/ali.1.gz" "$ali_dir/final.mdl"
@@ -54,26 +67,26 @@ else
   alignments=ark:$dir/first_pass_ali.JOB.ark
   if [ "$stage" -le 0 ]; then
     require_files "$graph/HCLG.fst"
-    rm -f "$logs"/first_pass.[0-9]*.log
+    begin_jobs "$nj" "$logs/first_pass.JOB.log" "$dir/first_pass_ali.JOB.ark"
+    is_resumed || rm -f "$logs"/first_pass.[0-9]*.log
     acoustic_scale=$(awk -v lmwt="$lmwt" 'BEGIN { print 1 / lmwt }')
-    # shellcheck disable=SC2086 # $cmd may carry options
-    $cmd JOB=1:"$nj" "$logs/first_pass.JOB.log" \
+    run_jobs "$logs/first_pass.JOB.log" \
       dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-loss=1 \
       --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" \
       ark:"dkt gmm-compute-likes --max-loss=1 $(shell_quote "$gmm/final.mdl") $(shell_quote "$sdata/JOB") ark:- |" \
-      ark:/dev/null "$alignments" || job_failed "$logs"/first_pass.[0-9]*.log
+      ark:/dev/null "$alignments"
     check_losses "$max_loss" "$logs"/first_pass.[0-9]*.log
   fi
 fi
 
 if [ "$stage" -le 1 ]; then
+  begin_jobs "$nj" "$logs/fmllr.JOB.log" "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
   back_up "$target" feats.scp
-  rm -f "$logs"/fmllr.[0-9]*.log
-  # shellcheck disable=SC2086
-  $cmd JOB=1:"$nj" "$logs/fmllr.JOB.log" \
+  is_resumed || rm -f "$logs"/fmllr.[0-9]*.log
+  run_jobs "$logs/fmllr.JOB.log" \
     dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \
     --fmllr-min-count="$fmllr_min_count" "$gmm" "$sdata/JOB" "$alignments" \
-    ark,scp:"$dir/feats.JOB.ark,$dir/feats.JOB.scp" ark:"$dir/trans.JOB" || job_failed "$logs"/fmllr.[0-9]*.log
+    ark,scp:"$dir/feats.JOB.ark,$dir/feats.JOB.scp" ark:"$dir/trans.JOB"
   check_losses "$max_loss" "$logs"/fmllr.[0-9]*.log
 fi
 
@@ -81,8 +94,8 @@ parts=()
 for job in $(seq "$nj"); do parts+=("$dir/feats.$job.scp"); done
 require_files "${parts[@]}"
 for file in text utt2spk spk2utt wav.scp segments utt2num_frames; do
-  [ ! -f "$data/$file" ] || cp "$data/$file" "$target"
+  [ ! -f "$data/$file" ] || copy_file "$data/$file" "$target/$file"
 done
-cat "${parts[@]}" | LC_ALL=C sort >"$target/.feats.scp.partial"
-mv "$target/.feats.scp.partial" "$target/feats.scp"
+write_file "$target/feats.scp" sort_files "${parts[@]}"
+[ "$stage" -ge 1 ] || mark_done
 echo "$script_name: adapted features of $(wc -l <"$target/feats.scp") utterances in $target, logs in $logs"

@@ -25,43 +25,48 @@ options:
   --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 2 ] || usage
 data=$1
 dir=$2
 log=$dir/log
+check_runner "$log"
 subset=$dir/.prior_data
+
+# sum_vectors file...: the sum of vectors in text form: [ 1 2 3 ]
+sum_vectors() {
+  awk '
+    { for (i = 2; i < NF; i++) sum[i] += $i; size = NF }
+    END { printf "["; for (i = 2; i < size; i++) printf " %.7g", sum[i]; print " ]" }' "$@"
+}
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/utt2spk" "$dir/final.pt"
   check_share "$max_loss"
   check_number num_utts
+  hold_directory "$dir"
   depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
-  mkdir -p "$log"
-  rm -rf "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.* "$subset"
+  make_dir "$log"
+  begin_jobs "$nj" "$log/prior_stats.JOB.log" "$dir/.prior_counts.JOB"
+  is_resumed || rm -f "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.*
+  rm -rf "$subset"
   if [ "$(wc -l <"$data/utt2spk")" -gt "$num_utts" ]; then
     "$DKT_ROOT/steps/utils/subset_data_dir.sh" --seed "$seed" "$data" "$num_utts" "$subset"
     data=$subset
   fi
-  sdata=$(make_split "$data" "$nj") || exit 1
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/prior_stats.JOB.log" set -o pipefail ";" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/prior_stats.JOB.log" set -o pipefail "$THEN" \
     dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
-    ark:- "|" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB" ||
-    job_failed "$log"/prior_stats.[0-9]*.log
+    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB"
   check_losses "$max_loss" "$log"/prior_stats.[0-9]*.log
-  # Vectors in text form: [ 1 2 3 ]
-  awk '
-    { for (i = 2; i < NF; i++) sum[i] += $i; size = NF }
-    END { printf "["; for (i = 2; i < size; i++) printf " %.7g", sum[i]; print " ]" }' \
-    "$dir"/.prior_counts.[0-9]* >"$dir/.prior_counts"
+  write_file "$dir/.prior_counts" sum_vectors "$dir"/.prior_counts.[0-9]*
   # If the step had failed the old ones would be in place.
   back_up "$dir" prior_counts
   mv "$dir/.prior_counts" "$dir/prior_counts"

@@ -25,13 +25,14 @@ options:
   --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
 teacher=$2
 dir=$3
 log=$dir/log
+check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
 check_share "$max_loss"
@@ -40,32 +41,41 @@ options=(${top_k:+--top-k="$top_k"})
 top_k=${top_k:-20}
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
-if [ "$stage" -le 0 ] && already_done "$dir/.make_soft_targets.done" "$dir/soft.scp"; then exit 0; fi
+set_job_files "$dir"/soft.JOB.{ark,scp}
+if [ "$stage" -le 0 ] &&
+  already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
+hold_directory "$dir"
 # Other jobs may be joined than those of the mark.
-rm -f "$dir/.make_soft_targets.done"
-mkdir -p "$log"
+forget_done "$dir/.make_soft_targets.done"
+make_dir "$log"
 
 if [ "$stage" -le 0 ]; then
-  rm -f "$log"/make_soft_targets.[0-9]*.log
-  sdata=$(make_split "$data" "$nj") || exit 1
+  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1)
-  # The size is told before anything is written.
-  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} JOB=1:"$nj" "$log/make_soft_targets.JOB.log" \
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
+    --steal-lock="$steal_lock")
+  begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
+  if is_resumed && [ -s "$dir/header.yaml" ]; then
+    # They are not whole for the time being.
+    rm -f "$dir/soft.scp"
+  else
+    rm -f "$log"/make_soft_targets.[0-9]*.log
+    # The size is told before anything is written.
+    dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
+    begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
+  fi
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/make_soft_targets.JOB.log" \
     dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
-    "$teacher/final.pt" "$sdata/JOB" "$dir" ||
-    job_failed "$log"/make_soft_targets.[0-9]*.log
+    "$teacher/final.pt" "$sdata/JOB" "$dir"
   check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log
 fi
 
 # What a student without alignments needs of its teacher.
 for name in final.mdl tree phones.txt ali_train_pdf.counts; do
-  [ ! -e "$teacher/$name" ] || cp "$teacher/$name" "$dir/$name"
+  [ ! -e "$teacher/$name" ] || copy_file "$teacher/$name" "$dir/$name"
 done
-dkt make-soft-targets --job=end "$teacher/final.pt" "$data" "$dir"
+dkt make-soft-targets --job=end --steal-lock="$steal_lock" "$teacher/final.pt" "$data" "$dir"
 [ "$stage" -ge 1 ] || mark_done
 echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"

@@ -1,24 +1,59 @@
 #!/usr/bin/env bash
-# Marks of what is done: a step that was through with the same options and inputs is not run again; sourced by
-# common.sh. A step writes
+# Marks of what is done: a step that was through with the same options and inputs, and whose results are as it left
+# them, is not run again; sourced by common.sh. A step writes
 #
 #   depends_on "beam nj" "$data/feats.scp"...
 #   if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "$dir/lat.1.gz"; then
 #     commands
 #     mark_done
 #   fi
+#
+# A mark is a text: options, inputs, the line "results:", results. Files stand in it with their places as seen from the
+# mark, sizes and times, so that neither another working directory nor a moved experiment makes a difference. Jobs of a
+# step have marks of their own, see arrays.sh.
 
-# _describe_inputs path...: name, size and time of each file that is there; a directory stands for the files right in
-# it, the hidden ones apart. An rspecifier of a file counts as that file.
-_describe_inputs() {
-  local path
+# listed_files script: one line that tells the files of a script file apart from others, by names, sizes and times.
+listed_files() {
+  {
+    LC_ALL=C awk '
+      {
+        sub(/^[ \t]*[^ \t]+[ \t]+/, "")
+        sub(/[ \t\r]+$/, "")
+        if (/[|]$/) next # a command
+        sub(/\[[^]]*\]$/, "")
+        sub(/:[0-9]+$/, "")
+        if (!($0 in seen)) { seen[$0]; print }
+      }' <"$1" | tr '\n' '\0' | xargs -0 -r stat -L -c '%n %s %.9Y' -- 2>/dev/null || true
+  } | cksum
+}
+
+# _place file...: places of files as seen from the mark.
+_place() { realpath -m --relative-to="$(dirname "$step_mark")" -- "$@"; }
+
+# _describe path...: place, size and time of each file that is there, and what script files list; a directory stands for
+# the files right in it, the hidden ones apart. An rspecifier of a file counts as that file. The audio of a wav.scp is
+# not looked at: few steps read it, and they say so.
+_describe() {
+  local path found files=()
   for path in "$@"; do
+    [ -n "$path" ] || continue
     if [[ $path =~ ^([a-z]+,)*(ark|scp)(,[a-z]+)*:(.*)$ ]]; then path=${BASH_REMATCH[4]}; fi
+    [[ $path == [A-Za-z0-9_./]* ]] || path=./$path
     if [ -d "$path" ]; then
-      find -L "$path" -maxdepth 1 -type f ! -name '.*' -exec stat -L -c '%n %s %.9Y' {} + | LC_ALL=C sort
+      while IFS= read -r -d '' found; do files+=("$found"); done < <(
+        find -L "$path" -maxdepth 1 -type f ! -name '.*' -print0 | LC_ALL=C sort -z
+      )
     elif [ -f "$path" ]; then
-      stat -L -c '%n %s %.9Y' "$path"
+      files+=("$path")
     fi
+  done
+  [ ${#files[@]} -gt 0 ] || return 0
+  paste -d ' ' <(_place "${files[@]}") <(stat -L -c '%s %.9Y' -- "${files[@]}")
+  for path in "${files[@]}"; do
+    case $path in
+      */wav.scp) ;;
+      *.scp) echo "${path##*/}: $(listed_files "$path")" ;;
+    esac
   done
 }
 
@@ -26,26 +61,63 @@ _describe_inputs() {
 # files and directories, empty names apart. How the jobs are run (--cmd, --use-gpu) does not belong there.
 depends_on() {
   local name
+  _step_files=("${@:2}")
+  _step_options=$(for name in $1; do echo "$name=${!name}"; done)
+}
+
+# note_inputs: takes down what depends_on was told, as it is now. already_done does it; again only where something has
+# been decided since.
+note_inputs() {
   step_inputs=$(
-    for name in $1; do echo "$name=${!name}"; done
-    _describe_inputs "${@:2}"
+    printf '%s\n' "$_step_options"
+    _describe "${_step_files[@]}"
   )
 }
 
+# _mark_text: the mark of the step, with the results as they are now.
+_mark_text() {
+  printf '%s\nresults:\n' "$step_inputs"
+  _describe "${_step_results[@]}"
+}
+
+# _models_are_whole: whether the models among the results are as they were written; says so if not.
+_models_are_whole() {
+  local file
+  for file in "${_step_results[@]}"; do
+    [[ $file != *.pt ]] || python3 -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
+  done
+}
+
 # already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
-# still there. If not the mark goes, as the results are about to change.
+# still what they were. If not the mark goes, as the results are about to change.
 already_done() {
-  local file same=true
   step_mark=$1
-  cmp -s "$step_mark" <(echo "$step_inputs") || same=false
-  for file in "${@:2}"; do [ -e "$file" ] || same=false; done
-  if "$same"; then
-    echo "$script_name: done already with the same options and inputs (to do it again, remove $2)"
+  _step_results=("${@:2}")
+  _job_mark_dirs=()
+  kept_results=
+  note_inputs
+  if cmp -s "$step_mark" <(_mark_text) && _models_are_whole; then
+    echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"
     return 0
+  fi
+  if [ -f "$step_mark" ] && [ "$(sed '/^results:$/,$d' "$step_mark")" = "$step_inputs" ]; then
+    # Only some of the results are gone or damaged: jobs whose results are whole need not run again.
+    kept_results=$(sed '1,/^results:$/d' "$step_mark")
+    echo "$script_name: a result is missing, or not as it was left: done again"
   fi
   rm -f "$step_mark"
   return 1
 }
 
-# mark_done: the step that already_done was last asked about is through.
-mark_done() { echo "$step_inputs" >"$step_mark"; }
+# forget_done mark: the results are about to be those of other options, as after --stage 1.
+forget_done() { rm -f "$1"; }
+
+# mark_done [result...]: the step that already_done was last asked about is through, with these results, if it could not
+# name them before.
+mark_done() {
+  [ $# = 0 ] || _step_results=("$@")
+  [ -e "${_step_results[0]}" ] ||
+    die "no file '${_step_results[0]}', though all went well: is it on a disk that all machines share?"
+  write_file "$step_mark" _mark_text
+  rm -rf ${_job_mark_dirs[@]+"${_job_mark_dirs[@]}"}
+}

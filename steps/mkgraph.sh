@@ -14,23 +14,30 @@ options:
   --cmd <cmd>             how to run the job (run.pl)
   --transition-scale <x>  scale of transition probabilities (1.0)
   --self-loop-scale <x>   scale of self-loop probabilities (0.1)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 lang=$1
 model=$2
 dir=$3
 log=$dir/log/mkgraph.log
+check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$model/final.mdl" \
     "$model/tree"
-  mkdir -p "$dir/log"
-  # shellcheck disable=SC2086
-  $cmd "$log" \
-    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" "$lang" "$model" "$dir" ||
-    job_failed "$log"
+  depends_on "transition_scale self_loop_scale" "$lang"/{L_disambig.fst,G.fst,phones.txt,words.txt} "$lang/phones" \
+    "$model"/{final.mdl,tree}
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
+  hold_directory "$dir"
+  make_dir "$dir/log"
+  run_job "$log" \
+    dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" --steal-lock="$steal_lock" \
+    "$lang" "$model" "$dir" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$dir/HCLG.fst" "$dir/words.txt"
 echo "$script_name: graph in $dir/HCLG.fst, log in $log"

@@ -16,19 +16,28 @@ options:
   --cmd <cmd>         how to run the job (run.pl)
   --factors <list>    speeds of the copies, above 1 is faster (0.9 1.1)
   --max-loss <share>  share of unreadable recordings allowed (0)"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 2 ] || usage
 source=$1
 target=$2
 log=$target/log/perturb_speed.log
+check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
   require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
-  mkdir -p "$target/log"
-  # shellcheck disable=SC2086
-  $cmd "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" "$source" "$target" || job_failed "$log"
+  # shellcheck disable=SC2034 # by its name
+  audio=$(listed_files "$source/wav.scp")
+  depends_on "factors max_loss audio" "$source"/{wav.scp,utt2spk,text,segments,spk2gender}
+fi
+if [ "$stage" -le 0 ] &&
+  ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
+  hold_directory "$target"
+  make_dir "$target/log"
+  run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" --steal-lock="$steal_lock" \
+    "$source" "$target" || job_failed "$log"
   tell_losses "$log"
+  mark_done
 fi
 require_files "$target/wav.scp" "$target/utt2spk" "$target/text"
 echo "$script_name: $(wc -l <"$target/utt2spk") utterances in $target, log in $log"

@@ -21,7 +21,8 @@ options:
   --order <n>                         of the n-gram model, 1 to 3 (2)
   --smoothing <name>                  kneser-ney or witten-bell (kneser-ney)
   --dev-text <file>                   'text' of a data directory to report the perplexity of"
-. parse_options.sh
+word_arguments="2"
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 4 ] || usage
 dict=$1
@@ -29,33 +30,39 @@ oov=$2
 text=$3
 lang=$4
 log=$lang/log
+check_runner "$log"
 
 require_files "$dict/lexicon.txt" "$text"
-mkdir -p "$log"
+mark=$lang/.prepare_lang.done
+depends_on "position_dependent_phones sil_prob order smoothing oov" "$dict" "$text" "$dev_text"
+if [ "$stage" -le 1 ] && already_done "$mark" "$lang"/{L.fst,G.fst} "$lang"/{L_disambig.fst,lm.arpa.gz} \
+  "$lang"/{words.txt,phones.txt,topo,oov.txt,oov.int,phones}; then exit 0; fi
+# Stages are done again with other options than those of the mark.
+forget_done "$mark"
+make_dir "$log"
 
-# run_job name command...: runs one job, whose log is named so.
-run_job() {
-  # shellcheck disable=SC2086
-  $cmd "$log/$1.log" "${@:2}" || job_failed "$log/$1.log"
+# run_part name command...: runs one job, whose log is named so.
+run_part() {
+  run_job "$log/$1.log" "${@:2}" || job_failed "$log/$1.log"
   tell_losses "$log/$1.log"
 }
 
-# The word stands in quotes: a shell reads the job, and <UNK> would be a redirection.
 if [ "$stage" -le 1 ]; then
-  run_job prepare_lang dkt prepare-lang --position-dependent-phones="$position_dependent_phones" \
-    --sil-prob="$sil_prob" "$dict" "$(shell_quote "$oov")" "$lang"
+  run_part prepare_lang dkt prepare-lang --position-dependent-phones="$position_dependent_phones" \
+    --sil-prob="$sil_prob" "$dict" "$oov" "$lang"
 fi
 if [ "$stage" -le 2 ]; then
   dev=()
   [ -z "$dev_text" ] || dev=(--dev="$dev_text" --dev-utt-ids=true)
-  run_job train_lm dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" \
-    --exclude-words="$(shell_quote "$oov")" ${dev[@]+"${dev[@]}"} "$text" "$lang/lm.arpa.gz"
+  run_part train_lm dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" \
+    --exclude-words="$oov" ${dev[@]+"${dev[@]}"} "$text" "$lang/lm.arpa.gz"
 fi
 if [ "$stage" -le 3 ]; then
   require_files "$lang/lm.arpa.gz"
-  run_job format_lm dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
+  run_part format_lm dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
 fi
 require_files "$lang/L.fst" "$lang/G.fst"
+[ "$stage" -gt 1 ] || mark_done
 perplexity=$(sed -n 's/.*ppl= *\([^ ]*\).*/\1/p' "$log/train_lm.log" 2>/dev/null | head -n 1) || true
 oovs=$(sed -n 's/.* \([0-9]*\) OOVs.*/, \1 words outside the vocabulary/p' "$log/train_lm.log" 2>/dev/null) || true
 [ -z "$perplexity" ] || echo "$script_name: perplexity $perplexity on ${dev_text:-the text of --dev-text}$oovs"

@@ -21,30 +21,42 @@ where lattices are scored, and texts of steps/decode_scan.sh are not:
   --min-lmwt, --max-lmwt <n>   language-model weights from, to (7, 17)
   --word-ins-penalty <list>    word insertion penalties, with commas between them (0.0,0.5,1.0)
   --lmwts, --word-ins-penalties <list>   the same as lists with blanks"
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
 graph=$2
 dir=$3
 scoring=$dir/scoring
+check_runner "$dir"
+refuse_job_word "$dir"
 
+# What is scored.
+if [ -e "$dir/lat.1.gz" ]; then found=("$dir"/lat.*.gz); else found=("$scoring"/job.*); fi
+depends_on "min_lmwt max_lmwt word_ins_penalty lmwts word_ins_penalties" "$data/text" "$graph/words.txt" \
+  "$dir/num_jobs" "${found[@]}"
+if [ "$stage" -le 0 ] && already_done "$dir/.score.done" "$dir/scoring_kaldi/best_wer" "$dir"/wer_*; then
+  cat "$dir/scoring_kaldi/best_wer"
+  exit 0
+fi
+forget_done "$dir/.score.done"
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
+  hold_directory "$dir"
   nj=$(cat "$dir/num_jobs")
+  [[ $nj =~ ^[1-9][0-9]{0,8}$ ]] || die "the file '$dir/num_jobs' holds '$nj', expected a number above 0"
   # The mark of decode.sh goes with the scores that it is about.
-  rm -rf "$dir/.score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
-    "$dir"/log/{lattice_scan,score}.[0-9]*.log
+  rm -rf "$dir/.local_score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
+    "$dir"/log/score.[0-9]*.log
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
-    rm -rf "$scoring"
-    mkdir "$scoring"
-    # shellcheck disable=SC2086
-    $cmd JOB=1:"$nj" "$dir/log/lattice_scan.JOB.log" \
+    begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
+    is_resumed || rm -rf "$scoring" "$dir"/log/lattice_scan.[0-9]*.log
+    make_dir "$scoring"
+    run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB" ||
-      job_failed "$dir"/log/lattice_scan.[0-9]*.log
+      --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB"
     tell_losses "$dir"/log/lattice_scan.[0-9]*.log
   fi
   require_files "$scoring/job.1"
@@ -53,15 +65,19 @@ if [ "$stage" -le 0 ]; then
     name=$(basename "$first" .txt)
     require_files "$scoring/job.1/$name.txt"
     names+=("$name")
-    for job in $(seq "$nj"); do cat "$scoring/job.$job/$name.txt"; done | LC_ALL=C sort >"$scoring/$name.txt"
+    parts=()
+    for job in $(seq "$nj"); do parts+=("$scoring/job.$job/$name.txt"); done
+    write_file "$scoring/$name.txt" sort_files "${parts[@]}"
     ln -s "$name.txt" "$scoring/point.${#names[@]}.txt" # jobs are numbered
   done
-  # shellcheck disable=SC2086
-  $cmd JOB=1:"${#names[@]}" "$dir/log/score.JOB.log" \
-    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" ">" "$scoring/point.JOB.wer" ||
-    job_failed "$dir"/log/score.[0-9]*.log
+  begin_jobs "${#names[@]}" "$dir/log/score.JOB.log" "$scoring/point.JOB.wer"
+  run_jobs "$dir/log/score.JOB.log" \
+    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$scoring/point.JOB.wer"
   tell_losses "$dir"/log/score.[0-9]*.log
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
   rm "$scoring"/point.*
 fi
-dkt best-wer --write --data="$data" "$dir"
+words=
+[ ! -f "$graph/words.txt" ] || words=--words=$graph/words.txt
+dkt best-wer --write --data="$data" ${words:+"$words"} "$dir"
+[ "$stage" -ge 1 ] || mark_done "$dir/scoring_kaldi/best_wer" "$dir"/wer_*

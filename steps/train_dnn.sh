@@ -25,14 +25,17 @@ options:
   --dnn-config <yaml>  features, network, optimizer and schedule
   --seed <n>           overrides training.seed of the configuration
   --use-gpu <how>      yes, no or optional (optional)
-  --num-threads <n>    processors to use (all)
+  --num-threads <n>    CPU threads, asked of the queue too, or auto: as many as pay, one where others compute (auto)
   --max-loss <share>   share of utterances that may lack an alignment (0.05)
-  --cache-dir <dir>    where packed features are kept (.packed of the data); none: read the archives all along
+  --cache-dir <dir>    where packed features are kept (.packed of the data, or of <exp-dir> if those cannot be written
+                       in); none: read the archives all along
+  --steal-lock <bool>  take <exp-dir> from another process: one of another host that is dead (false)
   --skip-check <bool>  leave out dkt check, which reads all data before the training (false)
+  --allow-implausible <bool>  let alignments pass that cannot be right (false)
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 [ $# = 6 ] || usage
 data=$1
@@ -42,26 +45,28 @@ ali=$4
 ali_dev=$5
 dir=$6
 log=$dir/log/train.log
+check_runner "$(dirname "$log")"
 
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
   "$ali_dev/final.mdl" "$ali_dev/num_jobs"
 check_phones "$lang" "$ali" "$ali_dev"
+hold_directory "$dir"
 depends_on "seed max_loss ivectors ivectors_dev" "$dnn_config" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
   "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"
-if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir/final.pt" "$dir/final.mdl"; then
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
+  "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" "$ali" "$ali_dev"
-  options=(--use-gpu="$use_gpu" --max-loss="$max_loss")
+  options=(--use-gpu="$use_gpu" --max-loss="$max_loss" --steal-lock="$steal_lock")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
   for name in transform_dir transform_dir_dev ivectors ivectors_dev cache_dir; do
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$num_threads" ] || options+=(--num-threads="$num_threads")
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
+  run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-dnn "${options[@]}" "$data" "$data_dev" \
     "$ali" "$ali_dev" "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done

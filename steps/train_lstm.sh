@@ -55,11 +55,12 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check   as of train_dnn.sh
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check, --allow-implausible,
+  --steal-lock               as of train_dnn.sh
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
-. parse_options.sh
+. "$DKT_ROOT/steps/options.sh"
 
 if "$no_ali"; then
   [ $# = 4 ] || usage
@@ -73,6 +74,7 @@ data_dev=$2
 lang=$3
 dir=${!#}
 log=$dir/log/train.log
+check_runner "$(dirname "$log")"
 
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt"
 if "$no_ali"; then
@@ -90,12 +92,14 @@ done
 for place in "$soft_targets" "$soft_targets_dev" "$teacher" "$hmm_dir"; do
   [ -z "$place" ] || inputs+=("$place/soft.scp" "$place/final.pt" "$place/final.mdl" "${place#*:}")
 done
+hold_directory "$dir"
 depends_on "seed no_ali transition_ids $names" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" "$ivectors" \
   "$ivectors_dev"
 
-if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" "$dir/final.mdl"; then
+if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
+  "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" ${alignments[@]+"${alignments[@]}"}
-  options=(--use-gpu="$use_gpu")
+  options=(--use-gpu="$use_gpu" --steal-lock="$steal_lock")
   ! "$transition_ids" || options+=(--transition-ids)
   ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
@@ -103,11 +107,10 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.train_lstm.done" "$dir/final.pt" 
     [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
   done
   [ -z "$lstm_config" ] || options+=(--config="$lstm_config")
-  mkdir -p "$dir/log"
+  make_dir "$dir/log"
   retire_priors "$dir"
   set_resources "$use_gpu" "$num_threads"
-  # shellcheck disable=SC2086
-  $cmd ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \
+  run_job ${resources[@]+"${resources[@]}"} "$log" dkt train-lstm "${options[@]}" "$data" "$data_dev" \
     ${alignments[@]+"${alignments[@]}"} "$dir" || job_failed "$log"
   tell_losses "$log"
   mark_done

@@ -23,7 +23,7 @@ from dkt.feature_options import FeatureOptions, MatrixFile
 from dkt.feature_reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
-from dkt.nnet.modelfile import load_torch, save_torch
+from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.sequences import Streams, WholeUtterances
 from dkt.target_store import SoftTargetStore, SoftTargetWriter
 from dkt.targets import TargetHeader, top_k_targets

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -222,3 +223,41 @@ def test_without_locks_the_slower_of_two_takes_what_the_quicker_made(data, monke
     monkeypatch.setattr(feature_cache, "finish_entry", beaten)
     assert same(rows(open_features(reader(data))), dict(reader(data)))
     assert len(entries(data / ".packed")) == 1
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+def test_where_the_data_cannot_be_written_in_the_experiment_has_the_packed_features(
+    data, tmp_path, monkeypatch, caplog, number
+):
+    make = Path.mkdir
+
+    def refuse(path, *args, **options):
+        if data in path.parents:
+            raise OSError(number, os.strerror(number), str(path))
+        make(path, *args, **options)
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    place = tmp_path / "exp/.packed"
+    for count in (1, 0):
+        features = open_features(reader(data), None, place)
+        assert isinstance(features, PackedFeatures) and same(rows(features), dict(reader(data)))
+        assert [r.levelname for r in caplog.records if f"are kept in {place}, as {data}" in r.message] == [
+            "INFO"
+        ]
+        assert built(caplog) == count and len(entries(place)) == 1
+    # Who says where they go gets them there, or not at all.
+    assert not isinstance(open_features(reader(data), str(data / "cache"), place), PackedFeatures)
+    assert "give a place with room by --cache-dir" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="mounts")
+def test_read_only_data_are_trained_on(data, tmp_path):
+    if subprocess.run(["mount", "--bind", data, data], capture_output=True).returncode:
+        pytest.skip("this root may not mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", data], check=True)
+        features = open_features(reader(data), None, tmp_path / "exp/.packed")
+        assert isinstance(features, PackedFeatures) and len(entries(tmp_path / "exp/.packed")) == 1
+    finally:
+        # The archives are open still.
+        subprocess.run(["umount", "-l", data], check=True)

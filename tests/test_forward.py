@@ -165,8 +165,27 @@ def two(place):
     return place / "two"
 
 
-def test_a_pipe_is_answered_utterance_by_utterance(place):
-    command = [sys.executable, "-m", "dkt", "forward", "--no-softmax=true", "--use-gpu=no", "--num-threads=1"]
+def test_any_number_of_threads_writes_the_same_in_the_same_order(place, capsys):
+    many = {f"utt{n:03d}": np.tile(INPUTS["b"], (n % 7 + 1, 1)) * (n + 1) for n in range(40)}
+    write(place / "many.ark", many)
+    written = set()
+    for number in ("1", "3", "auto"):
+        found = forward(place, f"--num-threads={number}", feats="many.ark")
+        assert list(found) == list(many)
+        written.add((place / "out.ark").read_bytes())
+    assert len(written) == 1
+    # What comes before an utterance that fails is written, whoever computed it.
+    many["utt020"] = np.full_like(many["utt020"], np.nan)
+    write(place / "many.ark", many)
+    assert forward(place, "--num-threads=3", feats="many.ark") is None
+    assert "utt020" in capsys.readouterr().err
+    assert list(dict(read_matrices(f"ark:{place}/out.ark"))) == list(many)[:20]
+
+
+@pytest.mark.parametrize("num_threads", ["1", "3"])
+def test_a_pipe_is_answered_utterance_by_utterance(place, num_threads):
+    command = [sys.executable, "-m", "dkt", "forward", "--no-softmax=true", "--use-gpu=no"]
+    command.append(f"--num-threads={num_threads}")
     places = [f"cat {place}/final.nnet |", "ark,s,cs:-", "ark:-"]
     sent = {utt: INPUTS[utt] for utt in sorted(INPUTS)}
     process = subprocess.Popen(

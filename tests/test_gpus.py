@@ -163,17 +163,21 @@ def test_a_lock_that_may_not_be_opened_counts_as_taken(place: Path, monkeypatch:
 
 
 def device(use_gpu: str) -> torch.device:
-    # One thread given: what other programs do at the moment is not told.
     return choose_device(argparse.Namespace(use_gpu=use_gpu, num_threads=1))
 
 
 @pytest.mark.parametrize(
-    ("rows", "status", "looked_at"),
+    ("rows", "status", "looked_at", "is_one"),
     [
-        (None, 0, "nvidia-smi is not there to ask, CUDA_VISIBLE_DEVICES is not set"),
-        ("NVIDIA-SMI has failed\n", 9, "nvidia-smi: it failed with status 9 and said: NVIDIA-SMI has failed"),
-        ("No devices were found\n", 0, "nvidia-smi lists 0 GPUs, CUDA_VISIBLE_DEVICES is not set"),
-        (ROWS, 0, f"GPU {C}, 23996 of 24000 MiB free was chosen"),
+        (None, 0, "nvidia-smi is not there to ask, CUDA_VISIBLE_DEVICES is not set", False),
+        (
+            "NVIDIA-SMI has failed\n",
+            9,
+            "nvidia-smi: it failed with status 9 and said: NVIDIA-SMI has failed",
+            True,
+        ),
+        ("No devices were found\n", 0, "nvidia-smi lists 0 GPUs, CUDA_VISIBLE_DEVICES is not set", False),
+        (ROWS, 0, f"GPU {C}, 23996 of 24000 MiB free was chosen", True),
     ],
 )
 def test_without_a_gpu_that_works_it_is_told_what_was_looked_at(
@@ -183,6 +187,7 @@ def test_without_a_gpu_that_works_it_is_told_what_was_looked_at(
     rows: str | None,
     status: int,
     looked_at: str,
+    is_one: bool,
 ) -> None:
     if rows is None:
         monkeypatch.setenv("PATH", str(place))
@@ -198,7 +203,11 @@ def test_without_a_gpu_that_works_it_is_told_what_was_looked_at(
     caplog.set_level("INFO")
     assert device("optional").type == "cpu"
     (line,) = caplog.messages
-    assert line.startswith("computing on the CPU with ") and looked_at in line
+    if is_one:  # of a machine that should have a GPU it is told why there is none
+        assert line.startswith("no GPU (") and looked_at in line
+        assert line.endswith("): 1 CPU thread (--num-threads)")
+    else:
+        assert line == "no GPU: 1 CPU thread (--num-threads)"
     # A job that computes elsewhere keeps no GPU from others.
     with take_elsewhere(place, A, B, C) as other:
         other.communicate("")

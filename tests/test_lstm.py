@@ -14,7 +14,7 @@ from dkt.config import build
 from dkt.errors import DktError
 from dkt.export import nnet1
 from dkt.export.nnet1 import read_nnet1
-from dkt.nnet import native, native_lstm
+from dkt.nnet import native, native_lstm, threads
 from dkt.nnet.lstm import (
     Lstm,
     LstmConfig,
@@ -185,9 +185,9 @@ def test_the_fast_form_equals_the_plain_one(fast_type, form):
         torch.testing.assert_close(ours, theirs, atol=1e-9, rtol=1e-9)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("number", [1, 3])
 @pytest.mark.parametrize("projection", [33, None])
-def test_large_layers_in_single_precision(fast_type, monkeypatch, projection, threads):
+def test_large_layers_in_single_precision(fast_type, monkeypatch, projection, number):
     """More cells, outputs and streams than the kernel computes at once, none of them a multiple of it."""
     torch.manual_seed(0)
     plain, fast = (kind(21, 150, projection, True, Clips(0.9)) for kind in (PlainLstmLayer, fast_type))
@@ -196,7 +196,7 @@ def test_large_layers_in_single_precision(fast_type, monkeypatch, projection, th
     inputs = torch.randn(7, 13, 21, requires_grad=True)
     state = [0.5 * torch.randn(13, dim) for dim in (150, plain.output_dim)]
     weigh = [torch.randn(7, 13, plain.output_dim), torch.randn(13, 150), torch.randn(13, plain.output_dim)]
-    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(threads, "count", lambda: number)
     leaves = [value.clone().requires_grad_() for value in state]
     values, grads = gradients(fast, (inputs, *leaves), weigh)
     doubles = [value.detach().double().requires_grad_() for value in (inputs, *leaves)]

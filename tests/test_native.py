@@ -93,6 +93,7 @@ def test_without_it_the_layer_gives_the_same(fresh, monkeypatch, tmp_path, caplo
 
 def test_processors_of_a_container(monkeypatch, tmp_path):
     monkeypatch.setattr(processors.os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(processors, "_GRANTS", ())
     limit = tmp_path / "cpu.max"
     monkeypatch.setattr(processors, "_CGROUP_V2", limit)
     monkeypatch.setattr(processors, "_CGROUP_V1", (tmp_path / "quota", tmp_path / "period"))
@@ -104,19 +105,3 @@ def test_processors_of_a_container(monkeypatch, tmp_path):
     (tmp_path / "quota").write_text("200000\n", encoding="ascii")
     (tmp_path / "period").write_text("100000\n", encoding="ascii")
     assert processors.available() == 2
-
-
-def test_busy_processors(monkeypatch, tmp_path):
-    stat_file = tmp_path / "stat"
-    monkeypatch.setattr(processors, "_STAT", stat_file)
-    monkeypatch.setattr(processors.os, "cpu_count", lambda: 4)
-    stat_file.write_text("cpu 100 0 0 300 0 0 0 0 0 0\n", encoding="ascii")
-
-    def sleep(seconds):
-        # Three of four idle, of which a little waits for disks.
-        stat_file.write_text("cpu 120 0 5 370 5 0 0 0 0 0\n", encoding="ascii")
-
-    monkeypatch.setattr(processors.time, "sleep", sleep)
-    assert processors.busy() == pytest.approx(1.0)
-    monkeypatch.setattr(processors, "_STAT", tmp_path / "missing")
-    assert processors.busy() == 0.0

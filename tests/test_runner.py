@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import time
@@ -180,6 +181,19 @@ def test_a_log_that_cannot_be_written_is_a_failure(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "cannot start job 1" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_log_that_cannot_be_closed_is_named_without_a_traceback(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(RUN_PL), "JOB=1:2", "x.JOB.log", "seq", "1000"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (600, 600)),  # stands for a full disk
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "run.pl: error: the log 'x.2.log' cannot be written: File too large" in done.stderr
+    assert "run.pl: 2 / 2 failed, log is in x.*.log" in done.stderr
 
 
 def live_members(groups: set[str]) -> list[str]:

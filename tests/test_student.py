@@ -14,6 +14,7 @@ from dkt.alignments import AlignmentDir, load_counts
 from dkt.bin import main
 from dkt.bin.train_lstm import _MODES
 from dkt.errors import DktError
+from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model, save_model
 from dkt.tables import read_matrices
 from dkt.target_store import SoftTargetStore
@@ -91,6 +92,17 @@ def test_an_interrupted_pretraining_goes_on_with_its_hard_part(lab, pretrained, 
     assert train(lab, again, "--mode=pretrain", "--temperature=2", *taught(lab)) == 0
     assert (again / "soft/final.pt").stat().st_mtime_ns == before
     assert same_weights(again, pretrained)
+
+
+@pytest.mark.parametrize("teacher", ["--mode=hard", "--mode=soft"])
+def test_any_number_of_threads_gives_the_same_student(lab, tmp_path, monkeypatch, teacher):
+    monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
+    options = [teacher, "--set=batches.num_streams=13", "--set=schedule.max_iters=2"]
+    if teacher == "--mode=soft":
+        options.append(f"--teacher={lab}/dnn")
+    for number in (1, 3):
+        assert train(lab, tmp_path / str(number), *options, f"--num-threads={number}") == 0
+    assert same_weights(tmp_path / "1", tmp_path / "3")
 
 
 def test_a_finished_student_is_left_alone_and_another_temperature_refused(lab, soft, capsys):

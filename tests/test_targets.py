@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from dkt import objectives
+from dkt.alignments import load_counts, save_counts
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
@@ -403,6 +404,10 @@ def test_a_record_that_promises_the_world_is_an_error_not_a_crash(tmp_path):
 
 def test_places_of_other_records_and_files(tmp_path):
     write(tmp_path)
+    # As an earlier dkt left it, without checksums.
+    values = yaml.safe_load((tmp_path / "header.yaml").read_text())
+    del values["script_crc32"]
+    (tmp_path / "header.yaml").write_text(yaml.safe_dump(values))
     script = tmp_path / "soft.scp"
     text = script.read_text()
     places = dict(line.split() for line in text.splitlines())
@@ -585,3 +590,14 @@ def test_a_wrong_call_of_the_step(tmp_path):
     assert fails(tmp_path, STEP, "--no-such", "1").startswith(f"{STEP}: error:")
     write_data_dir(tmp_path / "data", random_corpus(3, "t", 3)[0])
     assert "no file 'exp/final.pt'" in fails(tmp_path, STEP, "data", "exp", "soft")
+
+
+@pytest.mark.parametrize("name", ["|touch PWNED;", " | touch PWNED #", "-x", "a b"])
+def test_a_directory_is_no_command_whatever_its_name(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    sources = write(Path(name))
+    store = SoftTargetStore(name)
+    same(store.read("b", 5), kept(sources["b"]), tolerance=2.0**-11)
+    save_counts(Path(name, "counts"), np.ones(3))
+    assert load_counts(Path(name, "counts")).tolist() == [1.0, 1.0, 1.0]
+    assert [path.name for path in tmp_path.iterdir()] == [name]

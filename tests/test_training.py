@@ -10,6 +10,7 @@ import yaml
 from dkt.alignments import load_counts
 from dkt.bin import main
 from dkt.errors import DktError
+from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.tables import read_matrices
@@ -109,6 +110,16 @@ def test_the_same_bytes_twice_and_other_bytes_with_another_seed(trained, corpus,
     assert (tmp_path / "again/final.pt").read_bytes() == (trained / "final.pt").read_bytes()
     assert train(corpus, tmp_path / "other", "--set=training.seed=1") == 0
     assert (tmp_path / "other/final.pt").read_bytes() != (trained / "final.pt").read_bytes()
+
+
+@pytest.mark.parametrize("number", ["3", "auto"])
+def test_the_same_bytes_from_any_number_of_threads(trained, corpus, tmp_path, monkeypatch, number):
+    monkeypatch.setattr(threads, "_WORTH_SHARING", 0)
+    assert train(corpus, tmp_path / "x", f"--num-threads={number}") == 0
+    assert (tmp_path / "x/final.pt").read_bytes() == (trained / "final.pt").read_bytes()
+    curves = [load_history(directory / "history.csv") for directory in (tmp_path / "x", trained)]
+    for one, other in zip(*curves, strict=True):
+        assert {**one, "seconds": 0, "waiting": 0} == {**other, "seconds": 0, "waiting": 0}
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

@@ -15,6 +15,7 @@ from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError
 from dkt.memory import is_out_of_memory, out_of_memory
+from dkt.stopping import Stopped, stoppable
 from dkt.streams import pipes_forbidden
 
 #: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
@@ -27,8 +28,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
     "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
     "check": ("check", "is a data directory, with its alignments, fit to train on?"),
+    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
     "train-mono": ("train_mono", "a monophone GMM from a flat start"),
     "align": ("align", "alignments of a data directory by a GMM"),
+    "analyze-alignments": (
+        "analyze_alignments",
+        "silence, long phones and unknown words of alignments, judged",
+    ),
     "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
     "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
     "compute-fmllr-feats": ("compute_fmllr_feats", "features under fMLLR transforms of the speakers"),
@@ -56,13 +62,20 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hmm-info": ("hmm_info", "sizes of a transition model"),
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
+    "verify": ("verify", "are models and checkpoints as they were written?"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 
 
+# Read once, when libraries are loaded. Numpy's would start a thread for each processor in each job of a step;
+# OpenMP's threads, while they wait, would use up the processor that another thread needs.
+_ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_SLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
+
 # 128 and the number of the signal, as a shell would say.
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
+_SIGNAL = 128
 
 
 def _usage() -> str:
@@ -117,16 +130,38 @@ def _dispatch(argv: Sequence[str]) -> int:
     return _run_command(argv[0], argv[1:])
 
 
+def _flush() -> None:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
+
+
+def set_thread_variables() -> None:
+    """Tell libraries about threads before they are loaded, unless the user has."""
+    if "OMP_NUM_THREADS" not in os.environ:
+        for name in _ONE_THREAD:
+            os.environ.setdefault(name, "1")
+    if "GOMP_SPINCOUNT" not in os.environ:
+        for name, value in _SLEEP.items():
+            os.environ.setdefault(name, value)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback.
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that ends the
+    program, with status 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
+    set_thread_variables()
     failure = 1
     try:
-        status = _dispatch(argv)
-        sys.stdout.flush()
+        with stoppable():
+            status = _dispatch(argv)
+        _flush()
         return status
     except DktError as error:
         message = str(error)
@@ -147,5 +182,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = str(out_of_memory(error, f"dkt {argv[0]}", hint))
     except KeyboardInterrupt:
         message, failure = "interrupted", _INTERRUPTED
+    except Stopped as stop:
+        message, failure = str(stop), _SIGNAL + stop.signum
     print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
     return failure

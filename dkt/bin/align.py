@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, add_max_loss
+from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, held
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES
 from dkt.hmm.viterbi import AlignOptions
@@ -47,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="log-likelihoods of the pdfs, of a network for example, to align by instead of the GMM's",
     )
     add_max_loss(parser)
+    add_steal_lock(parser)
+    add_max_oov(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -57,21 +59,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Align the data directory."""
-    align_directory(
-        args.data_dir,
-        args.lang_dir,
-        args.model_dir,
-        args.ali_dir,
-        loglikes=args.loglikes,
-        options=AlignOptions(
-            beam=args.beam,
-            retry_beam=args.retry_beam,
-            acoustic_scale=args.acoustic_scale,
-            transition_scale=args.transition_scale,
-            self_loop_scale=args.self_loop_scale,
-        ),
-        num_jobs=args.nj,
-        silence_boost=args.boost_silence,
-        oov_policy=args.oov_policy,
-        max_loss=args.max_loss,
-    )
+    with held(args, args.ali_dir, "align"):
+        align_directory(
+            args.data_dir,
+            args.lang_dir,
+            args.model_dir,
+            args.ali_dir,
+            loglikes=args.loglikes,
+            options=AlignOptions(
+                beam=args.beam,
+                retry_beam=args.retry_beam,
+                acoustic_scale=args.acoustic_scale,
+                transition_scale=args.transition_scale,
+                self_loop_scale=args.self_loop_scale,
+            ),
+            num_jobs=args.nj,
+            silence_boost=args.boost_silence,
+            oov_policy=args.oov_policy,
+            max_loss=args.max_loss,
+            max_oov=args.max_oov,
+            allow_implausible=args.allow_implausible,
+        )

@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from dkt import ranges
 from dkt.bin.options import Number
-from dkt.bin.processors import available, busy
+from dkt.bin.processors import SpareProcessors, available
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
     import torch
 
     from dkt.bin.gpus import Choice
+    from dkt.nnet.threads import Policy
 
 
 logger = logging.getLogger(__name__)
+
+_AUTO = 0
 
 
 def add_device_options(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +31,22 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--num-threads",
-        type=Number(ranges.THREADS),
-        default=None,
-        help="default: all processors that it may use",
+        type=num_threads,
+        metavar="N|auto",
+        help="a number of CPU threads, or auto: as many as pay, one where other programs keep the processors "
+        "busy; results do not depend on it (default: OMP_NUM_THREADS if it is set, else auto)",
     )
+
+
+def num_threads(text: str) -> int:
+    """A number of threads; 0 for ``auto``."""
+    return _AUTO if text == "auto" else Number(ranges.THREADS)(text)
 
 
 def choose_device(args: argparse.Namespace) -> torch.device:
     """The device that the options ask for: a GPU is chosen, and the others are hidden from CUDA.
+
+    One line of the log says what it is, and how many CPU threads compute.
 
     Raises:
         DktError: a GPU is asked for and there is none that can be used.
@@ -43,52 +54,48 @@ def choose_device(args: argparse.Namespace) -> torch.device:
     import torch
 
     from dkt.bin.gpus import release, take_gpu
+    from dkt.nnet import threads
 
-    _set_threads(args.num_threads)
-    reason = ""
+    why_none = ""
     if args.use_gpu != "no":
         choice = take_gpu()
         reason = choice.why if choice.gpu is None else _fault(choice)
         if choice.gpu is not None and not reason:
+            threads.use(threads.Fixed())
+            torch.set_num_threads(args.num_threads or 1)
             logger.info("computing on %s (%s): %s", choice.gpu, choice.why, torch.cuda.get_device_name(0))
             return torch.device("cuda")
         release()
         if args.use_gpu == "yes":
             raise DktError(f"--use-gpu=yes, but no GPU can be used: {reason}", hint="run with --use-gpu=no")
-    why = f" (no GPU: {reason})" if reason else ""
-    if args.num_threads is None:
-        _warn_if_busy()
-    logger.info("computing on the CPU with %d threads%s", torch.get_num_threads(), why)
+        why_none = f"no GPU ({reason}): " if choice.listed else "no GPU: "
+        if not choice.listed:
+            logger.debug("no GPU: %s", reason)
+    policy, said = thread_policy(args.num_threads)
+    threads.use(policy)
+    logger.info("%s%s", why_none, said)
     return torch.device("cpu")
 
 
-def _set_threads(given: int | None) -> None:
-    """Set the number of threads; one that depends on the load would make results depend on it."""
-    import torch
+def thread_policy(given: int | None) -> tuple[Policy, str]:
+    """What decides on the number of threads, and what it is in words, of the value of ``--num-threads``."""
+    from dkt.nnet.pace import Pace
+    from dkt.nnet.threads import Fixed
 
-    if given is not None:
-        torch.set_num_threads(given)
-    elif "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(available())
+    if given:
+        return Fixed(given), f"{_threads(given)} (--num-threads)"
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if given != _AUTO and wanted.isdecimal() and int(wanted) > 0:
+        return Fixed(int(wanted)), f"{_threads(int(wanted))} (OMP_NUM_THREADS)"
+    processors = available()
+    if processors == 1:
+        return Fixed(1), f"{_threads(1)} (one processor is allowed)"
+    pace = Pace(processors, SpareProcessors())
+    return pace, f"{_threads(1)}, more of {processors} processors as soon as they pay"
 
 
-def _warn_if_busy() -> None:
-    """Warn where threads would wait for processors that others use; looking takes a moment."""
-    import torch
-
-    threads = torch.get_num_threads()
-    if threads == 1:
-        return
-    taken = busy()
-    free = (os.cpu_count() or 1) - round(taken)
-    if threads > max(free, 1):
-        logger.warning(
-            "other programs keep %.1f of %d processors busy: threads that wait for each other are slow then; "
-            "--num-threads=%d is faster",
-            taken,
-            os.cpu_count() or 1,
-            max(free, 1),
-        )
+def _threads(number: int) -> str:
+    return f"{number} CPU thread" if number == 1 else f"{number} CPU threads"
 
 
 def _fault(choice: Choice) -> str:
@@ -104,4 +111,8 @@ def _fault(choice: Choice) -> str:
             torch.zeros(1, device="cuda")
         except RuntimeError as error:  # taken for another process alone, or too new for this PyTorch
             fault = str(error).splitlines()[0]
-    return f"{choice.gpu} was chosen ({choice.why}), but {fault}" if fault else ""
+    if not fault:
+        return ""
+    if not choice.listed:  # nobody has seen it
+        return f"{choice.why}; {fault}"
+    return f"{choice.gpu} was chosen ({choice.why}), but {fault}"

@@ -71,10 +71,15 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Choice:
-    """The GPU that was taken, None if there is none, and why, in words."""
+    """The GPU that was taken, None if there is none, and why, in words.
+
+    Attributes:
+        listed: this machine has a GPU for all that is known; False where nobody told of one.
+    """
 
     gpu: Gpu | None
     why: str
+    listed: bool = True
 
 
 def _number(text: str) -> float | None:
@@ -188,7 +193,7 @@ def take_gpu() -> Choice:
     visible = os.environ.get(VISIBLE)
     said = f"{VISIBLE} is " + ("not set" if visible is None else f"'{visible}'")
     if visible is not None and not visible.strip():
-        return Choice(None, f"{said}, which allows none")
+        return Choice(None, f"{said}, which allows none", listed=False)
     try:
         gpus = parse_gpus(_run(*QUERY))
         if visible is None:
@@ -198,11 +203,11 @@ def take_gpu() -> Choice:
     except FileNotFoundError:
         first = (visible or "0").split(",")[0].strip()
         os.environ[VISIBLE] = first
-        return Choice(Gpu(first, first), f"nvidia-smi is not there to ask, {said}")
+        return Choice(Gpu(first, first), f"nvidia-smi is not there to ask, {said}", listed=False)
     except (OSError, subprocess.SubprocessError) as error:
         return Choice(None, f"nvidia-smi: {error}; {said}")
     if not candidates:
-        return Choice(None, f"nvidia-smi lists {len(gpus)} GPUs, {said}")
+        return Choice(None, f"nvidia-smi lists {len(gpus)} GPUs, {said}", listed=bool(gpus))
     ranked = sorted(candidates, key=lambda gpu: (not gpu.is_idle, -gpu.free, gpu.utilization or 0.0))
     chosen = next((gpu for gpu in ranked if _lock(gpu.uuid)), None)
     why = f"{len(candidates)} to choose from, {said}"

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import Number, Numbers, add_max_loss, add_side_inputs, add_top_k, side_inputs
+from dkt.bin.options import (
+    Number,
+    Numbers,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    add_top_k,
+    side_inputs,
+)
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
@@ -33,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_side_inputs(parser)
     add_max_loss(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("model", help="the teacher's final.pt")
     parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
@@ -47,6 +56,15 @@ def _teacher(info: ModelInfo) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
+    from dkt.directory_lock import LOCK, hold_directory
+
+    # Jobs share the directory, each with files of its own.
+    name = f".job{args.job}{LOCK}" if args.job not in (None, "begin", "end") else LOCK
+    with hold_directory(args.targets_dir, "dkt make-soft-targets", args.steal_lock, name):
+        _run_part(args)
+
+
+def _run_part(args: argparse.Namespace) -> None:
     from dkt.feature_reader import read_features
     from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number
+from dkt.bin.options import Number, add_steal_lock
 from dkt.hmm.graph import mkgraph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
+    add_steal_lock(parser)
     for name, default in (("transition", 1.0), ("self-loop", 0.1)):
         parser.add_argument(
             f"--{name}-scale",
@@ -25,4 +26,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the graph unless it is up to date."""
-    mkgraph(args.lang_dir, args.model_dir, args.graph_dir, args.transition_scale, args.self_loop_scale)
+    scales = (args.transition_scale, args.self_loop_scale)
+    mkgraph(args.lang_dir, args.model_dir, args.graph_dir, *scales, steal_lock=args.steal_lock)

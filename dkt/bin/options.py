@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dkt import ranges
 from dkt.errors import DktError
+from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.ranges import Range
 from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.top_k import DEFAULT as DEFAULT_TOP_K
@@ -148,7 +150,43 @@ def add_cache_dir(parser: argparse.ArgumentParser) -> None:
         "--cache-dir",
         metavar="DIR",
         help="where packed features are kept for the next training: .packed of the data directories if not "
-        "given, none to read from the archives all along",
+        "given, or of the experiment where those cannot be written in; none to read from the archives all "
+        "along",
+    )
+
+
+def add_steal_lock(parser: argparse.ArgumentParser) -> None:
+    """Add ``--steal-lock``, for a directory whose lock a process of another host left behind."""
+    parser.add_argument(
+        "--steal-lock",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="take the directory to write in from another process: one of another host that is dead",
+    )
+
+
+def held(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
+    """The directory, held for a command that has the option of ``add_steal_lock``."""
+    from dkt.directory_lock import hold_directory
+
+    return hold_directory(directory, f"dkt {command}", args.steal_lock)
+
+
+def add_max_oov(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-oov`` and ``--allow-implausible``: what may be wrong with transcripts and alignments."""
+    parser.add_argument(
+        "--max-oov",
+        type=Number(ranges.SHARE),
+        default=DEFAULT_MAX_OOV,
+        help="share of words that may be outside the lexicon before it is an error",
+    )
+    parser.add_argument(
+        "--allow-implausible",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="alignments that cannot be right are a warning, not an error",
     )
 
 

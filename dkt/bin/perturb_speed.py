@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, Numbers
+from dkt.bin.options import Number, Numbers, add_steal_lock, held
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="share of unreadable recordings allowed",
     )
+    add_steal_lock(parser)
     parser.add_argument("source_dir", metavar="source-dir", help="data directory with wav.scp and text")
     parser.add_argument("target_dir", metavar="target-dir", help="directory to write")
 
@@ -30,4 +31,5 @@ def run(args: argparse.Namespace) -> None:
     """Write the data directory and its recordings."""
     from dkt.hmm.perturb import perturb_speed
 
-    perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)
+    with held(args, args.target_dir, "perturb-speed"):
+        perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)

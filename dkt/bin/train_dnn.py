@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, side_inputs
+from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, side_inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_cache_dir(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -35,6 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.config import load_config
     from dkt.datadir import DataDir
+    from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_dnn import DnnRecipe, train_dnn
 
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> None:
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
+        cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
-    train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args))
+    train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args), args.steal_lock)

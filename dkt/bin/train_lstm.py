@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 from dkt import ranges
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
-from dkt.bin.options import Number, add_cache_dir, add_max_loss, add_side_inputs, add_top_k, side_inputs
+from dkt.bin.options import (
+    Number,
+    add_cache_dir,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    add_top_k,
+    side_inputs,
+)
 from dkt.errors import DktError
 from dkt.top_k import ALL
 
@@ -49,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_side_inputs(parser, dev=True)
     add_max_loss(parser)
     add_cache_dir(parser)
+    add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("data_train")
     parser.add_argument("data_dev", help="for cross-validation")
@@ -129,6 +138,7 @@ def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DataDir
+    from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_lstm import StudentInputs, train_lstm
 
@@ -146,8 +156,9 @@ def run(args: argparse.Namespace) -> None:
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
+        cache_otherwise=Path(exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
-    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args))
+    train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)

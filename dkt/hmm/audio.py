@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 import soundfile
 
 from dkt.errors import DktError
-from dkt.hmm.riff import check_riff
+from dkt.findings import plural, some
+from dkt.hmm.riff import mend_riff
 from dkt.streams import is_input_pipe, open_input
 from dkt.text import fields, read_keyed_lines
+
+logger = logging.getLogger(__name__)
 
 # Kaldi's features are defined on 16-bit sample values.
 _SAMPLE_SCALE = 32768.0
@@ -22,23 +26,28 @@ _MAX_OVERSHOOT = 0.5  # seconds
 _TO_THE_END = -1.0
 
 
-def read_audio(rxfilename: str, utt: str) -> tuple[np.ndarray, int]:
+def read_audio(rxfilename: str, utt: str, cut: dict[str, str] | None = None) -> tuple[np.ndarray, int]:
     """Read one mono recording: wav, flac or whatever else libsndfile knows.
 
     Args:
         rxfilename: a file or ``command |``.
         utt: the recording, for errors.
+        cut: where it is noted, and logged, that a wav file ends before its header says: as in Kaldi what is
+            there is used.
 
     Returns:
         float32 samples of 16-bit size, shape ``(num_samples,)``, and their rate in Hz.
 
     Raises:
-        DktError: it cannot be read, is cut short or empty, or has several channels.
+        DktError: it cannot be read, holds no samples, or has several channels.
     """
     if not is_input_pipe(rxfilename) and not Path(rxfilename).is_file():
         raise DktError("does not exist", path=rxfilename, utt=utt, hint="mend wav.scp")
     with open_input(rxfilename) as stream:
-        data = check_riff(stream.read(), rxfilename, utt)
+        data, shorter = mend_riff(stream.read())
+    if shorter and cut is not None:
+        cut[utt] = shorter
+        logger.info("%s: '%s' is cut short: %s", rxfilename, utt, shorter)
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
@@ -76,6 +85,16 @@ class Recordings:
         self.segments_path = segments
         self.segments = None if segments is None else _read_segments(segments, wav_scp)
         self._last: tuple[str, np.ndarray, int] | None = None
+        self._cut: dict[str, str] = {}
+
+    def tell_cut(self) -> None:
+        """Warn of the recordings read so far that end before their headers say."""
+        if self._cut:
+            logger.warning(
+                "%s cut short (%s): what is there is used",
+                plural(len(self._cut), "recording"),
+                some([f"{name}: {samples}" for name, samples in self._cut.items()], "the log"),
+            )
 
     def __iter__(self) -> Iterator[str]:
         yield from self.wav_scp if self.segments is None else self.segments
@@ -95,10 +114,10 @@ class Recordings:
                 (``featbin/extract-segments.cc``).
         """
         if self.segments is None:
-            return read_audio(self.wav_scp[utt], utt)
+            return read_audio(self.wav_scp[utt], utt, self._cut)
         recording, start, end = self.segments[utt]
         if self._last is None or self._last[0] != recording:
-            self._last = (recording, *read_audio(self.wav_scp[recording], recording))
+            self._last = (recording, *read_audio(self.wav_scp[recording], recording, self._cut))
         _, samples, rate = self._last
         duration = len(samples) / rate
         if end == _TO_THE_END:

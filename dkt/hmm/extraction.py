@@ -13,7 +13,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.ranges import kaldi_number
-from dkt.text import read_lines
+from dkt.text import Content, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def read_config(path: str | Path) -> dict[str, str]:
         DktError: a line is something else.
     """
     options = {}
-    for number, line in enumerate(read_lines(str(path)), 1):
+    for number, line in enumerate(read_lines(path, Content.FREE), 1):
         text = line.partition("#")[0].strip()
         if not text:
             continue

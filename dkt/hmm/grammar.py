@@ -6,11 +6,13 @@ import logging
 import math
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt.errors import DktError
+from dkt.files import cannot_write, copy_file
+from dkt.findings import some
 from dkt.hmm.arpa import NGram, iter_arpa
 from dkt.hmm.lexicon_fst import write_fst
 from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LANG_FILES = ("phones.txt", "words.txt", "topo", "L.fst", "L_disambig.fst", "oov.txt", "oov.int")
-_NAMED = 5
 _LN10 = math.log(10.0)
 
 #: input label, output label, cost, next state
@@ -166,9 +167,7 @@ def arpa_to_fst(path: str | Path, words: Mapping[str, int]) -> kaldifst.StdVecto
 
 def _report(grammar: _Grammar, path: str | Path) -> None:
     if grammar.unknown:
-        named = ", ".join(sorted(grammar.unknown)[:_NAMED]) + (
-            ", ..." if len(grammar.unknown) > _NAMED else ""
-        )
+        named = some(sorted(grammar.unknown))
         logger.warning(
             "%s: %d n-grams are left out because %d words are not in words.txt (%s)",
             path,
@@ -210,13 +209,12 @@ def _copy_lang(source: Path, target: Path) -> None:
         target.mkdir(parents=True, exist_ok=True)
         (target / "G.fst").unlink(missing_ok=True)
         shutil.rmtree(target / "phones", ignore_errors=True)
-        shutil.copytree(source / "phones", target / "phones", copy_function=shutil.copyfile)
-        _copy_files((source / name for name in _LANG_FILES), target)
+        folders = [path for path in source.glob("phones/**/*") if path.is_dir()]
+        for folder in (source / "phones", *folders):
+            (target / folder.relative_to(source)).mkdir()
     except OSError as error:
-        raise DktError(f"cannot be written: {error.strerror or error}", path=target) from None
-
-
-def _copy_files(files: Iterable[Path], target: Path) -> None:
-    for file in files:
-        # Not copy(): a copy of read-only files should be writable.
-        shutil.copyfile(file, target / file.name)
+        raise cannot_write(error.filename or target, error) from None
+    # Not copytree() or copy(): a copy of read-only files should be writable.
+    for file in (*source.glob("phones/**/*"), *(source / name for name in _LANG_FILES)):
+        if not file.is_dir():
+            copy_file(file, target / file.relative_to(source))

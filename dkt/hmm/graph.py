@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import kaldifst
 import numpy as np
 
+from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
+from dkt.files import cannot_write, copy_file
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.training_graph import context_to_transition_ids, determinize, read_disambig
@@ -48,6 +49,7 @@ def mkgraph(
     graph_dir: str | Path,
     transition_scale: float = 1.0,
     self_loop_scale: float = 0.1,
+    steal_lock: bool = False,
 ) -> bool:
     """Make ``graph_dir`` from a lang directory and a model directory unless it is up to date.
 
@@ -57,6 +59,7 @@ def mkgraph(
         graph_dir: where ``HCLG.fst`` and what a decoder needs beside it are written.
         transition_scale: factor on the log-probabilities of arcs between HMM states.
         self_loop_scale: factor on the log-probabilities of self-loops.
+        steal_lock: take the directory from another process.
 
     Returns:
         Whether a graph was made.
@@ -75,7 +78,8 @@ def mkgraph(
     if (model_dir / "frame_subsampling_factor").exists() and self_loop_scale == 0.1:
         logger.warning("%s is a chain model, which needs --self-loop-scale=1.0", model_dir)
     tree, transitions = load_tree(model_dir / "tree"), load_transition_model(model_dir / "final.mdl")
-    make_graph(lang_dir, tree, transitions, graph_dir, transition_scale, self_loop_scale)
+    with hold_directory(graph_dir, "dkt mkgraph", steal_lock):
+        make_graph(lang_dir, tree, transitions, graph_dir, transition_scale, self_loop_scale)
     return True
 
 
@@ -205,12 +209,12 @@ def _copy_tables(lang_dir: Path, out_dir: Path) -> None:
         (out_dir / "phones").mkdir(parents=True, exist_ok=True)
         tables = [lang_dir / "words.txt", lang_dir / "phones.txt"]
         for source in tables:
-            shutil.copyfile(source, out_dir / source.name)
+            copy_file(source, out_dir / source.name)
         for pattern in _COPIED_PHONES:
             for source in sorted((lang_dir / "phones").glob(pattern)):
-                shutil.copyfile(source, out_dir / "phones" / source.name)
+                copy_file(source, out_dir / "phones" / source.name)
     except OSError as error:
-        raise DktError(f"cannot be copied: {error.strerror}", path=error.filename or out_dir) from None
+        raise cannot_write(error.filename or out_dir, error) from None
 
 
 def _log_size(name: str, fst: FstArrays) -> None:

@@ -52,5 +52,6 @@ def compute_features(
     if num_frames_file:
         with open_output(num_frames_file) as stream:
             stream.write("".join(lengths).encode())
+    recordings.tell_cut()
     tally.finish()
     return tally

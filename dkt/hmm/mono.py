@@ -14,6 +14,8 @@ import numpy as np
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
+from dkt.files import read_file, replace_file, replace_link
+from dkt.findings import some
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -22,6 +24,7 @@ from dkt.hmm.align import (
     find_optional_silence,
     read_phones,
     split_into_jobs,
+    tell_quality,
     write_alignment_dir,
 )
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
@@ -33,10 +36,11 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
+from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool
-from dkt.objectio import ObjectWriter, replace_file
+from dkt.objectio import ObjectWriter
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel
@@ -45,7 +49,6 @@ logger = logging.getLogger(__name__)
 
 # Statistics are summed block by block, whatever the number of processes: the result is then always the same.
 _MAX_BLOCKS = 64
-_NAMED = 5
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
 
@@ -66,6 +69,8 @@ class MonoOptions:
         seed: of the random directions in which Gaussians are split.
         oov_policy: what is done about words outside the lexicon, ``map`` or ``error``.
         max_loss: the share of utterances that may fail.
+        max_oov: the share of words that may be outside the lexicon.
+        allow_implausible: a last alignment that cannot be right is only warned of.
         initial_beam, regular_beam, retry_beam: of the first alignment, the later ones, and second tries.
     """
 
@@ -81,6 +86,8 @@ class MonoOptions:
     seed: int = 0
     oov_policy: str = "map"
     max_loss: float = DEFAULT_MAX_LOSS
+    max_oov: float = DEFAULT_MAX_OOV
+    allow_implausible: bool = False
     initial_beam: float = 6.0
     regular_beam: float = 10.0
     retry_beam: float = 40.0
@@ -160,8 +167,7 @@ class MonoTrainer:
         for report in reports:
             self.report.add(report)
         if failed := sorted(self.report.failed):
-            named = ", ".join(failed[:_NAMED]) + (", ..." if len(failed) > _NAMED else "")
-            logger.warning("%s, but for %d utterances: %s", what, len(failed), named)
+            logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed))
         if self.report.num_retried:
             logger.info("%s, %d utterances in the second try", what, self.report.num_retried)
 
@@ -186,7 +192,7 @@ class MonoTrainer:
             total.add(stats)
         if total.num_frames == 0:
             raise DktError(
-                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values())))}",
+                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values()))[:3])}",
                 hint="do the transcripts belong to the features?",
             )
         return total
@@ -208,7 +214,8 @@ def train_mono(
         The trainer, with what it logged.
 
     Raises:
-        DktError: an input is wrong, too many utterances fail, or ``exp_dir`` holds a system of another kind.
+        DktError: an input is wrong, too many utterances fail, the last alignment cannot be right, or
+            ``exp_dir`` holds a system of another kind.
     """
     options = options or MonoOptions()
     lang, target = Path(lang_dir), Path(exp_dir)
@@ -230,6 +237,8 @@ def train_mono(
         trainer.train()
         alignments = {k: v for part in pool.call_all("alignments") for k, v in part.items()}
     trainer.count_losses(len(alignments), data.path)
+    retried, allow = trainer.report.num_retried, options.allow_implausible
+    tell_quality(data, lang, trainer.transitions, alignments, retried, corpus.oov, allow)
     write_alignment_dir(target, lambda: _write_system(target, lang, tree, trainer), jobs, alignments)
     return trainer
 
@@ -237,7 +246,7 @@ def train_mono(
 def _read_corpus(data: DataDir, lang: Path, options: MonoOptions) -> TranscribedData:
     tally = Tally("train-mono: data", options.max_loss)
     features = FeatureOptions(cmvn_opts=options.cmvn_opts, delta_opts=options.delta_opts)
-    corpus = TranscribedData(data, lang, features, options.oov_policy, tally)
+    corpus = TranscribedData(data, lang, features, options.oov_policy, tally, max_oov=options.max_oov)
     tally.done(len(corpus.names))
     tally.finish(str(data.path))
     return corpus
@@ -282,7 +291,7 @@ def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: Mo
     numbered = [*target.glob("[0-9]*.mdl"), *target.glob("[0-9]*.occs")]
     for old in [target / "final.mdl", target / "final.occs", *numbered, target / "delta_opts"]:
         old.unlink(missing_ok=True)
-    replace_file(target / "phones.txt", (lang / "phones.txt").read_bytes())
+    replace_file(target / "phones.txt", read_file(lang / "phones.txt"))
     replace_file(target / "cmvn_opts", f"{options.cmvn_opts}\n".encode())
     if options.delta_opts:
         replace_file(target / "delta_opts", f"{options.delta_opts}\n".encode())
@@ -292,7 +301,4 @@ def _write_system(target: Path, lang: Path, tree: ContextDependency, trainer: Mo
     occs.save(target / f"{options.num_iters}.occs")
     save_gmm(target / f"{options.num_iters}.mdl", trainer.transitions, trainer.gmm)
     for kind in ("occs", "mdl"):
-        link = target / f".final.{kind}.link"
-        link.unlink(missing_ok=True)
-        link.symlink_to(f"{options.num_iters}.{kind}")
-        link.replace(target / f"final.{kind}")
+        replace_link(target / f"final.{kind}", f"{options.num_iters}.{kind}")

@@ -142,6 +142,8 @@ class ViterbiAligner:
             AlignmentError: no path reaches the end of the transcript, or a score is not a number.
             DktError: the features are not of the model's dimension.
         """
+        if not len(graph.transition_ids):
+            raise AlignmentError("its transcript is empty, and the lexicon has no optional silence")
         decodable = kaldi_decoder.DecodableCtc(self._scores(graph, features))
         config = kaldi_decoder.FasterDecoderOptions(beam=self.options.beam)
         decoder = kaldi_decoder.FasterDecoder(graph.search_fst, config)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.text import read_lines, write_lines
+from dkt.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _scan_files(directory: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _read_point(path: Path, name: re.Match[str]) -> ScanPoint | None:
-    for line in read_lines(path):
+    for line in read_lines(path, Content.FREE):
         found = _LINE.fullmatch(line)
         if found and int(found["words"]):
             rate = int(found["errors"]) / int(found["words"])

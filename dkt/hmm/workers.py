@@ -30,6 +30,7 @@ from dkt.hmm.viterbi import (
     ViterbiAligner,
     equal_align,
 )
+from dkt.stopping import end_with_parent
 from dkt.transitions import TransitionModel
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
@@ -125,6 +126,7 @@ _worker_object: Any = None
 def _start_worker(factory: Callable[..., Any], args: tuple[object, ...]) -> None:
     global _worker_object
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent sees to its processes
+    end_with_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _worker_object = factory(*args)
 

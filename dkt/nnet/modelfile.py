@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,13 +18,13 @@ from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
 from dkt.memory import memory_for, require_memory
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
-from dkt.objectio import replace_file
+from dkt.nnet.torchfile import load_torch, save_torch
 
 _FORMAT = "dkt-model"
 _VERSION = 1
-_ZIP = b"PK"
 # Of a weight.
 _BYTES = 4
+_LONGEST = 200
 
 Network = Dnn | Lstm
 
@@ -154,46 +153,6 @@ def fingerprint(network: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_torch(path: Path, content: dict[str, Any]) -> None:
-    """Save tensors and plain values, whole or not at all."""
-    # Written to a file it would bear the file's name inside: the same content shall be the same bytes.
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    replace_file(path, buffer.getvalue())
-
-
-def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """Load what ``save_torch`` wrote; a file can never execute code.
-
-    Raises:
-        DktError: the file is missing, damaged or holds more than tensors and plain values.
-    """
-    if not path.is_file():
-        raise DktError("does not exist", path=path)
-    try:
-        content = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        # A damaged file can make the unpickler raise anything at all.
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise DktError(f"is no file of dkt or is damaged ({reason})", path=path) from None
-    if not isinstance(content, dict):
-        raise DktError("is no file of dkt", path=path)
-    return content
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as those of ``save_torch``, which are zip archives.
-
-    Raises:
-        DktError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(_ZIP)) == _ZIP
-    except OSError as error:
-        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
-
-
 def save_model(path: Path, info: ModelInfo, network: Network) -> None:
     """Write a model file.
 
@@ -218,21 +177,61 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     """Read a model file; the network is in evaluation mode.
 
     Raises:
-        DktError: it is missing, damaged or of a newer version.
+        DamagedError: the file is not as it was written.
+        DktError: it is missing, cannot be read, is something else, of a newer version, or its parts do not go
+            together.
     """
     path = Path(path)
     content = load_torch(path, device)
     if content.get("format") != _FORMAT:
         raise DktError("is no model file of dkt", path=path)
-    if content["version"] > _VERSION:
-        raise DktError(f"is of version {content['version']}, this dkt reads up to {_VERSION}", path=path)
+    version = content.get("version")
+    if type(version) is not int or version < 1:
+        raise DktError(f"is no model of this dkt (its version is {_short(version)})", path=path)
+    if version > _VERSION:
+        raise DktError(f"is of version {version}, this dkt reads up to {_VERSION}", path=path)
+    matrices = content.get("matrices", {})
+    if not isinstance(matrices, dict) or not set(matrices) <= set(_MATRICES):
+        raise DktError("is of a newer dkt", path=path, hint="update dkt")
     try:
-        info = build(ModelInfo, content["info"], "info")
-        info.matrices = content.get("matrices", {})
-        if not set(info.matrices) <= set(_MATRICES):
-            raise DktError("is of a newer dkt", path=path, hint="update dkt")
-        network = _build(info, content["state"])
-        network.load_state_dict(content["state"])
-    except (KeyError, RuntimeError, TypeError) as error:
-        raise DktError(f"is damaged ({str(error).splitlines()[0]})", path=path) from None
+        info = build(ModelInfo, content.get("info"), "info")
+        info.matrices = matrices
+        state = _checked_state(info, content.get("state"))
+        network = _build(info, state)
+        network.load_state_dict(state)
+    except (DktError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise DktError(f"is no model of this dkt ({_short(error)})", path=path) from None
     return info, network.to(device).eval()
+
+
+def _short(value: object) -> str:
+    """The first line of a value as it reads in a message."""
+    return (str(value).splitlines() or [""])[0][:_LONGEST]
+
+
+def _checked_state(info: ModelInfo, state: Any) -> dict[str, torch.Tensor]:
+    """The weights, if they are those of the network that is described; nothing large is made to find out.
+
+    Raises:
+        DktError: they are not.
+    """
+    for values in (state, info.matrices):
+        if not isinstance(values, dict) or not all(
+            isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in values.items()
+        ):
+            raise DktError("its weights are missing")
+    if any(matrix.ndim != 2 for matrix in info.matrices.values()):
+        raise DktError("a matrix of its features is none")
+    if min(info.feature_dim, info.num_pdfs) < 1 or min(info.left_context, info.right_context) < 0:
+        raise DktError("its dimensions are impossible")
+    layers = info.network.get("layers" if info.kind == "lstm" else "hidden_layers", 1)
+    # Each has weights, one tensor at least: otherwise building the layers alone would take for ever.
+    if not isinstance(layers, int) or layers > len(state):
+        raise DktError(f"it claims {_short(layers)} layers and holds {len(state)} tensors")
+    with torch.device("meta"):
+        expected = _build(info, state).state_dict()
+    for name, tensor in expected.items():
+        found = tuple(state[name].shape) if name in state else None
+        if found != tuple(tensor.shape):
+            raise DktError(f"'{name}' has shape {found}, expected {tuple(tensor.shape)}")
+    return state

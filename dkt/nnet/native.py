@@ -7,6 +7,7 @@ new PyTorch needs no new build.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -19,6 +20,10 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from dkt.errors import DktError
+from dkt.files import partial_directory, replace_file
+from dkt.sealed import is_sealed, seal
+
 logger = logging.getLogger(__name__)
 
 #: ``torch`` in this environment variable leaves the kernels out, as if there were no compiler.
@@ -29,6 +34,8 @@ _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared")
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())
 _COMPILERS = ("c++", "g++", "clang++")
 _SECONDS = 120
+# Of what is kept in the cache.
+_FORMAT = b"sealed"
 
 
 @functools.cache
@@ -42,7 +49,7 @@ def load() -> ctypes.CDLL | None:
         return None
     try:
         return ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, subprocess.SubprocessError, DktError) as error:
         said = getattr(error, "stderr", None) or str(error)
         logger.warning(
             "the LSTM is computed by PyTorch alone, which is slower: %s cannot compile its kernel: %s",
@@ -62,14 +69,36 @@ def _built(compiler: list[str]) -> Path:
     """The library, from the cache or new."""
     name = f"lstm-{_key(compiler)}.so"
     folder = _cache()
-    if folder is None:
-        # Where others may write nothing is believed: a folder of this process alone.
-        folder = Path(tempfile.mkdtemp(prefix="dkt-kernels-"))
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    library = folder / name
-    if not library.exists():
-        _compile(compiler, library)
-    return library
+    if folder is not None:
+        library = folder / name
+        if _is_whole(library):
+            return library
+        try:
+            _compile(compiler, library)
+            return library
+        except (OSError, subprocess.SubprocessError, DktError) as error:
+            logger.info("the kernel is not kept for the next time: %s", error)
+    # Where others may write nothing is believed: a folder of this process alone.
+    folder = Path(tempfile.mkdtemp(prefix="dkt-kernels-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _compile(compiler, folder / name)
+    return folder / name
+
+
+def _is_whole(library: Path) -> bool:
+    """Whether the library is as it was compiled: loading one that is cut short can end the process."""
+    try:
+        data = library.read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        logger.warning("%s cannot be read (%s): compiling it again", library, error.strerror)
+        return False
+    with contextlib.suppress(ValueError):
+        if is_sealed(data):
+            return True
+    logger.warning("%s is damaged: compiling it again", library)
+    return False
 
 
 def _cache() -> Path | None:
@@ -90,7 +119,7 @@ def _key(compiler: list[str]) -> str:
     version = subprocess.run(
         [*compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True
     ).stdout
-    parts = (_SOURCE.read_bytes(), " ".join(compiler).encode(), version, _processor().encode())
+    parts = (_FORMAT, _SOURCE.read_bytes(), " ".join(compiler).encode(), version, _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
@@ -104,8 +133,8 @@ def _processor() -> str:
 
 
 def _compile(compiler: list[str], library: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=library.parent) as folder:
-        made = Path(folder) / library.name
+    with partial_directory(library) as folder:
+        made = folder / library.name
         for number, native in enumerate(_NATIVE):
             command = [*compiler, *_FLAGS, *native, "-o", str(made), str(_SOURCE)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
@@ -113,5 +142,6 @@ def _compile(compiler: list[str], library: Path) -> None:
                 break
             if number == len(_NATIVE) - 1:
                 done.check_returncode()
-        made.replace(library)
+        data = made.read_bytes()
+    replace_file(library, seal(data))
     logger.info("compiled %s, once", library)

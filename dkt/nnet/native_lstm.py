@@ -6,22 +6,19 @@ T frames, N streams, C cells, R outputs. Streams do not depend on each other: th
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
 
-from dkt.nnet import native
+from dkt.nnet import native, threads
 from dkt.nnet.torch_lstm import Activations, Clips, Weights
 
 _SUFFIXES = {torch.float32: ("f32", ctypes.c_float), torch.float64: ("f64", ctypes.c_double)}
-# Fewer streams a thread than this would each read the weights for too little work.
-_STREAMS_PER_THREAD = 4
+# Fewer streams a thread than this would each read the weights for too little work. Sums over streams are
+# first those of a group, in however many threads: their number changes no bit.
+_STREAMS_PER_GROUP = 4
 # Gradients that are summed over frames and streams: of four biases and three peepholes a cell.
 _NUM_SUMS = 7
-
-_pool: ThreadPoolExecutor | None = None
 
 
 def serves(tensor: torch.Tensor) -> bool:
@@ -35,7 +32,7 @@ def run(made: Activations, weights: Weights, clips: Clips) -> None:
     packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m.t())
     peepholes = None if weights.peepholes is None else weights.peepholes.contiguous()
     arrays = [packed_r, peepholes, packed_m, *made]
-    _in_threads("lstm_forward", made, (clips.cell,), [arrays] * _num_threads(made))
+    _in_threads("lstm_forward", made, (clips.cell,), arrays)
 
 
 def run_back(
@@ -47,9 +44,9 @@ def run_back(
     packed_m = None if weights.w_r_m is None else _packed(weights.w_r_m)
     peepholes = None if weights.peepholes is None else weights.peepholes.contiguous()
     d_gifo, d_m = torch.empty_like(made.gifo), torch.empty_like(d_c)
-    sums = d_c.new_zeros(_num_threads(made), _NUM_SUMS, cells)
-    shared = [packed_r, peepholes, packed_m, made.gifo, made.c, made.h, d_r, d_c, d_m, d_gifo]
-    _in_threads("lstm_backward", made, clips, [[*shared, own] for own in sums])
+    sums = d_c.new_zeros(_num_groups(made), _NUM_SUMS, cells)
+    arrays = [packed_r, peepholes, packed_m, made.gifo, made.c, made.h, d_r, d_c, d_m, d_gifo, sums]
+    _in_threads("lstm_backward", made, clips, arrays)
     total = sums.sum(0)
     return d_gifo, total[:4].flatten(), total[4:]
 
@@ -74,35 +71,24 @@ def _pointer(tensor: torch.Tensor | None) -> ctypes.c_void_p:
     return ctypes.c_void_p(None if tensor is None else tensor.data_ptr())
 
 
-def _num_threads(made: Activations) -> int:
-    return max(1, min(torch.get_num_threads(), made.gifo.shape[1] // _STREAMS_PER_THREAD))
+def _num_groups(made: Activations) -> int:
+    return max(1, made.gifo.shape[1] // _STREAMS_PER_GROUP)
 
 
 def _in_threads(
-    name: str, made: Activations, clips: tuple[float, ...], arrays: list[list[torch.Tensor | None]]
+    name: str, made: Activations, clips: tuple[float, ...], arrays: list[torch.Tensor | None]
 ) -> None:
-    """Call a kernel with its share of the streams in each thread, which has ``arrays`` of its own."""
+    """Call a kernel with its share of the groups of streams in each thread."""
     suffix, real = _SUFFIXES[made.gifo.dtype]
     function = getattr(native.load(), f"dkt_{name}_{suffix}")
     num_frames, num_streams, _ = made.gifo.shape
     sizes = (num_frames, num_streams, made.c.shape[2], made.r.shape[2])
-    bounds = [num_streams * k // len(arrays) for k in range(len(arrays) + 1)]
+    groups = _num_groups(made)
+    number = min(threads.count(), groups)
 
     def call(thread: int) -> None:
-        numbers: list[Any] = [ctypes.c_int64(n) for n in (*sizes, bounds[thread], bounds[thread + 1])]
-        function(*numbers, *map(real, clips), *map(_pointer, arrays[thread]))
+        bounds = (groups * thread // number, groups * (thread + 1) // number)
+        numbers: list[Any] = [ctypes.c_int64(n) for n in (*sizes, groups, *bounds)]
+        function(*numbers, *map(real, clips), *map(_pointer, arrays))
 
-    _call_each(call, len(arrays))
-
-
-def _call_each(call: Callable[[int], None], count: int) -> None:
-    global _pool
-    if count == 1:
-        call(0)
-        return
-    if _pool is None:
-        _pool = ThreadPoolExecutor(thread_name_prefix="dkt-lstm")
-    waiting = [_pool.submit(call, thread) for thread in range(1, count)]
-    call(0)
-    for future in waiting:
-        future.result()
+    threads.run_shares(call, number)

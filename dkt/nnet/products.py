@@ -2,7 +2,8 @@
 
 B frames, K inputs, M outputs. PyTorch gives float32 products to MKL, which on AMD processors uses half of the
 width that AVX-512 has; oneDNN, which is in PyTorch too, uses all of it. Which one is taken depends on the
-processor alone: results are reproducible on one machine.
+processor alone, and threads share a product where that changes no bit: results are reproducible on one
+machine.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from dkt.nnet import threads
 from dkt.nnet.native import VARIABLE
 
 
@@ -50,11 +52,11 @@ def product(
     With ``half`` factors and products are rounded to bfloat16, but not the sums inside, nor the bias.
     """
     if half:
-        rounded = functional.linear(left.bfloat16(), right.bfloat16()).to(left.dtype)
+        rounded = product(left.bfloat16(), right.bfloat16()).to(left.dtype)
         return rounded if bias is None else rounded.add_(bias)
     if not _fits(left, right) or 0 in left.shape:
-        return functional.linear(left, right, bias)
-    return _onednn()(left, right, bias, "none", [], "")
+        return threads.product(lambda: functional.linear(left, right, bias), left, right)
+    return threads.product(lambda: _onednn()(left, right, bias, "none", [], ""), left, right)
 
 
 class Linear(nn.Linear):
@@ -62,9 +64,13 @@ class Linear(nn.Linear):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """Inputs ``(..., K)`` to ``(..., M)``."""
-        if not _fits(inputs, self.weight, self.bias) or torch.is_autocast_enabled("cpu"):
+        if inputs.device.type != "cpu":
             return functional.linear(inputs, self.weight, self.bias)
-        flat = _Linear.apply(inputs.reshape(-1, inputs.shape[-1]), self.weight, self.bias)
+        factors: tuple[torch.Tensor, ...] = (inputs.reshape(-1, inputs.shape[-1]), self.weight, self.bias)
+        if torch.is_autocast_enabled("cpu"):
+            # As autocast does it for ``functional.linear``.
+            factors = tuple(factor.to(torch.get_autocast_dtype("cpu")) for factor in factors)
+        flat = _Linear.apply(*factors)
         return flat.view(*inputs.shape[:-1], self.out_features)
 
 

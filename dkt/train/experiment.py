@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
+import os
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -17,14 +17,17 @@ import yaml
 from dkt.alignments import count_pdfs, save_counts
 from dkt.config import first_difference, read_yaml
 from dkt.dataset import Utterances
-from dkt.errors import DktError
+from dkt.directory_lock import require_lock
+from dkt.errors import DamagedError, DktError
 from dkt.export.feature_transform import beyond_kaldi, feature_transform
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.feature_options import FeatureOptions
-from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, is_torch_file, save_model
-from dkt.objectio import ObjectWriter, replace_file
+from dkt.files import cannot_write, copy_file, remove_leftovers, replace_file, replace_link
+from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
+from dkt.nnet.torchfile import is_torch_file
+from dkt.objectio import ObjectWriter
 from dkt.targets import SoftTargets
-from dkt.train.loop import CHECKPOINT
+from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +39,8 @@ CONFIG = "config.yaml"
 #: Where a soft training that a hard one follows has its own directory.
 SOFT = "soft"
 COUNTS = "ali_train_pdf.counts"
+#: Where a model is moved that is to be trained again.
+BACKUP = ".backup"
 _OPTION_FILES = ("cmvn_opts", "online_cmvn_opts", "delta_opts", "splice_opts")
 # Kaldi's scripts leave out a step whose file is empty; defaults are written out.
 _DEFAULTS = {
@@ -103,7 +108,7 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     path = directory / CONFIG
     _refuse_kaldis(directory / KALDI_MODEL)
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
-    begun = any((directory / part / name).exists() for part in ("", SOFT) for name in (MODEL, CHECKPOINT))
+    begun = any(_is_there(place / MODEL) or has_checkpoint(place) for place in (directory, directory / SOFT))
     if begun and path.exists():
         _compare(path, content)
     elif begun:
@@ -111,14 +116,47 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
         )
     else:
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(directory, error) from None
         replace_file(path, yaml.safe_dump(content, sort_keys=False).encode("utf-8"))
-    return (directory / MODEL).exists()
+    return _is_finished(directory)
+
+
+def _is_there(path: Path) -> bool:
+    # A link to nothing is no model, but somebody's.
+    return path.exists() or path.is_symlink()
+
+
+def _is_finished(directory: Path) -> bool:
+    """Whether the model is there and whole; what a kill in its last moments left undone is done now."""
+    model = directory / MODEL
+    if not _is_there(model):
+        return False
+    try:
+        load_model(model)
+    except DamagedError as error:
+        kept = directory / BACKUP / MODEL
+        logger.warning("%s: it is moved to %s and trained again", error, kept.parent)
+        try:
+            kept.parent.mkdir(exist_ok=True)
+            model.replace(kept)
+        except OSError as problem:
+            raise cannot_write(kept, problem) from None
+        return False
+    if os.access(directory, os.W_OK):
+        remove_leftovers(directory)
+        remove_checkpoints(directory)
+        if not (directory / KALDI_MODEL).exists():
+            _link_for_kaldi(directory)
+    return True
 
 
 def _refuse_kaldis(network: Path) -> None:
-    # Not by its being a link to our model: copies of directories may have files for links.
-    if network.exists() and not is_torch_file(network):
+    # Copies of directories may have files for links.
+    ours = network.is_symlink() and network.readlink() == Path(MODEL)
+    if not ours and network.exists() and not is_torch_file(network):
         raise DktError("is a network that dkt did not train", path=network, hint="choose another directory")
 
 
@@ -136,7 +174,7 @@ def copy_kaldi_files(source: Path, directory: Path) -> None:
     """Copy what decoding needs: the transition model and, where there are, tree and phones."""
     for name in _COPIED:
         if (source / name).exists():
-            shutil.copyfile(source / name, directory / name)
+            copy_file(source / name, directory / name)
         elif name == "final.mdl":
             raise DktError("does not exist", path=source / name)
 
@@ -209,14 +247,16 @@ def write_counts(directory: Path, train: Utterances, num_pdfs: int) -> None:
 
 def save_result(directory: Path, info: ModelInfo, network: Network) -> None:
     """Write the model of a training that has ended, under Kaldi's name too; its checkpoint goes."""
+    require_lock(directory)
     save_model(directory / MODEL, info, network)
-    (directory / CHECKPOINT).unlink(missing_ok=True)
+    remove_checkpoints(directory)
     _link_for_kaldi(directory)
     logger.info("model %s (fingerprint %s)", directory / MODEL, fingerprint(network))
 
 
 def _link_for_kaldi(directory: Path) -> None:
     link = directory / KALDI_MODEL
-    link.unlink(missing_ok=True)
     if (directory / FEATURE_TRANSFORM).exists():
-        link.symlink_to(MODEL)
+        replace_link(link, MODEL)
+    else:
+        link.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ import torch
 from dkt import ranges
 from dkt.frame_batches import SplicedFrames
 from dkt.memory import memory_for
+from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
@@ -90,7 +91,8 @@ class FrameTraining:
         with Prefetcher(self.train.shuffled(seed)) as batches, progress:
             for spliced, labels in batches:
                 if len(labels) >= _MIN_BATCH:
-                    self._step(spliced, labels, metrics)
+                    with threads.step(len(labels)):
+                        self._step(spliced, labels, metrics)
                 progress.advance(len(labels))
         self.waited += batches.waited
         metrics.check()
@@ -106,14 +108,19 @@ class FrameTraining:
         metrics.count_update(clipped)
 
     @memory_for("the evaluation", "lower features.splice or network.hidden_dim")
-    @torch.inference_mode()
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held frames ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
         with Prefetcher(self.held[name]) as batches:
-            for spliced, labels in batches:
-                logits = self.network(spliced)
-                metrics.add(self.objective(logits, labels), logits, labels)
+            for measured in threads.map_in_order(self._measure, batches):
+                metrics.add_all(measured)
         self.waited += batches.waited
+        return metrics
+
+    @torch.inference_mode()
+    def _measure(self, batch: tuple[torch.Tensor, torch.Tensor]) -> Metrics:
+        spliced, labels = batch
+        logits, metrics = self.network(spliced), Metrics()
+        metrics.add(self.objective(logits, labels), logits, labels)
         return metrics

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.files import replace_file
 
 
 @dataclass
@@ -35,13 +37,12 @@ class EpochRecord:
 
 def save_history(path: Path, records: list[EpochRecord]) -> None:
     """Write the learning curve as a table of comma-separated values."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [f.name for f in fields(EpochRecord)], lineterminator="\n")
-        writer.writeheader()
-        for record in records:
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(record).items()})
-    partial.replace(path)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [f.name for f in fields(EpochRecord)], lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in asdict(record).items()})
+    replace_file(path, stream.getvalue().encode())
 
 
 def load_history(path: Path) -> list[dict[str, float]]:

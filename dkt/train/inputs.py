@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -95,6 +96,7 @@ class TrainingInputs:
         targets_train, targets_dev: the soft targets of a teacher; None where there is none.
         side_train, side_dev: fMLLR transforms and i-vectors.
         cache_dir: where packed features are kept: a directory, ``none``, or None for the data directories.
+        cache_otherwise: where they are kept if the data directories cannot be written in.
     """
 
     data_train: DataDir
@@ -107,6 +109,7 @@ class TrainingInputs:
     side_train: SideInputs = field(default_factory=SideInputs)
     side_dev: SideInputs = field(default_factory=SideInputs)
     cache_dir: str | None = None
+    cache_otherwise: Path | None = None
 
     @property
     def num_pdfs(self) -> int:
@@ -146,11 +149,11 @@ class TrainingInputs:
         Raises:
             DktError: bad data.
         """
-        loss, cache = self.max_loss, self.cache_dir
+        loss, cache = self.max_loss, (self.cache_dir, self.cache_otherwise)
         reader = FeatureReader(self.data_train, options, self.side_train)
-        train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, cache)
+        train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, *cache)
         reader = FeatureReader(self.data_dev, options, self.side_dev)
-        dev = load_utterances(reader, self.ali_dev, "cross-validation data", loss, self.targets_dev, cache)
+        dev = load_utterances(reader, self.ali_dev, "cross-validation data", loss, self.targets_dev, *cache)
         if train.dim != dev.dim:
             raise DktError(
                 f"features of dimension {dev.dim}, {self.data_train.path} has {train.dim}",

@@ -12,9 +12,11 @@ from typing import Annotated, Any, Protocol
 import torch
 
 from dkt import ranges
+from dkt.directory_lock import require_lock
 from dkt.errors import DktError
 from dkt.memory import memory_for
-from dkt.nnet.modelfile import load_torch, save_torch
+from dkt.stopping import Stopped, held
+from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
 from dkt.train.precision import Precision
@@ -22,7 +24,6 @@ from dkt.train.schedule import Newbob, NewbobConfig
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint.pt"
 HISTORY = "history.csv"
 _SMALLER = "make the network smaller"
 
@@ -101,21 +102,29 @@ class TrainingLoop:
         return Newbob(schedule, cv.loss)
 
     def _resume(self, schedule: NewbobConfig) -> Newbob | None:
-        path = self.directory / CHECKPOINT
-        if not path.exists():
+        found = checkpoint.load_checkpoint(self.directory)
+        if found is None:
             return None
-        checkpoint = load_torch(path)
-        self._best = checkpoint["network"]
+        path, content = found
+        try:
+            newbob = self._restore(content, schedule)
+            logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise checkpoint.not_of_this_training(path, error) from None
+        return newbob
+
+    def _restore(self, content: dict[str, Any], schedule: NewbobConfig) -> Newbob:
+        self._best = content["network"]
         self.task.network.load_state_dict(self._best)
-        self.task.optimizer.load_state_dict(checkpoint["optimizer"])
-        self.records = [EpochRecord(**record) for record in checkpoint["records"]]
-        logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
-        return Newbob(schedule, **checkpoint["newbob"])
+        checkpoint.restore_optimizer(self.task.optimizer, content["optimizer"])
+        self.records = [EpochRecord(**checkpoint.check_numbers(record)) for record in content["records"]]
+        return Newbob(schedule, **checkpoint.check_numbers(content["newbob"]))
 
     def _save(self) -> None:
+        require_lock(self.directory)
         save_history(self.directory / HISTORY, self.records)
-        save_torch(
-            self.directory / CHECKPOINT,
+        checkpoint.save_checkpoint(
+            self.directory,
             {
                 "network": self._best,
                 "optimizer": self.task.optimizer.state_dict(),
@@ -134,8 +143,17 @@ class TrainingLoop:
             DktError: the loss is not a number, or no epoch made the cross-validation loss of fresh weights
                 smaller.
         """
-        while not self.newbob.finished:
-            self._epoch()
+        try:
+            while not self.newbob.finished:
+                self._epoch()
+        except Stopped as stop:
+            done = self.newbob.epoch
+            number = f"{done} epoch is" if done == 1 else f"{done} epochs are"
+            place = self.directory / checkpoint.CHECKPOINT
+            stop.kept = f"{number} kept in {place}, the same command goes on from there"
+            if not done:
+                stop.kept = "no epoch was finished, the same command begins again"
+            raise
         if not any(record.accepted for record in self.records if record.epoch):
             if not self.trained:
                 raise DktError(
@@ -174,7 +192,8 @@ class TrainingLoop:
             waiting=100.0 * (self.task.waited - waited) / max(seconds, 1e-9),
         )
         self.records.append(record)
-        self._save()
+        with held():
+            self._save()
         if self.config.tensorboard:
             write_tensorboard(self.directory / "tensorboard", record)
         _log(record, running.num_frames)

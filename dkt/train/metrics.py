@@ -25,6 +25,12 @@ class Metrics:
         self.num_correct += int((logits.argmax(dim=1) == labels).sum())
         self.num_frames += len(labels)
 
+    def add_all(self, other: Metrics) -> None:
+        """Add what another one has summed, updates left out."""
+        self.loss_sum += other.loss_sum
+        self.num_correct += other.num_correct
+        self.num_frames += other.num_frames
+
     def count_update(self, clipped: bool) -> None:
         """Count an update of the weights, and whether its gradient was scaled down."""
         self.num_updates += 1

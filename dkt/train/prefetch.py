@@ -9,6 +9,8 @@ from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from dkt.nnet.threads import compute_alone
+
 T = TypeVar("T")
 
 _DEPTH = 8
@@ -74,6 +76,7 @@ class Prefetcher(Generic[T]):
             return
 
     def _make(self) -> None:
+        compute_alone()
         end = _End()
         try:
             for item in self._items:

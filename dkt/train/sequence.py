@@ -10,6 +10,7 @@ import torch
 from dkt import ranges
 from dkt.dataset import Utterances
 from dkt.memory import memory_for
+from dkt.nnet import threads
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
 from dkt.train.criterion import Criterion, Loss
@@ -110,8 +111,9 @@ class SequenceTraining:
         progress = Progress("training", self.batches.num_frames, "frames")
         with Prefetcher(self.batches.shuffled(seed)) as batches, progress:
             for batch in batches:
-                num_frames = self._step(batch, carried, metrics)
-                progress.advance(num_frames)
+                with threads.step(len(batch.labels)):
+                    self._step(batch, carried, metrics)
+                progress.advance(len(batch.labels))
         self.waited += batches.waited
         metrics.check()
         return metrics
@@ -120,7 +122,7 @@ class SequenceTraining:
         """The state that is carried from batch to batch; whole utterances carry none."""
         return self.network.zero_state(self.batches.num_states) if isinstance(self.batches, Streams) else None
 
-    def _step(self, batch: SequenceBatch, carried: State | None, metrics: Metrics) -> int:
+    def _step(self, batch: SequenceBatch, carried: State | None, metrics: Metrics) -> None:
         begun = None
         if carried is not None:
             begun = reset_state(select_state(carried, batch.streams), batch.reset)
@@ -133,7 +135,6 @@ class SequenceTraining:
         clipped = self.updates.apply(loss.objective, len(labels))
         metrics.add(loss.reported, logits.detach(), labels)
         metrics.count_update(clipped)
-        return len(labels)
 
     def _loss(self, outputs: torch.Tensor, batch: SequenceBatch) -> tuple[Loss, torch.Tensor, torch.Tensor]:
         """The loss of a batch, and logits ``(B, P)`` and labels ``(B,)`` of its frames without padding."""
@@ -141,15 +142,20 @@ class SequenceTraining:
         return self.criterion(logits, batch.labels, batch.targets), logits, batch.labels
 
     @memory_for("the evaluation", "lower network.cells or network.layers")
-    @torch.inference_mode()
     def evaluate(self, name: str) -> Metrics:
         """Loss and frame accuracy on the held utterances ``name``, in evaluation mode."""
         self.network.eval()
         metrics = Metrics()
         with Prefetcher(self.held[name]) as batches:
-            for batch in batches:
-                outputs, _ = self.network(batch.features)
-                loss, logits, labels = self._loss(outputs, batch)
-                metrics.add(loss.reported, logits, labels)
+            for measured in threads.map_in_order(self._measure, batches):
+                metrics.add_all(measured)
         self.waited += batches.waited
+        return metrics
+
+    @torch.inference_mode()
+    def _measure(self, batch: SequenceBatch) -> Metrics:
+        outputs, _ = self.network(batch.features)
+        loss, logits, labels = self._loss(outputs, batch)
+        metrics = Metrics()
+        metrics.add(loss.reported, logits, labels)
         return metrics

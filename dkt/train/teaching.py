@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
+from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
 from dkt.scorer import logits_of
@@ -125,22 +128,11 @@ class RunningTeacher:
         logger.info("teacher on %s: %s", data.path, self.header.describe())
         scratch, place = TargetScratch(info.num_pdfs, self.half), 0
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
-            for utt, frames in reader:
-                if frames.shape[1] != info.feature_dim:
-                    raise DktError(
-                        f"features of dimension {frames.shape[1]}, the teacher was trained on "
-                        f"{info.feature_dim}",
-                        path=data.path,
-                        utt=utt,
-                        hint="give the teacher's features by --teacher-data-train and --teacher-data-dev",
-                    )
-                seen.update(utt.encode() + np.ascontiguousarray(frames).tobytes())
-                log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
-                if not log_post.isfinite().all():
-                    raise DktError("the output of the teacher is not a number", path=data.path, utt=utt)
-                scratch.append(top_k_targets(log_post, self.header.top_k, temperatures))
-                self._places[utt] = slice(place, place + len(log_post))
-                place += len(log_post)
+            teach = partial(_teach, info, network, device, self.header, str(data.path))
+            for utt, targets in threads.map_in_order(teach, _checked(reader, info, seen)):
+                scratch.append(targets)
+                self._places[utt] = slice(place, place + len(targets))
+                place += len(targets)
                 progress.advance(1)
         self._targets = scratch.finish() if self._places else None
         #: Of the features it was run on: its outputs differ in their last bits from processor to processor.
@@ -159,6 +151,35 @@ class RunningTeacher:
     def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
         """Raise DktError unless the teacher is this one (None: any) and has this number of pdfs."""
         self.header.check_teacher(fingerprint, num_pdfs, self.where)
+
+
+def _checked(reader: FeatureReader, info: ModelInfo, seen: hashlib._Hash) -> Iterator[tuple[str, np.ndarray]]:
+    """The utterances of the reader, all of which are of the teacher's dimension; ``seen`` takes them in."""
+    for utt, frames in reader:
+        if frames.shape[1] != info.feature_dim:
+            raise DktError(
+                f"features of dimension {frames.shape[1]}, the teacher was trained on {info.feature_dim}",
+                path=reader.data.path,
+                utt=utt,
+                hint="give the teacher's features by --teacher-data-train and --teacher-data-dev",
+            )
+        seen.update(utt.encode() + np.ascontiguousarray(frames).tobytes())
+        yield utt, frames
+
+
+def _teach(
+    info: ModelInfo,
+    network: Network,
+    device: torch.device,
+    header: TargetHeader,
+    source: str,
+    utterance: tuple[str, np.ndarray],
+) -> tuple[str, SoftTargets]:
+    utt, frames = utterance
+    log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
+    if not log_post.isfinite().all():
+        raise DktError("the output of the teacher is not a number", path=source, utt=utt)
+    return utt, top_k_targets(log_post, header.top_k, header.temperatures)
 
 
 def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:

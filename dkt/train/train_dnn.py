@@ -12,6 +12,7 @@ import torch
 
 from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
+from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced
@@ -61,7 +62,13 @@ class DnnRecipe:
     training: LoopConfig = field(default_factory=LoopConfig)
 
 
-def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device: torch.device) -> None:
+def train_dnn(
+    recipe: DnnRecipe,
+    inputs: TrainingInputs,
+    directory: Path,
+    device: torch.device,
+    steal_lock: bool = False,
+) -> None:
     """Train a DNN and write ``final.pt`` and the files that Kaldi's scripts leave.
 
     Args:
@@ -69,10 +76,16 @@ def train_dnn(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device
         inputs: data and alignments, for training and for cross-validation.
         directory: of the experiment; an interrupted training in it goes on, a finished one is left as it is.
         device: where to train.
+        steal_lock: take the directory from another process.
 
     Raises:
-        DktError: bad input, or the directory holds another experiment.
+        DktError: bad input, or the directory holds another experiment, or another process is at work in it.
     """
+    with hold_directory(directory, "dkt train-dnn", steal_lock):
+        _train_held(recipe, inputs, directory, device)
+
+
+def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, device: torch.device) -> None:
     assert inputs.ali_train is not None
     inputs.check()
     options = recipe.features.options(inputs.data_train, inputs.side_train)

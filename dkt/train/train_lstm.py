@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ import torch
 from dkt.alignments import load_counts
 from dkt.config import first_difference
 from dkt.dataset import Utterances, split_off
+from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
+from dkt.files import copy_file
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
 from dkt.target_source import TargetSource
@@ -69,7 +71,13 @@ class StudentInputs:
     init_model: Path | None = None
 
 
-def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, device: torch.device) -> None:
+def train_lstm(
+    recipe: LstmRecipe,
+    inputs: StudentInputs,
+    directory: Path,
+    device: torch.device,
+    steal_lock: bool = False,
+) -> None:
     """Train an LSTM and write ``final.pt`` and the files that Kaldi's scripts leave.
 
     In mode ``pretrain`` the soft training is the experiment ``soft`` inside the directory, the hard training
@@ -80,10 +88,19 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
         inputs: data, alignments, the teacher and initial weights.
         directory: of the experiment; an interrupted training in it goes on, a finished one is left as it is.
         device: where to train.
+        steal_lock: take the directory from another process.
 
     Raises:
-        DktError: bad input, a mode that lacks its teacher or its labels, or another experiment's directory.
+        DktError: bad input, a mode that lacks its teacher or its labels, another experiment's directory, or
+            one in which another process is at work.
     """
+    with hold_directory(directory, "dkt train-lstm", steal_lock):
+        _train_held(recipe, inputs, directory, device, steal_lock)
+
+
+def _train_held(
+    recipe: LstmRecipe, inputs: StudentInputs, directory: Path, device: torch.device, steal_lock: bool
+) -> None:
     _check(recipe.objective, inputs)
     if inputs.teaching.given:
         _open_targets(recipe.objective, inputs, device)
@@ -109,11 +126,14 @@ def train_lstm(recipe: LstmRecipe, inputs: StudentInputs, directory: Path, devic
 
     def phase(mode: Mode, where: Path, init_model: Path | None) -> None:
         of_phase = replace(recipe, objective=replace(recipe.objective, mode=mode))
-        if where != directory and experiment.record_configuration(where, of_phase, facts):
-            return
-        _write_files(info, train, inputs, where)
-        network = _train(of_phase, info, (train, dev), init_model, where, device)
-        experiment.save_result(where, info, network)
+        with ExitStack() as held:
+            if where != directory:
+                held.enter_context(hold_directory(where, "dkt train-lstm", steal_lock))
+                if experiment.record_configuration(where, of_phase, facts):
+                    return
+            _write_files(info, train, inputs, where)
+            network = _train(of_phase, info, (train, dev), init_model, where, device)
+            experiment.save_result(where, info, network)
 
     _run_phases(recipe.objective.mode, directory, inputs.init_model, phase)
 
@@ -210,7 +230,7 @@ def _write_files(info: ModelInfo, train: Utterances, inputs: StudentInputs, dire
     if inputs.training.ali_train is not None:
         experiment.write_counts(directory, train, info.num_pdfs)
         return
-    shutil.copyfile(_teachers_counts(inputs.hmm_dir), directory / experiment.COUNTS)
+    copy_file(_teachers_counts(inputs.hmm_dir), directory / experiment.COUNTS)
 
 
 def _train(

@@ -2,7 +2,7 @@
 
     run.pl [options] [JOB=1:n] <log-file> <command> [<argument>...]
 
-The string JOB is replaced by the job's number in the command and in the log's name. The command's
+Unlike Kaldi's it takes lists of jobs too: JOB=1,4:6. The string JOB is replaced by the job's number in the command and in the log's name. The command's
 arguments are joined and run by bash, so a quoted ``'|'`` or ``'>'`` is a pipe or a redirection. Options:
 
     --max-jobs-run N   at most N jobs at once; by default as many as there are processors (or GPUs)
@@ -21,14 +21,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-GRACE_SECONDS = 5
+GRACE_SECONDS = 10  # a training saves what it has
 TAIL_LINES = 12  # ten of the job's and two of the frame
 TAIL_BYTES = 16384
-JOB_RANGE = re.compile(r"(\w+)=(\d+)(?::(\d+))?", re.ASCII)
+JOB_RANGE = re.compile(r"(\w+)=(\d+(?::\d+)?(?:,\d+(?::\d+)?)*)", re.ASCII)
 
 
 class UsageError(Exception):
@@ -42,7 +42,7 @@ class Request:
     log: str = ""  # with the job's name in place of its number, as the command is
     command: str = ""
     job_name: str | None = None  # the word that stands for the number; None without a range
-    numbers: range = range(1, 2)
+    numbers: list[int] = field(default_factory=lambda: [1])
     max_jobs_run: int = 0  # 0: not said
     uses_gpu: bool = False
 
@@ -89,10 +89,12 @@ def take_range(request: Request, argv: list[str]) -> None:
     match = JOB_RANGE.fullmatch(argv[0]) if argv else None
     if match is None:
         return
-    first, last = int(match[2]), int(match[3] or match[2])
-    if first > last:
-        raise UsageError(f"invalid job range '{argv[0]}': the first number is above the last")
-    request.job_name, request.numbers = match[1], range(first, last + 1)
+    request.job_name, request.numbers = match[1], []
+    for part in match[2].split(","):
+        first, _, last = part.partition(":")
+        if int(first) > int(last or first):
+            raise UsageError(f"invalid job range '{argv[0]}': the first number is above the last")
+        request.numbers += range(int(first), int(last or first) + 1)
     argv.pop(0)
 
 
@@ -165,9 +167,13 @@ class Job:
         code = 128 + os.WTERMSIG(wait_status) if killed else os.WEXITSTATUS(wait_status)
         self.process.returncode = code  # reaped by os.wait: the Popen object must not wait again
         elapsed = int(time.time()) - int(self.started)
-        with self.log.open("a") as log:
-            log.write(f"# Accounting: time={elapsed} threads=1\n")
-            log.write(f"# Ended (code {code}) at {date()}, elapsed time {elapsed} seconds\n")
+        try:
+            with self.log.open("a") as log:
+                log.write(f"# Accounting: time={elapsed} threads=1\n")
+                log.write(f"# Ended (code {code}) at {date()}, elapsed time {elapsed} seconds\n")
+        except OSError as error:
+            print(f"run.pl: error: the log '{self.log}' cannot be written: {error.strerror}", file=sys.stderr)
+            return code or 1
         return code
 
 
@@ -236,7 +242,9 @@ class Runner:
         try:
             job = start(self.request, number)
         except OSError as error:
-            print(f"run.pl: error: cannot start job {number}: {error}", file=sys.stderr)
+            log = self.request.for_job(self.request.log, number)
+            reason = f"{error.filename or log}: {error.strerror}"
+            print(f"run.pl: error: cannot start job {number}: {reason}", file=sys.stderr)
             self.failed.append(number)
             return
         self.running[job.process.pid] = job

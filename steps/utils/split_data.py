@@ -8,10 +8,12 @@ at once, so jobs that split the same data at the same time do not see each other
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
+import errno
+import hashlib
 import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -22,7 +24,9 @@ from typing import TYPE_CHECKING
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dkt.errors import DktError
+from dkt.files import partial_directory
 from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
+from dkt.text import BYTE_ORDER_MARK, refusal
 
 if TYPE_CHECKING:
     Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
@@ -40,6 +44,8 @@ BY_SPEAKER = ("cmvn.scp", "spk2gender", "spk2warp")
 BY_RECORDING = ("wav.scp", "reco2file_and_channel")
 SOURCES = ("utt2spk", "spk2utt", *BY_UTTERANCE, *BY_SPEAKER, *BY_RECORDING)
 PUBLISH_ATTEMPTS = 10
+#: What another directory may help against.
+NOT_HERE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT)
 
 
 def text_of(raw: bytes) -> str:
@@ -49,7 +55,11 @@ def text_of(raw: bytes) -> str:
 
 def read_lines(path: Path) -> list[tuple[bytes, bytes]]:
     """The lines of a file that are not blank, each after its first field."""
-    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    data = path.read_bytes()
+    if data.startswith(codecs.BOM_UTF8):
+        what, hint = refusal(BYTE_ORDER_MARK, path)
+        raise DktError(f"begins with {what}", path=path, hint=hint)
+    lines = [line for line in data.split(b"\n") if line.strip()]
     return [(line.split(None, 1)[0], line) for line in lines]
 
 
@@ -185,24 +195,42 @@ def publish(built: Path, data: Path, target: Path, num_parts: int) -> None:
     raise DktError("cannot be replaced", path=target, hint="do other programs write there?")
 
 
-def split(data: Path, num_parts: int, per_utt: bool) -> None:
-    """Split ``data`` into parts if they are not there or older than the data."""
-    target = data / f"split{num_parts}{'utt' if per_utt else ''}"
+def split(data: Path, num_parts: int, per_utt: bool, place: Path) -> Path:
+    """Split ``data`` into parts in ``place`` unless they are there and as new; gives their directory."""
+    target = place / f"split{num_parts}{'utt' if per_utt else ''}"
     if is_current(data, target, num_parts):
-        return
+        return target
     # Every part gets the time of its newest source, so that a change during the split is seen next time.
     newest = max(time_of(data / name) for name in SOURCES)
     pairs = read_utt2spk(data / "utt2spk")
     parts = split_by_utterance(pairs, num_parts) if per_utt else split_by_speaker(pairs, num_parts)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=data) as scratch:
-        built = Path(scratch) / "new"
+    with partial_directory(target) as scratch:
+        built = scratch / "new"
         write_parts(data, parts, built)
         for path in built.glob("*/*"):
             os.utime(path, ns=(newest, newest))
         publish(built, data, target, num_parts)
+    return target
 
 
-def reported(program: str, data: Path, option: str, count: int, work: Callable[[], None]) -> int:
+def split_somewhere(data: Path, num_parts: int, per_utt: bool, otherwise: Path) -> None:
+    """Split ``data`` in place or, where that cannot be written in, below ``otherwise``; print where."""
+    try:
+        target = split(data, num_parts, per_utt, data)
+    except OSError as error:
+        if error.errno not in NOT_HERE:
+            raise
+        # Other data may be split there, too.
+        key = hashlib.sha256(os.fsencode(data.resolve())).hexdigest()[:8]
+        place = otherwise / ".split" / f"{data.name}.{key}"
+        place.mkdir(parents=True, exist_ok=True)
+        target = split(data, num_parts, per_utt, place)
+        reason = f"{data} cannot be written in ({error.strerror})"
+        print(f"split_data.sh: {reason}: its parts are in {target}", file=sys.stderr)
+    sys.stdout.buffer.write(os.fsencode(target) + b"\n")
+
+
+def reported(program: str, data: Path, option: str, count: int, work: Callable[[], object]) -> int:
     """Do the work of a program; an error is one line that names the data. Returns the exit status.
 
     Args:
@@ -226,10 +254,18 @@ def main() -> int:
     program = "split_data.sh"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--per-utt", action="store_true", help="speakers need not stay whole")
+    parser.add_argument(
+        "--otherwise",
+        type=Path,
+        metavar="DIR",
+        help="where the parts go if the data directory cannot be written in; prints where they are",
+    )
     parser.add_argument("data", type=Path, help="the data directory")
     parser.add_argument("num_split", type=int, help="how many parts")
     args = parser.parse_args()
-    work = partial(split, args.data, args.num_split, args.per_utt)
+    work: Callable[[], object] = partial(split, args.data, args.num_split, args.per_utt, args.data)
+    if args.otherwise is not None:
+        work = partial(split_somewhere, args.data, args.num_split, args.per_utt, args.otherwise)
     return reported(program, args.data, "<num-split>", args.num_split, work)
 
 

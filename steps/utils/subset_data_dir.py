@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from split_data import read_utt2spk, reported, write_parts
+
+from dkt.files import partial_directory
 
 
 def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:
@@ -26,9 +27,9 @@ def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:
         for wanted in (True, False)
     ]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}.", dir=target.parent) as scratch:
-        write_parts(data, parts, Path(scratch))
-        (Path(scratch) / "1").rename(target)
+    with partial_directory(target) as scratch:
+        write_parts(data, parts, scratch)
+        (scratch / "1").rename(target)
 
 
 def main() -> int:

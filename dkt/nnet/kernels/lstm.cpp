@@ -215,14 +215,16 @@ static void add_product(const T* left, const T* packed, T* sums, int64_t rows, i
   }
 }
 
+// Of the streams of the groups from `first` to before `last`. Groups are the same however many threads share them.
 template <class T>
 struct Sizes {
-  int64_t frames, streams, cells, outputs, first, last;  // of the streams from `first` to before `last`
-  T cell_clip, diff_clip, cell_diff_clip;                // 0 for none
-  int64_t gates(int64_t t) const { return (t * streams + first) * 4 * cells; }
-  int64_t cell(int64_t t) const { return (t * streams + first) * cells; }
-  int64_t output(int64_t t) const { return (t * streams + first) * outputs; }
-  int64_t rows() const { return last - first; }
+  int64_t frames, streams, cells, outputs, groups, first, last;
+  T cell_clip, diff_clip, cell_diff_clip;  // 0 for none
+  int64_t begin(int64_t group) const { return streams * group / groups; }
+  int64_t gates(int64_t t) const { return (t * streams + begin(first)) * 4 * cells; }
+  int64_t cell(int64_t t) const { return (t * streams + begin(first)) * cells; }
+  int64_t output(int64_t t) const { return (t * streams + begin(first)) * outputs; }
+  int64_t rows() const { return begin(last) - begin(first); }
 };
 
 template <class T>
@@ -267,47 +269,51 @@ static void gates_forward(const Sizes<T>& s, const T* peep, T* gifo, const T* c_
 }
 
 // The same backwards. d_c comes as the gradient of this frame's cell through later frames and leaves as that of the
-// frame before; d_gifo is written; to `sums` (7, C) are added the gradients of the bias and of the peepholes.
+// frame before; d_gifo is written; to `sums` (groups, 7, C) are added the gradients of the bias and of the peepholes.
 template <class T>
 static void gates_backward(const Sizes<T>& s, const T* peep, const T* gifo, const T* c_old, const T* c_new, const T* h,
                            const T* d_m, T* d_c, T* d_gifo, T* sums) {
   typedef typename Vec<T>::type V;
+  const int64_t before = s.begin(s.first);
   for (int64_t k = 0; k < s.cells; k += Vec<T>::length) {
     const int count = int(std::min<int64_t>(Vec<T>::length, s.cells - k));
     const Peepholes<T> p = load_peepholes(peep, s.cells, k, count);
-    V sum[7];
-    for (int j = 0; j < 7; ++j) sum[j] = load(sums + j * s.cells + k, count);
-    for (int64_t n = 0; n < s.rows(); ++n) {
-      const int64_t at = n * s.cells + k, gate = n * 4 * s.cells + k;
-      const V g = load(gifo + gate, count), i = load(gifo + gate + s.cells, count);
-      const V f = load(gifo + gate + 2 * s.cells, count), o = load(gifo + gate + 3 * s.cells, count);
-      const V old = load(c_old + at, count), c = load(c_new + at, count), squashed = load(h + at, count);
-      const V dm = load(d_m + at, count);
-      V d_o = dm * squashed * o * (1 - o);
-      V dc = load(d_c + at, count) + dm * o * (1 - squashed * squashed) + p.o * d_o;
-      if (s.cell_diff_clip > 0) dc = clamp(dc, s.cell_diff_clip);
-      if (s.cell_clip > 0) {
-        // A clipped cell passes no gradient on.
-        const V limit = V{} + s.cell_clip;
-        dc = c >= limit ? V{} : dc;
-        dc = c <= -limit ? V{} : dc;
+    for (int64_t group = s.first; group < s.last; ++group) {
+      T* own = sums + group * 7 * s.cells + k;
+      V sum[7];
+      for (int j = 0; j < 7; ++j) sum[j] = load(own + j * s.cells, count);
+      for (int64_t n = s.begin(group) - before; n < s.begin(group + 1) - before; ++n) {
+        const int64_t at = n * s.cells + k, gate = n * 4 * s.cells + k;
+        const V g = load(gifo + gate, count), i = load(gifo + gate + s.cells, count);
+        const V f = load(gifo + gate + 2 * s.cells, count), o = load(gifo + gate + 3 * s.cells, count);
+        const V old = load(c_old + at, count), c = load(c_new + at, count), squashed = load(h + at, count);
+        const V dm = load(d_m + at, count);
+        V d_o = dm * squashed * o * (1 - o);
+        V dc = load(d_c + at, count) + dm * o * (1 - squashed * squashed) + p.o * d_o;
+        if (s.cell_diff_clip > 0) dc = clamp(dc, s.cell_diff_clip);
+        if (s.cell_clip > 0) {
+          // A clipped cell passes no gradient on.
+          const V limit = V{} + s.cell_clip;
+          dc = c >= limit ? V{} : dc;
+          dc = c <= -limit ? V{} : dc;
+        }
+        V d_f = dc * old * f * (1 - f), d_i = dc * g * i * (1 - i), d_g = dc * i * (1 - g * g);
+        V carried = dc * f;
+        if (s.diff_clip > 0) {
+          d_g = clamp(d_g, s.diff_clip), d_i = clamp(d_i, s.diff_clip);
+          d_f = clamp(d_f, s.diff_clip), d_o = clamp(d_o, s.diff_clip);
+        }
+        carried += p.i * d_i + p.f * d_f;
+        store(d_c + at, carried, count);
+        store(d_gifo + gate, d_g, count);
+        store(d_gifo + gate + s.cells, d_i, count);
+        store(d_gifo + gate + 2 * s.cells, d_f, count);
+        store(d_gifo + gate + 3 * s.cells, d_o, count);
+        sum[0] += d_g, sum[1] += d_i, sum[2] += d_f, sum[3] += d_o;
+        sum[4] += d_i * old, sum[5] += d_f * old, sum[6] += d_o * c;
       }
-      V d_f = dc * old * f * (1 - f), d_i = dc * g * i * (1 - i), d_g = dc * i * (1 - g * g);
-      V before = dc * f;
-      if (s.diff_clip > 0) {
-        d_g = clamp(d_g, s.diff_clip), d_i = clamp(d_i, s.diff_clip);
-        d_f = clamp(d_f, s.diff_clip), d_o = clamp(d_o, s.diff_clip);
-      }
-      before += p.i * d_i + p.f * d_f;
-      store(d_c + at, before, count);
-      store(d_gifo + gate, d_g, count);
-      store(d_gifo + gate + s.cells, d_i, count);
-      store(d_gifo + gate + 2 * s.cells, d_f, count);
-      store(d_gifo + gate + 3 * s.cells, d_o, count);
-      sum[0] += d_g, sum[1] += d_i, sum[2] += d_f, sum[3] += d_o;
-      sum[4] += d_i * old, sum[5] += d_f * old, sum[6] += d_o * c;
+      for (int j = 0; j < 7; ++j) store(own + j * s.cells, sum[j], count);
     }
-    for (int j = 0; j < 7; ++j) store(sums + j * s.cells + k, sum[j], count);
   }
 }
 
@@ -353,16 +359,18 @@ static void backward(const Sizes<T>& s, const T* w_r, const T* peep, const T* w_
     pack<T>(from, depth, columns, k_step, j_step, to);                                                                 \
   }                                                                                                                    \
   extern "C" void dkt_lstm_forward_##suffix(int64_t frames, int64_t streams, int64_t cells, int64_t outputs,           \
-                                            int64_t first, int64_t last, T cell_clip, const T* w_r, const T* peep,     \
-                                            const T* w_r_m, T* gifo, T* c, T* h, T* m, T* r) {                         \
-    forward<T>({frames, streams, cells, outputs, first, last, cell_clip, 0, 0}, w_r, peep, w_r_m, gifo, c, h, m, r);   \
+                                            int64_t groups, int64_t first, int64_t last, T cell_clip, const T* w_r,    \
+                                            const T* peep, const T* w_r_m, T* gifo, T* c, T* h, T* m, T* r) {          \
+    forward<T>({frames, streams, cells, outputs, groups, first, last, cell_clip, 0, 0}, w_r, peep, w_r_m, gifo, c, h,  \
+               m, r);                                                                                                  \
   }                                                                                                                    \
   extern "C" void dkt_lstm_backward_##suffix(int64_t frames, int64_t streams, int64_t cells, int64_t outputs,          \
-                                             int64_t first, int64_t last, T cell_clip, T diff_clip, T cell_diff_clip,  \
-                                             const T* w_r, const T* peep, const T* w_r_m, const T* gifo, const T* c,   \
-                                             const T* h, T* d_r, T* d_c, T* d_m, T* d_gifo, T* sums) {                 \
-    backward<T>({frames, streams, cells, outputs, first, last, cell_clip, diff_clip, cell_diff_clip}, w_r, peep,       \
-                w_r_m, gifo, c, h, d_r, d_c, d_m, d_gifo, sums);                                                       \
+                                             int64_t groups, int64_t first, int64_t last, T cell_clip, T diff_clip,    \
+                                             T cell_diff_clip, const T* w_r, const T* peep, const T* w_r_m,            \
+                                             const T* gifo, const T* c, const T* h, T* d_r, T* d_c, T* d_m, T* d_gifo, \
+                                             T* sums) {                                                                \
+    backward<T>({frames, streams, cells, outputs, groups, first, last, cell_clip, diff_clip, cell_diff_clip}, w_r,     \
+                peep, w_r_m, gifo, c, h, d_r, d_c, d_m, d_gifo, sums);                                                 \
   }
 
 DKT_EXPORT(float, f32)

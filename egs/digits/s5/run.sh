@@ -2,7 +2,8 @@
 # Connected digits, from audio to word error rates: a monophone GMM aligns the speech, a DNN learns the
 # alignment and teaches LSTMs, all are searched on the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 
 corpus=espeak
@@ -73,13 +74,13 @@ if begin_stage 0 "corpus ($corpus)"; then
   else
     python local/prepare_espeak.py --nj "$nj" ${sizes[@]+"${sizes[@]}"} "$data"
   fi
-  end_stage
+  end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
 fi
 
 if begin_stage 1 "dictionary, language model"; then
   "$DKT_ROOT/steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
     "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-  end_stage
+  end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
 fi
 
 . "$DKT_ROOT/local/standalone_stages.sh"

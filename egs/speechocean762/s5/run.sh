@@ -2,7 +2,8 @@
 # speechocean762 (English read by Mandarin speakers, half of them children), from audio to word error rates
 # without Kaldi. Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 
 corpus_dir=
@@ -59,13 +60,13 @@ stage_options="$corpus_dir $data $speeds"
 
 if begin_stage 0 "data and dictionary"; then
   python local/prepare_data.py "$corpus_dir" "$data"
-  end_stage
+  end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
 fi
 
 if begin_stage 1 "lang directory, bigram language model"; then
   "$DKT_ROOT/steps/prepare_lang.sh" --order 2 --dev-text "$data/dev/text" \
     "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-  end_stage
+  end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
 fi
 
 . "$DKT_ROOT/local/standalone_stages.sh"

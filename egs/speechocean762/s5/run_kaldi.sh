@@ -2,7 +2,8 @@
 # Teacher and students on the features and alignments of a Kaldi experiment: what a user of Kaldi does with dkt.
 # Run it again and it goes on where it stopped.
 set -euo pipefail
-recipe=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+. "$recipe/../../../steps/signals.sh"
 . "$recipe/cmd.sh"
 
 default_graph=exp/tri2b/graph
@@ -103,11 +104,21 @@ search() {
   done
 }
 
+# search_results: what it leaves.
+search_results() {
+  local network networks
+  mapfile -t networks < <(searched_networks)
+  for network in ${networks[@]+"${networks[@]}"}; do
+    printf '%s\n' "$(dirname "$network")"/decode_{dev,test}/scoring_kaldi/best_wer
+  done
+}
+
 mapfile -t networks < <(searched_networks)
 if [ -n "$graph" ] &&
   begin_stage --leaf 3 "search" <(echo "$seeds $scan") ${networks[@]+"${networks[@]}"}; then
   search
-  end_stage
+  mapfile -t results < <(search_results)
+  end_stage "${results[@]}"
 fi
 
 if [ -n "$realign_by" ]; then
@@ -115,8 +126,12 @@ if [ -n "$realign_by" ]; then
   if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "$dnn_config" "$lstm_config" \
     <(echo "$seeds $realign_by $retrained_students $scan") "${networks[@]}"; then
     realign_and_retrain
-    [ -z "$graph" ] || as_realigned search
-    end_stage
+    mapfile -t results < <(as_realigned network_files dnn $retrained_students)
+    if [ -n "$graph" ]; then
+      as_realigned search
+      mapfile -t -O ${#results[@]} results < <(as_realigned search_results)
+    fi
+    end_stage "${results[@]}"
   fi
 fi
 

@@ -1,0 +1,172 @@
+"""Files that are whole or not there: neither a crash nor a full disk leaves one cut short under its name.
+
+They are written aside, as ``.NAME.PID@HOST.partial``, and renamed. A process that was killed leaves such a
+file behind, and the next one that writes in that directory removes it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from dkt.errors import DktError
+from dkt.processes import may_have_written
+
+_PARTIAL = re.compile(r"\..*\.([0-9]{1,9})(?:@(.*))?\.partial", re.DOTALL)
+_CHUNK = 1 << 20
+
+# Directories that this process has looked through for what others left.
+_cleaned: set[Path] = set()
+
+
+def partial_name(name: str) -> str:
+    """The name of a file or directory of this process until it is whole."""
+    return f".{name}.{os.getpid()}@{socket.gethostname()}.partial"
+
+
+def replace_file(path: str | Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader, or a crash, never finds half of it.
+
+    Raises:
+        DktError: it cannot be written; what was there before stays.
+    """
+    path = Path(path)
+    # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
+    partial = path.with_name(partial_name(path.name))
+    _remove_leftovers_once(path.parent)
+    try:
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def copy_file(source: str | Path, target: str | Path) -> None:
+    """Copy a file, whole or not at all; an error names the one of the two that is at fault.
+
+    Raises:
+        DktError: the source cannot be read, or the target cannot be written.
+    """
+    source, target = Path(source), Path(target)
+    partial = target.with_name(partial_name(target.name))
+    _remove_leftovers_once(target.parent)
+    try:
+        stream = source.open("rb")
+    except OSError as error:
+        raise cannot_read(source, error) from None
+    with stream:
+        try:
+            with partial.open("wb") as out:
+                while piece := _read(stream, source):
+                    out.write(piece)
+            partial.replace(target)
+        except OSError as error:
+            raise cannot_write(target, error) from None
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def _read(stream: BinaryIO, source: Path) -> bytes:
+    try:
+        return stream.read(_CHUNK)
+    except OSError as error:
+        raise cannot_read(source, error) from None
+
+
+@contextlib.contextmanager
+def partial_directory(target: Path) -> Iterator[Path]:
+    """A directory beside ``target`` for what will be renamed to it, or moved into it; then it is removed."""
+    remove_leftovers(target.parent)
+    directory = target.with_name(partial_name(f"{target.name}.{uuid.uuid4().hex[:8]}"))
+    # Not by mkdtemp: what is made there is for its maker alone.
+    directory.mkdir()
+    try:
+        yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def replace_link(path: str | Path, target: str) -> None:
+    """Make ``path`` a symbolic link to ``target``, in place of what is there; at no time is there none.
+
+    Raises:
+        DktError: it cannot be made.
+    """
+    path = Path(path)
+    partial = path.with_name(partial_name(path.name))
+    _remove_leftovers_once(path.parent)
+    try:
+        partial.unlink(missing_ok=True)
+        partial.symlink_to(target)
+        partial.replace(path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def read_file(path: str | Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        DktError: it cannot be read, and why: it is missing, a directory, a link to nothing, or forbidden.
+    """
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise cannot_read(path, error) from None
+
+
+def cannot_read(path: str | Path, error: OSError) -> DktError:
+    """The error to raise for a file that the system does not let read."""
+    path = Path(path)
+    if isinstance(error, FileNotFoundError):
+        if path.is_symlink():
+            return DktError(f"is a link to {path.readlink()}, which does not exist", path=path)
+        return DktError("does not exist", path=path)
+    if isinstance(error, IsADirectoryError):
+        return DktError("is a directory, expected a file", path=path)
+    return DktError(f"cannot be read: {error.strerror or error}", path=path)
+
+
+def cannot_write(path: str | Path, error: OSError) -> DktError:
+    """The error to raise for a file that the system does not let write."""
+    return DktError(f"cannot be written: {error.strerror or error}", path=path)
+
+
+def _remove_leftovers_once(directory: Path) -> None:
+    place = directory.absolute()
+    if place not in _cleaned:
+        _cleaned.add(place)
+        remove_leftovers(directory)
+
+
+def remove_leftovers(directory: str | Path) -> None:
+    """Remove what processes of this host that have died were writing in a directory.
+
+    Those of other hosts stay: who can tell whether they are at work?
+    """
+    try:
+        paths = list(Path(directory).iterdir())
+    except OSError:
+        return
+    for path in paths:
+        match = _PARTIAL.fullmatch(path.name)
+        if match is None or match[2] not in (None, socket.gethostname()):
+            continue
+        with contextlib.suppress(OSError):
+            if may_have_written(int(match[1]), path.lstat().st_mtime):
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink()

@@ -1,0 +1,205 @@
+"""Threads of this process, used where results do not depend on how many there are.
+
+PyTorch itself computes in one thread. What is shared among several is
+
+- a matrix product, if its library gives the same bits in that many threads: this is tried with the first
+  product of every shape, and where it does not hold the shape stays with one thread;
+- the recurrence of an LSTM, whose streams do not depend on each other (``dkt.nnet.native_lstm``);
+- batches of an evaluation and utterances of a forward pass, each of which one thread does alone.
+
+So the number may follow what the machine has to spare: a model does not tell how busy it was.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Protocol, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+#: Multiplications of a product that is worth waking threads for.
+_WORTH_SHARING = 1 << 22
+# Shapes that are remembered: batches of whole utterances are of very many.
+_MOST_SHAPES = 4096
+
+
+class Policy(Protocol):
+    """Says how many threads to use."""
+
+    def count(self) -> int:
+        """Threads for the next step, which wait for each other."""
+
+    def took(self, amount: int, seconds: float) -> None:
+        """The step that ``count`` was asked for did ``amount`` of work."""
+
+    def workers(self) -> int:
+        """Threads that need not wait for each other."""
+
+
+class Fixed:
+    """Always the same number."""
+
+    def __init__(self, number: int = 1) -> None:
+        self.number = number
+
+    def count(self) -> int:
+        """As ``Policy``."""
+        return self.number
+
+    def took(self, amount: int, seconds: float) -> None:
+        """As ``Policy``."""
+
+    def workers(self) -> int:
+        """As ``Policy``."""
+        return self.number
+
+
+_policy: Policy = Fixed()
+_count = 1
+# Of products, by shape and number of threads: seen once, then whether threads change no bit.
+_unchanged: dict[Hashable, bool | None] = {}
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+
+
+def use(policy: Policy) -> None:
+    """Have all that follows ask ``policy``; PyTorch is left with one thread."""
+    global _policy
+    _policy = policy
+    compute_alone()
+
+
+def compute_alone() -> None:
+    """PyTorch's own operators in the calling thread use no others, whatever happens elsewhere."""
+    torch.get_num_threads()  # what PyTorch does once a thread, and would do later with another number
+    torch.set_num_threads(1)
+
+
+def count() -> int:
+    """Threads that the step at hand may use; 1 outside ``step``."""
+    return _count
+
+
+@contextmanager
+def step(amount: int) -> Iterator[None]:
+    """One of many like steps of a training; its time tells the policy what threads are worth.
+
+    Args:
+        amount: of work, by which steps are compared: frames.
+    """
+    global _count
+    _count = _policy.count()
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        _count = 1
+    _policy.took(amount, time.perf_counter() - began)
+
+
+def product(compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """A product in as many threads as the step may use.
+
+    Args:
+        compute: makes it; it must give the same if it is called again.
+        left, right: the factors, ``(B, K)`` and ``(M, K)``.
+
+    Returns:
+        The bits of one thread.
+    """
+    threads = _count
+    if threads == 1 or left.shape[0] * right.numel() < _WORTH_SHARING:
+        return compute()
+    key = (left.shape, right.shape, left.stride(), right.stride(), left.dtype, threads)
+    if key not in _unchanged:
+        # A shape that does not come again is not worth a trial.
+        if len(_unchanged) < _MOST_SHAPES:
+            _unchanged[key] = None
+        return compute()
+    same = _unchanged[key]
+    if same:
+        return _in_threads(compute, threads)
+    alone = compute()
+    if same is None:
+        _unchanged[key] = _same_bits(alone, _in_threads(compute, threads))
+    return alone
+
+
+def _in_threads(compute: Callable[[], torch.Tensor], threads: int) -> torch.Tensor:
+    torch.set_num_threads(threads)
+    try:
+        return compute()
+    finally:
+        torch.set_num_threads(1)
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.shape == other.shape and torch.equal(
+        one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)
+    )
+
+
+def run_shares(call: Callable[[int], None], number: int) -> None:
+    """Call with 0 to ``number`` - 1, each in a thread of its own, the first in this one."""
+    if number == 1:
+        call(0)
+        return
+    pool = _threads(number - 1)
+    waiting = [pool.submit(call, share) for share in range(1, number)]
+    try:
+        call(0)
+    finally:
+        for future in waiting:
+            future.result()
+
+
+def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """The results for all items in their order, each computed by one thread; items are made in this one.
+
+    One item more than there are threads is at hand, so that none of them waits for whoever takes the results.
+    An error of ``function``, or of the making of items, is raised after the results of all items before.
+    """
+    waiting: deque[Future[Result]] = deque()
+    made = iter(items)
+    error: Exception | None = None
+    try:
+        while True:
+            try:
+                item = next(made)
+            except StopIteration:
+                break
+            except Exception as raised:
+                error = raised
+                break
+            workers = _policy.workers()
+            if workers > 1:
+                waiting.append(_threads(workers).submit(function, item))
+            while len(waiting) > (workers if workers > 1 else 0):
+                yield waiting.popleft().result()
+            if workers == 1:
+                yield function(item)
+        while waiting:
+            yield waiting.popleft().result()
+        if error is not None:
+            raise error
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _threads(number: int) -> ThreadPoolExecutor:
+    """A pool of at least so many threads, which are started when they are needed and sleep otherwise."""
+    global _pool, _pool_size
+    if _pool is None or number > _pool_size:
+        if _pool is not None:
+            _pool.shutdown(wait=False)
+        _pool = ThreadPoolExecutor(number, thread_name_prefix="dkt", initializer=compute_alone)
+        _pool_size = number
+    return _pool

@@ -1,0 +1,92 @@
+"""Files that end in a checksum of all that is before it.
+
+The last 18 bytes are ``dkt-crc32:`` and the CRC-32 in eight hexadecimal digits. Who made the format of such a
+file does not see them: in a zip archive, which PyTorch writes, they are the comment; behind a library nothing
+is read.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+from dkt.errors import DamagedError, DktError
+from dkt.files import read_file
+
+_SEAL = re.compile(rb"dkt-crc32:([0-9a-f]{8})")
+SEAL_SIZE = 18
+#: The beginning of a zip archive.
+ZIP = b"PK\3\4"
+_ZIP_END = b"PK\5\6"
+# The record that ends a zip archive, up to its comment.
+_ZIP_END_SIZE = 22
+
+
+def seal(data: bytes) -> bytes:
+    """The bytes with their checksum."""
+    return data + b"dkt-crc32:%08x" % zlib.crc32(data)
+
+
+def is_sealed(data: bytes) -> bool:
+    """Whether bytes end in a checksum that is right.
+
+    Raises:
+        ValueError: it is wrong.
+    """
+    found = _SEAL.fullmatch(data[-SEAL_SIZE:])
+    if found is None:
+        return False
+    if zlib.crc32(memoryview(data)[:-SEAL_SIZE]) != int(found[1], 16):
+        raise ValueError("its checksum is wrong")
+    return True
+
+
+def seal_zip(data: bytes) -> bytes:
+    """A zip archive without comment, with its checksum for one."""
+    return seal(data[:-2] + SEAL_SIZE.to_bytes(2, "little"))
+
+
+def check_zip(data: bytes, path: str | Path) -> None:
+    """Make sure that an archive of PyTorch's is as it was written.
+
+    Of one without a checksum of the whole the sums of its entries are looked at.
+
+    Raises:
+        DamagedError: it is not.
+        DktError: it is something else.
+    """
+    if not data:
+        raise DamagedError("is empty", path=path)
+    if data.startswith((b"\0B<Nnet", b"<Nnet")):
+        raise DktError("is a network of Kaldi's, expected a model file of dkt", path=path)
+    if not data.startswith(ZIP):
+        raise DamagedError("is no file of dkt or is damaged (it does not begin as one)", path=path)
+    try:
+        whole = data[-SEAL_SIZE - _ZIP_END_SIZE :].startswith(_ZIP_END) and is_sealed(data)
+        _check_entries(data, whole)
+    except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
+        raise DamagedError(f"is damaged ({error})", path=path) from None
+
+
+def _check_entries(data: bytes, whole: bool) -> None:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        # PyTorch stores its entries as they are: one that is compressed may be a bomb, as may shared bytes.
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise ValueError("a part of it is compressed")
+        if sum(entry.file_size for entry in entries) > len(data):
+            raise ValueError("its parts are larger than the whole")
+        if not whole and archive.testzip() is not None:
+            raise ValueError("the checksum of a part is wrong")
+
+
+def verify(path: str | Path) -> None:
+    """Make sure that a model or checkpoint is as it was written.
+
+    Raises:
+        DktError: it is not, or cannot be read.
+    """
+    check_zip(read_file(path), path)

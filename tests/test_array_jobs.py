@@ -1,0 +1,198 @@
+"""Array jobs: only what is missing is done again, and what failed is named, whatever the queue says."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.recipe_lab import CALLS, call_of, write, write_place
+from tests.shell import ROOT, fails, run, succeed
+from tests.stand_ins import StandIns
+
+#: Program of the jobs of each step, and what a call of job 2 has in its arguments.
+ARRAYS = {
+    "make_mfcc": ("compute-mfcc-feats", "data/split4/2/"),
+    "make_fbank": ("compute-fbank-feats", "data/split4/2/"),
+    "make_fmllr_feats": ("compute-fmllr-feats", "data/split4/2"),
+    "align": ("align", "data/split4/2"),
+    "make_soft_targets": ("make-soft-targets", "data/split4/2"),
+    "forward": ("forward", "data/split4/2"),
+    "make_priors": ("forward", "data/split4/2"),
+    "decode": ("forward", "data/split4/2"),
+    "decode_scan": ("decode-scan", "/job.2"),
+    "score": ("lattice-scan", "/job.2"),
+}
+RESULTS = {
+    "make_mfcc": "data/data/raw_mfcc_data.3.ark",
+    "make_fbank": "data/data/raw_fbank_data.3.ark",
+    "make_fmllr_feats": "data_fmllr/data/trans.3",
+    "align": "exp/ali/ali.3.gz",
+    "make_soft_targets": "exp/soft/soft.3.ark",
+    "forward": "exp/post/output.3.ark",
+    "make_priors": "exp/dnn/.prior_counts.3",
+    "decode": "exp/dnn/decode/lat.3.gz",
+    "decode_scan": "exp/dnn/scan/scoring/job.3/9_0.5.txt",
+    "score": "exp/dnn/scored/scoring/job.1/9_0.5.txt",
+}
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> StandIns:
+    return StandIns(tmp_path / "tools")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_place(tmp_path / "recipe")
+    return tmp_path / "recipe"
+
+
+def ranges(calls: list[list[str]]) -> list[str]:
+    """The jobs that runners were asked for."""
+    return [word for call in calls if call[0].endswith(".pl") for word in call if word.startswith("JOB=")]
+
+
+@pytest.mark.parametrize("step", ARRAYS)
+def test_only_the_job_that_was_killed_is_done_again(tools: StandIns, place: Path, step: str) -> None:
+    program, whose = ARRAYS[step]
+    output = fails(place, *call_of(step), KILL=f"{program} {whose}", **tools.with_kaldi)
+    number = 2 if step == "score" else 4
+    assert f"error: dkt {program} was killed by signal 9 (SIGKILL)" in output or "ended with" in output
+    assert re.search(rf"job 2 of {number} failed, log is in \S+\.2\.log\n$", output), output
+    kept = (place / RESULTS[step]).stat()
+    tools.calls()
+    output = succeed(place, *call_of(step), **tools.with_kaldi)
+    calls = tools.calls()
+    assert ranges(calls)[0] == "JOB=2:2" and f"{number - 1} are done already: only job 2 now" in output
+    assert sum(call[1] == program and any(whose in word for word in call) for call in calls) == 1
+    assert sum(call[1] == program and "split4/3" in " ".join(call) for call in calls) == 0
+    if step != "make_priors":
+        assert (place / RESULTS[step]).stat() == kept
+    assert "done already with the same options" in succeed(place, *call_of(step), **tools.with_kaldi)
+
+
+@pytest.mark.parametrize("step", ARRAYS)
+def test_a_result_that_is_gone_when_all_was_done_costs_one_job(tools: StandIns, place: Path, step: str) -> None:
+    if step in ("make_priors", "score"):
+        pytest.skip("the parts are summed up or joined, and gone")
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    tools.calls()
+    (place / RESULTS[step]).unlink()
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    assert ranges(tools.calls())[-1] == "JOB=3:3" and (place / RESULTS[step]).exists()
+    assert "done already with the same options" in succeed(place, *call_of(step), **tools.with_kaldi)
+
+
+@pytest.mark.parametrize("change", ["option", "number of jobs", "input", "log", "result"])
+def test_jobs_of_other_options_or_inputs_or_without_log_or_result_are_not_kept(
+    tools: StandIns, place: Path, change: str
+) -> None:
+    fails(place, *call_of("forward"), KILL="forward data/split4/2", **tools.with_kaldi)
+    options = []
+    expected = "JOB=1:4"
+    if change == "option":
+        options = ["--apply-log", "true"]
+    elif change == "number of jobs":
+        options, expected = ["--nj", "2"], "JOB=1:2"
+    elif change == "input":
+        write(place / "data/cmvn.scp", "other\n")
+    elif change == "log":
+        (place / "exp/post/log/forward.3.log").unlink()
+        expected = "JOB=2:3"
+    else:
+        (place / "exp/post/output.1.scp").write_text("cut short")
+        expected = "JOB=1:2"
+    tools.calls()
+    command = ["steps/forward.sh", "--nj", "4", *options, *CALLS["forward"][2:]]
+    succeed(place, *command, **tools.with_kaldi)
+    assert ranges(tools.calls()) == [expected]
+
+
+def test_scattered_jobs_are_one_call_of_dkts_runner_and_several_of_others(
+    tools: StandIns, place: Path
+) -> None:
+    command = ["steps/forward.sh", "--cmd", "queue.pl", *CALLS["forward"]]
+    succeed(place, *command, **tools.with_kaldi)
+    for job in (1, 2, 4):
+        (place / f"exp/post/output.{job}.ark").unlink()
+    tools.calls()
+    succeed(place, *command, **tools.with_kaldi)
+    assert sorted(ranges(tools.calls())) == ["JOB=1:2", "JOB=4:4"]
+    for job in (1, 3, 4):
+        (place / f"exp/post/output.{job}.ark").unlink()
+    output = succeed(place, *call_of("forward"), **tools.alone)
+    assert "of 4 jobs 1 are done already: only jobs 1, 3, 4 now" in output
+    assert "# dkt forward" in (place / "exp/post/log/forward.4.log").read_text()
+
+
+def test_the_first_program_of_a_pipe_that_failed_is_named(tools: StandIns, place: Path) -> None:
+    for variables in (tools.alone, tools.with_kaldi):
+        output = fails(place, *call_of("decode"), KILL="forward split4/3", **variables)
+        assert "error: dkt forward was killed by signal 9 (SIGKILL), as the system does when memory" in output
+        assert "job 3 of 4 failed, log is in exp/dnn/decode/log/decode.3.log" in output
+        search = "latgen-faster-mapped" if "KALDI_ROOT" in variables else "latgen"
+        output = fails(place, *call_of("decode"), KILL=f"{search} lat.3", **variables)
+        assert re.search(rf"error: (dkt )?{search} was killed by signal 9", output), output
+        output = fails(place, *call_of("decode"), FAIL="forward", **variables)
+        assert "jobs 1, 2, 3, 4 of 4 failed" in output or "job 3 of 4 failed" in output
+    # Of a single program, too.
+    output = fails(place, *call_of("train_dnn"), KILL="train-dnn exp", **tools.alone)
+    assert "error: dkt train-dnn was killed by signal 9 (SIGKILL)" in output and "a job failed, log" in output
+
+
+@pytest.mark.parametrize("step", sorted(CALLS))
+def test_a_queue_that_ran_nothing_is_told_from_data_that_are_bad(
+    tools: StandIns, place: Path, step: str
+) -> None:
+    # What an earlier call left must not pass for what this one did.
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    done = next(path for path in place.rglob(".*.done") if step.endswith(path.name[1:-5].split("_", 1)[-1]) or step in path.name)
+    done.unlink()
+    output = fails(place, *call_of(step), LAZY="all", **tools.with_kaldi)
+    assert re.search(r"error: (the job|jobs? [\d, ]+ of \d+) left no log \(\S+\.log\), though", output), output
+    assert "said that all went well: did the queue run it?" in output
+    assert "awk" not in output and "max-loss" not in output
+    output = fails(place, *call_of(step), LAZY="all begun", **tools.with_kaldi)
+    assert "its log has no end" in output and "The last line is: INFO (dkt x) loading" in output
+
+
+def test_one_job_of_an_array_that_the_queue_forgot_is_named(tools: StandIns, place: Path) -> None:
+    output = fails(place, *call_of("forward"), LAZY="3", **tools.with_kaldi)
+    assert "error: job 3 of 4 left no log (exp/post/log/forward.3.log)" in output
+    output = succeed(place, *call_of("forward"), **tools.with_kaldi)
+    assert "only job 3 now" in output
+
+
+@pytest.mark.parametrize(
+    "arguments", [("steps/check_data.sh", "data"), ("steps/train_dnn.sh", *CALLS["train_dnn"][2:])]
+)
+def test_checks_tell_of_a_queue_that_ran_nothing(
+    tools: StandIns, place: Path, arguments: tuple[str, ...]
+) -> None:
+    succeed(place, *arguments, **tools.with_kaldi)
+    (place / "exp/net/final.pt").unlink(missing_ok=True)
+    output = fails(place, *arguments, LAZY="all", **tools.with_kaldi)
+    assert "the job left no log" in output and "awk" not in output and "fit to train on, log" not in output
+
+
+def test_a_network_disk_may_show_a_mark_late(tools: StandIns, place: Path) -> None:
+    runner = tools.kaldi / "egs/wsj/s5/utils/run.pl"
+    late = "import os\nif os.fork() == 0:\n    import time; time.sleep(0.5)\n"
+    runner.write_text(runner.read_text().replace("failed = 0\n", f"failed = 0\n{late}").replace(
+        "sys.exit(failed > 0)", "sys.exit(0)"))
+    began = time.monotonic()
+    succeed(place, *call_of("compute_cmvn_stats"), **tools.with_kaldi)
+    assert time.monotonic() - began < 10
+
+
+def test_dkts_runner_takes_a_list_of_jobs(tmp_path: Path) -> None:
+    runner = str(ROOT / "steps/utils/run.pl")
+    done = run(tmp_path, runner, "JOB=1,4:5,9", "x.JOB.log", "echo", "saw", "JOB")
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in tmp_path.glob("*.log")} == {"x.1.log", "x.4.log", "x.5.log", "x.9.log"}
+    assert "saw 9\n" in (tmp_path / "x.9.log").read_text()
+    done = run(tmp_path, runner, "JOB=1,4:3", "x.JOB.log", "true")
+    assert done.returncode == 1 and "invalid job range 'JOB=1,4:3'" in done.stderr

@@ -1,0 +1,202 @@
+"""A finished step does nothing when called again; one whose options, inputs or results changed does its work again."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.recipe_lab import CALLS, call_of, write, write_place
+from tests.shell import ROOT, run, succeed
+from tests.stand_ins import StandIns
+
+#: An option of each step that changes its results, and a file that it reads.
+CHANGES = {
+    "make_mfcc": (["--compress", "false"], "audio.wav"),
+    "make_fbank": (["--max-loss", "0.5"], "conf/fbank.conf"),
+    "compute_cmvn_stats": (["--streams", "feats.scp feats.scp"], "feats.ark"),
+    "perturb_data_dir_speed": (["--factors", "0.8"], "audio.wav"),
+    "prepare_lang": (["--order", "1"], "dict/lexicon.txt"),
+    "train_mono": (["--totgauss", "500"], "lang/topo"),
+    "align_si": (["--boost-silence", "1.5"], "data/text"),
+    "make_fmllr_feats": (["--fmllr-min-count", "100"], "exp/gmm/final.mdl"),
+    "align": (["--retry-beam", "50"], "lang/L.fst"),
+    "mkgraph": (["--self-loop-scale", "1.0"], "lang/phones/sets.int"),
+    "train_dnn": (["--seed", "3"], "exp/gmm_ali/ali.1.gz"),
+    "make_soft_targets": (["--top-k", "10"], "exp/dnn/final.pt"),
+    "train_lstm": (["--lambda", "0.1"], "feats.ark"),
+    "forward": (["--apply-log", "true"], "data/cmvn.scp"),
+    "make_priors": (["--num-utts", "7"], "data/utt2spk"),
+    "decode": (["--lattice-beam", "6"], "exp/graph/HCLG.fst"),
+    "decode_scan": (["--beam", "12"], "exp/dnn/ali_train_pdf.counts"),
+    "score": (["--min-lmwt", "5"], "exp/dnn/scored/lat.2.gz"),
+}
+#: A result of each.
+RESULTS = {
+    "make_mfcc": "data/data/raw_mfcc_data.3.ark",
+    "make_fbank": "data/data/utt2num_frames_data.1",
+    "compute_cmvn_stats": "data/data/cmvn_data.ark",
+    "perturb_data_dir_speed": "data_sp/wav/a.wav",
+    "prepare_lang": "lang_made/phones/sets.int",
+    "train_mono": "exp/mono/ali.2.gz",
+    "align_si": "exp/si_ali/tree",
+    "make_fmllr_feats": "data_fmllr/data/trans.4",
+    "align": "exp/ali/final.mdl",
+    "mkgraph": "exp/gmm/graph/phones/silence.csl",
+    "train_dnn": "exp/net/final.pt",
+    "make_soft_targets": "exp/soft/soft.2.ark",
+    "train_lstm": "exp/net/final.mdl",
+    "forward": "exp/post/output.1.scp",
+    "make_priors": "exp/dnn/prior_counts",
+    "decode": "exp/dnn/decode/lat.4.gz",
+    "decode_scan": "exp/dnn/scan/scoring/job.3/9_0.5.txt",
+    "score": "exp/dnn/scored/wer_9_0.5",
+}
+#: Options that say how, not what; what other marks are about; what comes with the inputs.
+HOW = set(
+    [
+        "stage",
+        "cmd",
+        "use-gpu",
+        "num-threads",
+        "skip-check",
+        "cache-dir",
+        "skip-scoring",
+        "scoring-opts",
+        "help",
+    ]
+)
+BY_FILES = set(
+    [
+        "srcdir",
+        "model",
+        "nnet",
+        "class-frame-counts",
+        "transform-dir",
+        "transform-dir-dev",
+        "ivectors-dev",
+        "dnn-config",
+        "lstm-config",
+        "mfcc-config",
+        "fbank-config",
+        "ali-dir",
+        "dev-text",
+        "teacher",
+        "soft-targets",
+        "latgen",
+    ]
+)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> StandIns:
+    return StandIns(tmp_path / "tools")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_place(tmp_path / "recipe")
+    return tmp_path / "recipe"
+
+
+def jobs(tools: StandIns, place: Path, step: str, *options: str) -> int:
+    """Call a step that has to succeed; how many calls of a job runner that took."""
+    succeed(place, *call_of(step, *options), **tools.with_kaldi)
+    return sum(call[0] == "run.pl" for call in tools.calls())
+
+
+@pytest.mark.parametrize("step", CALLS)
+def test_a_finished_step_does_nothing_and_a_changed_or_damaged_one_does_it_again(
+    tools: StandIns, place: Path, step: str
+) -> None:
+    options, source = CHANGES[step]
+    assert jobs(tools, place, step) > 0 and jobs(tools, place, step) == 0
+    # Nothing that is there may have been touched.
+    result = place / RESULTS[step]
+    before = result.stat()
+    assert jobs(tools, place, step) == 0 and result.stat() == before
+    with result.open("a") as file:
+        file.write("damage")
+    assert jobs(tools, place, step) > 0 and b"damage" not in result.read_bytes()
+    result.unlink()
+    assert jobs(tools, place, step) > 0 and result.exists() and jobs(tools, place, step) == 0
+    assert jobs(tools, place, step, *options) > 0 and jobs(tools, place, step, *options) == 0
+    if source.endswith(".gz"):
+        (place / source).write_bytes(gzip.compress(b"a-2\n"))
+    else:
+        with (place / source).open("a") as file:
+            file.write("x-1 x\n" if source.endswith("utt2spk") else "more\n")
+    assert jobs(tools, place, step, *options) > 0 and jobs(tools, place, step, *options) == 0
+    # The mark is what the message says to remove.
+    output = succeed(place, *call_of(step, *options), **tools.with_kaldi)
+    (place / re.findall(r"to do it again, remove (\S+)\)", output)[0]).unlink()
+    tools.calls()
+    assert jobs(tools, place, step, *options) > 0
+
+
+@pytest.mark.parametrize("step", CALLS)
+def test_every_option_that_results_depend_on_stands_in_the_mark(
+    tools: StandIns, place: Path, step: str
+) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    marks = [path for path in place.rglob(".*.done") if step.split("_")[-1] in path.name or step in path.name]
+    (mark,) = marks
+    noted = {line.partition("=")[0].replace("_", "-") for line in mark.read_text().splitlines()}
+    told = succeed(place, f"steps/{step}.sh", "--help")
+    options = set(re.findall(r"--([a-z][a-z-]+)", told.partition("options")[2]))
+    # A sum over the jobs does not depend on how many they are; nor does --help of decode.sh tell its own options only.
+    how = HOW | {"make_priors": {"nj"}, "decode": {"min-lmwt", "max-lmwt"}}.get(step, set())
+    assert options and options - how - BY_FILES - noted == set()
+
+
+def test_another_way_to_the_same_directory_makes_no_difference(tools: StandIns, place: Path) -> None:
+    assert jobs(tools, place, "forward") == 1
+    command = ["steps/forward.sh", "--nj", "4", "data/", "./exp/dnn", f"{place}/exp/post/"]
+    assert "done already" in succeed(place, *command, **tools.with_kaldi)
+    other = ["steps/forward.sh", "--nj", "4", "../data", "../exp/dnn", "../exp/post"]
+    # Relative names in feats.scp are those of the working directory, as ever.
+    write(place / "exp/feats.ark", "x\n")
+    shutil.copystat(place / "feats.ark", place / "exp/feats.ark")
+    assert "done already" in succeed(place / "exp", *other, **tools.with_kaldi)
+    place.rename(place.parent / "moved")
+    assert "done already" in succeed(place.parent / "moved", *call_of("forward"), **tools.with_kaldi)
+
+
+def test_inputs_that_change_while_a_step_runs_are_not_taken_for_those_it_read(
+    tools: StandIns, place: Path
+) -> None:
+    program = tools.kaldi / "egs/wsj/s5/utils/run.pl"
+    runner = program.read_text()
+    program.write_text(
+        runner.replace("failed = 0\n", 'failed = 0\nPath("exp/dnn/final.pt").write_text("later")\n')
+    )
+    assert jobs(tools, place, "forward") == 1
+    program.write_text(runner)
+    assert jobs(tools, place, "forward") == 1 and jobs(tools, place, "forward") == 0
+
+
+def test_the_data_of_a_recipe_keep_their_features(tools: StandIns, place: Path) -> None:
+    command = ["local/make_feature_sets.sh", "--nj", "2", ".", "data", "dev"]
+    first = run(place, *command, **tools.with_kaldi)
+    assert first.returncode == 0 and len([c for c in tools.calls() if c[0] == "run.pl"]) == 8
+    assert run(place, *command, **tools.with_kaldi).stdout.count("done already") == 8
+    assert not [call for call in tools.calls() if call[0] == "run.pl"]
+
+
+def test_every_step_is_known_here() -> None:
+    sourced = [
+        "common",
+        "checks",
+        "decoding",
+        "jobs",
+        "lattices",
+        "logs",
+        "marks",
+        "make_feats",
+        "check_data",
+    ]
+    steps = {path.stem for path in (ROOT / "steps").glob("*.sh") if "help_message=" in path.read_text()}
+    assert set(CALLS) == (steps | {"make_mfcc", "make_fbank"}) - set(sourced)
