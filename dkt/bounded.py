@@ -150,4 +150,6 @@ def gunzip(data: bytes, path: str | Path) -> bytes:
     Raises:
         DktError: it is broken, or 200 times larger than it was and no small file.
     """
-    return open_gunzip(io.BytesIO(data), len(data), path).read()
+    stream = open_gunzip(io.BytesIO(data), len(data), path)
+    # Not read() alone, which goes by small steps.
+    return b"".join(iter(lambda: stream.read(_PIECE), b""))
