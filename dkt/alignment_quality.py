@@ -171,6 +171,8 @@ class AlignmentQuality:
 
     def describe(self) -> str:
         """One line: silence, long phones, second tries."""
+        if self.num_frames == 0:
+            return "no frame is aligned"
         parts = [f"{100 * self.silence_share:.1f} % of the frames are silence"] if len(self._silence) else []
         frames, phone, utt = self.longest
         text = f"{100 * self.long_share(_LONG):.1f} % of the phones last over {_LONG:g} s"

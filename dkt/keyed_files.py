@@ -25,6 +25,7 @@ class KeyedFile:
         entries: of a script file, key to the rest of the line as it stands, if there is any.
         faults: fault to the keys or line numbers that have it.
         hints: what to do about a fault, where there is something to say.
+        odd: the faults that are characters that no text may hold.
     """
 
     path: Path
@@ -32,6 +33,7 @@ class KeyedFile:
     entries: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
     hints: dict[str, str] = field(default_factory=dict)
+    odd: set[str] = field(default_factory=set)
 
     @property
     def content(self) -> Content:
@@ -142,6 +144,7 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
     if char is not None:
         fault, hint = refusal(char, file.path)
         file.blame(f"with {fault}", _place(number, line), hint)
+        file.odd.add(f"with {fault}")
     if not line:
         file.blame("empty", _place(number, line))
     elif line[0] in file.lines:
@@ -156,7 +159,7 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
 
 
 def read_keyed_file(
-    path: Path, level: Level, findings: Findings, order: Level = Level.WARNING
+    path: Path, damage: Level, findings: Findings, order: Level, characters: Level
 ) -> KeyedFile | None:
     """Read a file of a data directory whatever is wrong with it.
 
@@ -166,9 +169,10 @@ def read_keyed_file(
 
     Args:
         path: the file; its name decides what a line should be.
-        level: how bad damage to it is. A missing last newline is only warned of.
+        damage: how bad damage to it is. A missing last newline is only warned of.
         findings: where faults are noted, under the file's name.
         order: how bad it is that keys are not in C order.
+        characters: how bad characters are that no text may hold.
 
     Returns:
         The file; None if it cannot be read.
@@ -176,10 +180,10 @@ def read_keyed_file(
     try:
         data = unpack(path.read_bytes(), path)
     except OSError as error:
-        findings.add(level, path.name, f"cannot be read: {error.strerror}", path=path)
+        findings.add(damage, path.name, f"cannot be read: {error.strerror}", path=path)
         return None
     except DktError as error:
-        findings.add(level, path.name, str(error))
+        findings.add(damage, path.name, str(error))
         return None
     file = KeyedFile(path)
     lines = _decoded(data, file)
@@ -190,8 +194,9 @@ def read_keyed_file(
     for number, text in enumerate(lines, 1):
         _read_line(file, number, text, RULES.get(path.name))
     if not file.lines:
-        findings.add(level, path.name, "is empty", path=path)
+        findings.add(damage, path.name, "is empty", path=path)
     for fault, places in file.faults.items():
+        level = characters if fault in file.odd else damage
         message = f"{plural(len(places), 'line')} {fault}"
         findings.add(level, path.name, message, path=path, names=places, hint=file.hints.get(fault))
     _check_order(file, findings, order)

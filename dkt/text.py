@@ -28,13 +28,16 @@ BYTE_ORDER_MARK = "\ufeff"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 # What utils/validate_text.pl and validate_dict_dir.pl take for white space, but not for one of Kaldi's: words
 # that look apart are one, or one that looks alike is another. So does a byte order mark.
-_REFUSED = re.compile("[\v\f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff]")
+_ODD_SPACES = "\v\f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000\ufeff"
 # What nobody sees: control characters (validate_data_dir.sh --non-print), what has no width, steers the
-# direction of writing, or was lost in a conversion. Joiners belong to the spelling of some scripts.
-_HIDDEN = re.compile(
-    "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufff9-\ufffd]"
-    "|(?<![^\x00-\u024f])[\u200c\u200d]"
-)
+# direction of writing, or was lost in a conversion.
+_CONTROLS = "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"
+_UNSEEN = f"{_CONTROLS}\xad\u061c\u180e\u200b\u200e\u200f\u202a-\u202e\u2060-\u206f\ufff9-\ufffd"
+# Joiners, which the spelling of some scripts needs.
+_JOINERS = "\u200c\u200d"
+_REFUSED = re.compile(f"[{_ODD_SPACES}]")
+_HIDDEN = re.compile(f"[{_UNSEEN}]|(?<![^\x00-\u024f])[{_JOINERS}]")
+_SUSPECT = re.compile(f"[{_ODD_SPACES}{_UNSEEN}{_JOINERS}]")
 _NAMES = {"\v": "LINE TABULATION", "\f": "FORM FEED", "\x85": "NEXT LINE", BYTE_ORDER_MARK: "BYTE ORDER MARK"}
 
 
@@ -160,7 +163,7 @@ def _check_characters(text: str, lines: list[str], path: str | Path, content: Co
         what, hint = refusal(BYTE_ORDER_MARK, path)
         raise DktError(f"begins with {what}", path=path, hint=hint)
     # A search of the whole is quick; most files are in order.
-    if content is Content.FREE or not (_REFUSED.search(text) or _HIDDEN.search(text)):
+    if content is Content.FREE or not _SUSPECT.search(text):
         return
     hidden = []
     for number, line in enumerate(lines, 1):

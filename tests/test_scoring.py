@@ -265,7 +265,7 @@ NFC, NFD = "caf\u00e9", "cafe\u0301"
         (
             f"{NFC} " + "a " * 99,
             f"{NFD} " + "a " * 99,
-            "1 of 100 words count as errors .* the Unicode form .NFC or NFD.",
+            "1 of 100 words count as errors, .* the Unicode form .NFC or NFD.",
         ),
         ("\uff41 b", "a b", "1 of 2 words .* full-width letters"),
         (
