@@ -102,8 +102,8 @@ def _forward(kind: str) -> Callable[[], int]:
 def work(kind: str, seconds: float, turn: float) -> None:
     """Measure one thing in this process; prints frames a second by default and in one thread, and the ratio.
 
-    They take turns, as on a machine that others use too no two minutes are alike; the ratio is the median of those
-    of neighbouring turns.
+    They take turns, as on a machine that others use too no two minutes are alike; the ratio is the median of
+    those of neighbouring turns.
     """
     from dkt.bin import set_thread_variables
 
