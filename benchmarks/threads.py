@@ -1,10 +1,10 @@
 """What the default number of threads is worth: its speed over one thread's, on an idle and on a busy machine.
 
-Usage: python benchmarks/threads.py [--seconds S] [--json FILE]
+Usage: python benchmarks/threads.py [--seconds S] [--only WHAT] [--json FILE]
 
 Trainings and forward passes of a DNN and of an LSTM with the default number of threads and with one, in
-turns: while nothing else runs, while one processor is kept busy, and while as many other jobs compute as there
-are processors.
+turns: while nothing else runs, while one processor is kept busy, and while as many other jobs compute as
+there are processors.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,8 +29,6 @@ NAMES = ("default", "one")
 PDFS, FBANK, SPLICED, MINIBATCH = 624, 40, 440, 256
 # Of the forward pass: utterances at hand in a file.
 UTTS, FRAMES = 200, 300
-# Seconds of a turn.
-_TURN = 1.0
 _SPIN = "while True: sum(range(10000))"
 
 
@@ -100,10 +98,10 @@ def _forward(kind: str) -> Callable[[], int]:
     return lambda: sum(map(len, threads.map_in_order(output, utterances)))
 
 
-def work(kind: str, seconds: float) -> None:
+def work(kind: str, seconds: float, turn: float) -> None:
     """Measure one thing in this process; prints frames a second by default and in one thread.
 
-    They take turns, second by second: on a machine that others use too, no two minutes are alike.
+    They take turns, as on a machine that others use too no two minutes are alike.
     """
     from dkt.bin import set_thread_variables
 
@@ -119,15 +117,15 @@ def work(kind: str, seconds: float) -> None:
         for name, policy in policies.items():
             threads.use(policy)
             begin = time.perf_counter()
-            while time.perf_counter() < begin + _TURN:
+            while time.perf_counter() < begin + turn:
                 frames[name] += step()
             spent[name] += time.perf_counter() - begin
     print(*(frames[name] / spent[name] for name in NAMES))
 
 
-def measure(kind: str, seconds: float) -> list[float]:
+def measure(kind: str, seconds: float, turn: float) -> list[float]:
     """Frames a second by default and in one thread, in a new process."""
-    arguments = [sys.executable, __file__, "--work", kind, f"--seconds={seconds}"]
+    arguments = [sys.executable, __file__, "--work", kind, f"--seconds={seconds}", f"--turn={turn}"]
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run(arguments, env=clean, stdout=subprocess.PIPE, text=True, check=True)
     return [float(word) for word in done.stdout.split()]
@@ -149,7 +147,7 @@ def company(number: int, pinned: bool) -> Iterator[None]:
             other.wait()
 
 
-def compare(seconds: float) -> dict[str, float]:
+def compare(kinds: Sequence[str], seconds: float, turn: float) -> dict[str, float]:
     """Print tables; returns the ratios of default and one thread."""
     processors = len(os.sched_getaffinity(0))
     conditions = {"idle": 0, "one processor busy": 1, "as many other jobs as processors": processors}
@@ -157,8 +155,8 @@ def compare(seconds: float) -> dict[str, float]:
     for condition, others in conditions.items():
         print(f"\n{condition} (load before: {os.getloadavg()[0]:.1f} on {processors} processors)")
         with company(others, pinned=others == 1):
-            for kind in KINDS:
-                default, one = measure(kind, seconds)
+            for kind in kinds:
+                default, one = measure(kind, seconds, turn)
                 ratio = default / one
                 print(
                     f"  {kind:16}{default:9.0f} frames/s, one thread{one:9.0f}, ratio{ratio:6.2f}", flush=True
@@ -171,13 +169,15 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=24.0, help="of each measurement (24)")
+    parser.add_argument("--turn", type=float, default=1.0, help="seconds of a turn (1)")
+    parser.add_argument("--only", choices=KINDS, help="measure one thing (all)")
     parser.add_argument("--json", type=Path, help="where ratios are written")
     parser.add_argument("--work", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.work:
-        work(args.work, args.seconds)
+        work(args.work, args.seconds, args.turn)
         return
-    ratios = compare(args.seconds)
+    ratios = compare([args.only] if args.only else KINDS, args.seconds, args.turn)
     print()
     for name, ratio in ratios.items():
         print(f"{name:70}{ratio:6.2f}")

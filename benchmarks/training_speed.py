@@ -26,6 +26,7 @@ from torch import nn
 from torch.nn import functional
 
 from dkt import objectives
+from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.products import product
@@ -94,14 +95,18 @@ def our_step(
     updates = Updates(network, OptimizerConfig("sgd"), len(labels))
     updates.set_learn_rate(RATE)
     metrics, mixed = Metrics(), mixed_precision(precision, torch.device("cpu"))
+    of_peers = torch.get_num_threads()
 
     def step() -> None:
-        with mixed():
-            outputs = network(features)
-        logits = (outputs[0] if isinstance(outputs, tuple) else outputs).float().flatten(0, -2)
-        loss = objectives.hard(logits, labels)
-        metrics.count_update(updates.apply(loss, len(labels)))
-        metrics.add(loss.detach(), logits.detach(), labels)
+        threads.use(threads.Fixed(of_peers))
+        with threads.step(len(labels)):
+            with mixed():
+                outputs = network(features)
+            logits = (outputs[0] if isinstance(outputs, tuple) else outputs).float().flatten(0, -2)
+            loss = objectives.hard(logits, labels)
+            metrics.count_update(updates.apply(loss, len(labels)))
+            metrics.add(loss.detach(), logits.detach(), labels)
+        torch.set_num_threads(of_peers)
 
     return step
 

@@ -77,18 +77,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> None:
     for name in names[:-1]:
-        # A section without a key is None in YAML.
         section = values.get(name)
-        section = values[name] = {} if section is None else section
-        if not isinstance(section, dict):
+        if section is not None and not isinstance(section, dict):
             raise DktError(f"'{setting}': '{name}' is no section")
+        # A section without keys is None in YAML. A copy: an alias may make it another section, too.
+        values[name] = section = dict(section or {})
         values = section
     old = values.get(names[-1])
     if isinstance(value, dict) and isinstance(old, dict):
-        for name, inner in value.items():
-            _set(old, [str(name)], inner, setting)
-    else:
-        values[names[-1]] = value
+        value = {**old, **value}
+    values[names[-1]] = value
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import logging
 import os
 import time
@@ -128,30 +129,49 @@ def take(path: Path, what: str, pid: int, steal: bool = False) -> None:
     Args:
         path: the lock file.
         what: the command.
-        pid: the process; if it is another one, nobody but ``is_stale`` tells when the lock ends.
+        pid: the process; another one than this gives the lock back by ``release_step``, or ends.
         steal: take it from whoever has it.
     """
     holder = Holder(ProcessId.of(pid), time.strftime("%Y-%m-%d %H:%M:%S"), what)
     content = holder.encode()
     for _ in range(_TRIES):
         try:
-            created = _create(path, content)
+            # Who has found the lock of a dead process must not remove that of one who was quicker.
+            with _alone(path.parent):
+                _take_over(path, content, steal)
+        except FileNotFoundError:
+            # Of another who made the directory, wrote nothing and removed it again.
+            _make(path.parent)
         except OSError as error:
             if error.errno in _READ_ONLY:
                 raise _ReadOnlyError(f"cannot be written: {error.strerror}", path=path) from None
             raise cannot_write(path, error) from None
-        if created:
+        else:
             _held[path.parent.resolve() / path.name] = content
             return
-        try:
-            found = path.read_bytes()
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise DktError(f"cannot be read: {error.strerror}", path=path) from None
-        _judge(path, Holder.decode(found), steal)
-        _remove(path, found)
     raise DktError("others take this lock again and again", path=path, hint="try again")
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """Be the only process that takes a lock in a directory; where the file system has no such thing, hope."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _take_over(path: Path, content: bytes, steal: bool) -> None:
+    if _create(path, content):
+        return
+    found = path.read_bytes()
+    _judge(path, Holder.decode(found), steal)
+    _remove(path, found)
+    if not _create(path, content):
+        raise FileNotFoundError
 
 
 def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
@@ -206,16 +226,11 @@ def _create(path: Path, content: bytes) -> bool:
 def _remove(path: Path, judged: bytes) -> None:
     """Remove the lock of that content; that of one who was quicker to take it over stays."""
     aside = path.with_name(partial_name(f"{path.name}.old"))
-    try:
-        path.rename(aside)
-        if aside.read_bytes() != judged:
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
-        aside.unlink()
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise cannot_write(path, error) from None
+    path.rename(aside)
+    if aside.read_bytes() != judged:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, path)
+    aside.unlink()
 
 
 def take_step(path: Path, what: str, pid: int, steal: bool) -> None:

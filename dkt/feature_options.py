@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +23,7 @@ from dkt.text import natural, read_lines
 logger = logging.getLogger(__name__)
 
 FEATS = "feats.scp"
+_PLAIN = re.compile(r"[\w./:,@%+=~-]*")
 
 
 class _OptionParser(argparse.ArgumentParser):
@@ -235,6 +237,9 @@ class FeatureOptions:
             options = OnlineCmvnOptions(**{name: getattr(parsed, name) for name in known})
         except DktError as error:
             raise DktError(str(error), path=source) from None
+        # The line becomes a file of the experiment, which Kaldi's scripts hand to a shell.
+        if not _PLAIN.fullmatch(parsed.spk2utt):
+            raise DktError(f"--spk2utt is '{parsed.spk2utt}', expected a plain name of a table", path=source)
         return options, bool(parsed.spk2utt)
 
     def parse_deltas(self, source: str | Path) -> argparse.Namespace | None:

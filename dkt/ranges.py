@@ -179,7 +179,7 @@ PRIOR_SCALE = real(0.0, 1000.0)
 WEIGHT = real(0.0, 1.0e6)
 #: Negative posteriors are those of discriminative training.
 FACTOR = real(-1.0e10, 1.0e10)
-LABELS = whole(0, 10_000_000)
+LABELS = whole(0, 1_000_000)
 FRAME_COUNT = Range(0.0, 1.0e12, above=True, unit="frames")
 RAND_PRUNE = real(0.0, 1.0e6)
 COMPRESSION_METHOD = whole(1, 7)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the steps do about their jobs: the parts of the data, what a job needs, and the files of earlier ones; sourced by
 # common.sh.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # back_up dir file...: moves what an earlier run left in a directory to its .backup, as Kaldi does: a run that fails
 # must not leave lists of what it has overwritten.
@@ -56,7 +57,8 @@ make_split() {
 }
 
 # set_resources use-gpu [num-threads]: sets the array resources, what a job needs in the words that run.pl, queue.pl and
-# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay are not asked for.
+# slurm.pl have in common; it goes before the other arguments of $cmd. Threads that are used as they pay (auto) are
+# not asked for.
 set_resources() {
   resources=()
   [ "$1" != yes ] || resources+=(--gpu 1)

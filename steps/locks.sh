@@ -15,15 +15,21 @@ hold_directory() {
   dir=$(cd "$1" 2>/dev/null && pwd -P) || die "cannot make the directory $1"
   [[ $'\n'${DKT_HELD_DIRS:-}$'\n' != *$'\n'"$dir"$'\n'* ]] || return 0
   # shellcheck disable=SC2154 # script_name is of common.sh
-  said=$(dkt lock-dir --pid=$$ --name="$script_name" --steal-lock="$steal_lock" "$1" 2>&1) ||
-    die "${said#ERROR (dkt lock-dir) }"
-  [ -z "$said" ] || echo "$script_name: ${said#* (dkt lock-dir) }" >&2
+  said=$(_lock_dir $$ "$script_name" "$1") || die "$said"
+  [ -z "$said" ] || echo "$script_name: $said" >&2
   _held_dirs+=("$dir")
   export DKT_HELD_DIRS="${DKT_HELD_DIRS:-}"$'\n'"$dir"
   trap _release_directories EXIT
 }
 
+# _lock_dir [--release] pid name dir: takes or gives back the lock, and prints what there is to say.
+_lock_dir() {
+  local options=()
+  [ "$steal_lock" != true ] || options=(--steal)
+  python3 -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
+}
+
 _release_directories() {
   local dir
-  for dir in "${_held_dirs[@]}"; do dkt lock-dir --pid=$$ --release=true "$dir" || true; done
+  for dir in "${_held_dirs[@]}"; do _lock_dir --release $$ "$script_name" "$dir" || true; done
 }

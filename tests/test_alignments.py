@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -180,3 +181,27 @@ def test_alignments_of_another_topology_are_told(ali_dir, caplog):
     assert AlignmentDir(ali_dir).pdfs()["u2"].tolist() == [0, 0, 2, 2]
     message = "1 of 2 alignments are no paths through the HMMs of the model (utterance 'u2', frame 3 first)"
     assert f"{ali_dir}/ali.2.gz: {message}" in caplog.text
+
+
+def test_a_number_of_jobs_that_there_are_no_files_for(ali_dir):
+    (ali_dir / "num_jobs").write_text("99999999\n")
+    tracemalloc.start()
+    with pytest.raises(DktError, match=r"ali\.3\.gz: does not exist, num_jobs is 99999999"):
+        AlignmentDir(ali_dir)
+    assert tracemalloc.get_traced_memory()[1] < 10e6
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", ["text", "binary", "garbage"])
+def test_alignments_that_fill_the_memory_are_refused(ali_dir, kind):
+    """Two megabytes that become gigabytes."""
+    item = {"text": b"1 ", "binary": b"\x04\x01\0\0\0", "garbage": b"\0"}[kind]
+    head = {"text": b"u1 ", "binary": b"u1 \0B\x04\xff\xff\xff\x7f", "garbage": b"u1 "}[kind]
+    piece = gzip.compress(item * ((1 << 24) // len(item)))
+    (ali_dir / "ali.1.gz").write_bytes(gzip.compress(head) + piece * 100)
+    tracemalloc.start()
+    with pytest.raises(DktError, match=r"ali\.1\.gz: .*(no utterance|no data do that|zero byte)"):
+        AlignmentDir(ali_dir).pdfs()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 29

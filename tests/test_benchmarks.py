@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,21 @@ def test_training_steps_are_measured(tmp_path):
     assert {"lstm_projected_over_torch", "lstm_over_step_loop", "dnn_1024_over_its_matrix_products"} <= set(
         values
     )
+    assert all(value > 0 for value in values.values())
+
+
+def test_the_default_number_of_threads_is_measured(tmp_path):
+    ratios = tmp_path / "ratios.json"
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}  # which the benchmark does not take for the default
+    command = [sys.executable, str(BENCHMARKS / "threads.py"), "--seconds=0.1", "--turn=0.05"]
+    command += ["--only=dnn training", f"--json={ratios}"]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    values = json.loads(ratios.read_text())
+    assert list(values) == [
+        f"dnn training, {condition}: default over one thread"
+        for condition in ("idle", "one processor busy", "as many other jobs as processors")
+    ]
     assert all(value > 0 for value in values.values())
 
 

@@ -61,6 +61,14 @@ def test_settings_win_over_the_file_and_later_ones_over_earlier_ones(tmp_path):
     assert (schedule.learn_rate, schedule.max_iters, schedule.min_iters) == (0.1, 9, 2)
 
 
+def test_a_setting_changes_its_section_alone(tmp_path):
+    path = write(tmp_path, "schedule: &both {learn_rate: 0.1}\nfine_tuning: *both\n")
+    settings = ["fine_tuning.learn_rate=0.2", "fine_tuning={max_iters: 3}"]
+    recipe = load_config(LstmRecipe, path, settings)
+    assert (recipe.schedule.learn_rate, recipe.schedule.max_iters) == (0.1, 20)
+    assert (recipe.fine_tuning.learn_rate, recipe.fine_tuning.max_iters) == (0.2, 3)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -129,7 +129,7 @@ def test_every_option_of_a_number_has_a_range():
             for text in ("nan", "inf", "-inf", "1e999", "-1e999", "1_0", "x" * 500):
                 with pytest.raises(argparse.ArgumentTypeError) as error:
                     action.type(text)
-                assert len(str(error.value)) < 1000, f"dkt {command} {option}"
+                assert len(str(error.value)) < 2000, f"dkt {command} {option}"
 
 
 def test_every_option_refuses_what_is_outside_and_takes_its_default():
@@ -167,6 +167,9 @@ def test_every_option_refuses_what_is_outside_and_takes_its_default():
         ["align", "--self-loop-scale=-1", "d", "l", "m", "a"],
         ["train-mono", "--realign-iters=1 0", "d", "l", "e"],
         ["train-mono", "--seed=-1", "d", "l", "e"],
+        ["train-mono", "--delta-opts=--delta-order=1000", "d", "l", "e"],
+        ["feats", "--splice-opts=--left-context=101", "d"],
+        ["feats", "--online-cmvn-opts=--cmn-window=0", "d"],
         ["train-lstm", "--temperature=nan", "t", "d", "a", "b", "e"],
         ["train-lstm", "--lambda=1.5", "t", "d", "a", "b", "e"],
         ["train-lstm", "--top-k=0", "t", "d", "a", "b", "e"],
@@ -186,7 +189,7 @@ def test_a_wrong_number_is_told_before_anything_is_read(capsys, arguments):
     assert error.value.code == 2
     option = arguments[1].partition("=")[0]
     last = capsys.readouterr().err.splitlines()[-1]
-    assert f"dkt {arguments[0]}: error: argument {option}: expected" in last
+    assert f"dkt {arguments[0]}: error: argument {option}: " in last and "expected a" in last
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "nan", "", "most"])

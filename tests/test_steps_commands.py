@@ -255,6 +255,13 @@ def test_priors_are_of_some_utterances_of_large_data(tools: StandIns, place: Pat
         assert f"--num-utts is '{wrong}', expected a number above 0" in output
 
 
+@pytest.mark.parametrize("wrong", ["0", "-1", "1e3", "nan", "10001", "99999999999999999999"])
+def test_numbers_of_jobs(tools: StandIns, place: Path, wrong: str) -> None:
+    for step, *_, data, model, target in (FORWARD, SOFT, DECODE):
+        output = fails(place, step, "--nj", wrong, data, model, target, **tools.alone)
+        assert f"--nj is '{wrong}', expected a number above 0, at most 10000" in output
+
+
 def test_the_subset_of_a_data_directory_is_the_same_for_a_seed(place: Path) -> None:
     step = "steps/utils/subset_data_dir.sh"
     write(place / "data/cmvn.scp", "a x\nb x\n")
@@ -344,6 +351,12 @@ def test_a_gpu_and_threads_are_asked_of_the_queue_in_words_that_all_know(
     expected = [] if step == "check" else ["--gpu", "1"]
     expected += threads or (["--num-threads", "2"] if step == "decode" else [])
     assert job[1 : 1 + len(expected)] == expected and not job[1 + len(expected)].startswith("-")
+
+
+def test_threads_that_are_used_as_they_pay_are_not_asked_of_the_queue(tools: StandIns, place: Path) -> None:
+    succeed(place, LSTM[0], "--cmd", "slurm.pl", "--num-threads", "auto", *LSTM[1:], **tools.with_kaldi)
+    job = next(call for call in tools.calls() if call[0] == "slurm.pl")
+    assert not job[1].startswith("-") and "--num-threads=auto" in job
 
 
 def test_a_training_on_a_gpu_if_there_is_one_asks_for_none(tools: StandIns, place: Path) -> None:

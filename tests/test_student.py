@@ -161,6 +161,16 @@ def test_the_teacher_run_now_equals_its_soft_targets_but_for_their_half_precisio
         torch.testing.assert_close(weights(tmp_path / "now")[name], value, atol=0.02, rtol=0.02)
 
 
+def test_the_default_of_top_k_is_at_most_the_number_of_pdfs(lab, tmp_path, capsys):
+    options = ["--mode=soft", "--temperature=2", f"--teacher={lab}/dnn", "--set=schedule.max_iters=1"]
+    assert train(lab, tmp_path / "default", *options) == 0
+    assert train(lab, tmp_path / "all", *options, "--top-k=all") == 0
+    for name, value in weights(tmp_path / "default").items():
+        torch.testing.assert_close(weights(tmp_path / "all")[name], value, atol=0.0, rtol=0.0)
+    assert train(lab, tmp_path / "more", *options, "--top-k=20") == 1
+    assert "--top-k is 20, expected a number from 1 to the 3 pdfs, or 'all'" in capsys.readouterr().err
+
+
 def posteriors(lab, path, *options):
     for part in ("train", "dev"):
         places = [str(lab / "dnn/final.pt"), str(lab / part), f"ark,scp:{path}/{part}.ark,{path}/{part}.scp"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,23 @@ def test_directories_and_long_commands(tmp_path: Path) -> None:
     with pytest.raises(DktError, match="Is a directory"):
         read_lines(tmp_path)
     assert read_lines(f"echo {'x' * 5000} |") == ["x" * 5000]
+
+
+def test_a_gzip_file_grows_no_more_than_data_do(tmp_path):
+    """A few kilobytes of zeros would fill the memory; data that are alike, and small, are read."""
+    bomb = tmp_path / "text.gz"
+    bomb.write_bytes(b"".join([gzip.compress(bytes(1 << 24))] * 100))
+    assert bomb.stat().st_size < 2 << 20
+    tracemalloc.start()
+    with pytest.raises(
+        DktError, match=r"text\.gz: \d+ bytes of gzip become more than .* decompress"
+    ):
+        read_lines(bomb)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 30
+    bomb.write_bytes(gzip.compress(b"u1 a b\n" * 1_000_000))
+    assert len(read_lines(bomb)) == 1_000_000
+    bomb.write_bytes(b"")
+    with pytest.raises(DktError, match="broken gzip file: it is empty"):
+        read_lines(bomb)

@@ -191,7 +191,7 @@ class Machine:
         self.busy = 0.0
         self.now = 100.0
         self.used: list[tuple[float, int]] = []
-        self.pace = Pace(processors, lambda: self.busy, lambda: self.now)
+        self.pace = Pace(processors, lambda: processors - self.busy, lambda: self.now)
 
     def run(self, seconds: float, step: float = 0.015) -> float:
         """Train so long; how many times as fast as with one thread it was."""
@@ -289,7 +289,18 @@ def test_a_machine_of_many_processors_is_not_taken_whole():
     assert machine.numbers() == {1, 2} and machine.pace.workers() == 3
 
 
-def test_long_steps_and_nothing_known_of_others():
+def test_a_share_of_a_large_machine_that_others_use_too():
+    """Four processors are ours by a quota; others keep 40 of 64 busy, or 62 of them."""
+    machine = Machine(4, lambda number, busy: 0.1 + 0.9 / number)
+    machine.busy = 4 - 24
+    machine.run(20)
+    assert machine.pace.count() == 4
+    machine.busy = 4 - 2
+    machine.run(20)
+    assert machine.pace.count() == 2
+
+
+def test_long_steps_and_nothing_known_of_spare():
     machine = Machine(2, two_cores)
     machine.pace = Pace(2, lambda: None, lambda: machine.now)
     assert machine.run(300, step=2.0) > 1.4
@@ -302,7 +313,7 @@ def stat(*processors: tuple[int, int]) -> str:
     return "\n".join(["cpu  1 2 3 4 5 6 7 8 0 0", *lines, "intr 12 0 7"]) + "\n"
 
 
-def test_what_others_use_of_the_processors_that_are_ours(monkeypatch, tmp_path):
+def test_what_others_leave_of_the_processors_that_are_ours(monkeypatch, tmp_path):
     place = tmp_path / "stat"
     monkeypatch.setattr(processors, "_STAT", place)
     monkeypatch.setattr(processors, "_allowed", lambda: {1, 3})
@@ -310,14 +321,14 @@ def test_what_others_use_of_the_processors_that_are_ours(monkeypatch, tmp_path):
     spent = [5.0]
     monkeypatch.setattr(processors.os, "times", lambda: argparse.Namespace(user=spent[0], system=0.0))
     place.write_text(stat((0, (0, 0)), (1, (100, 100)), (2, (0, 0)), (3, (50, 150))), encoding="ascii")
-    others = processors.OtherPrograms()
+    spare = processors.SpareProcessors()
     # In two seconds: one processor busy all along, the other half of it; 1.2 of these 3 are this process.
     place.write_text(stat((0, (200, 0)), (1, (300, 100)), (2, (200, 0)), (3, (150, 250))), encoding="ascii")
     spent[0] += 1.2
-    assert others() == pytest.approx((2.0 + 1.0 - 1.2) / 2.0)
-    assert others() is None  # no time has passed
+    assert spare() == pytest.approx(2.0 - (2.0 + 1.0 - 1.2) / 2.0)
+    assert spare() is None  # no time has passed
     place.unlink()
-    assert others() is None
+    assert spare() is None
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
     "verify": ("verify", "are models and checkpoints as they were written?"),
-    "lock-dir": ("lock_dir", "mark a directory as one that a script writes in"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 

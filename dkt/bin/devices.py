@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dkt import ranges
 from dkt.bin.options import Number
-from dkt.bin.processors import OtherPrograms, available
+from dkt.bin.processors import SpareProcessors, available
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def thread_policy(given: int | None) -> tuple[Policy, str]:
     processors = available()
     if processors == 1:
         return Fixed(1), f"{_threads(1)} (one processor is allowed)"
-    pace = Pace(processors, OtherPrograms())
+    pace = Pace(processors, SpareProcessors())
     return pace, f"{_threads(1)}, more of {processors} processors as soon as they pay"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt import ranges
-from dkt.bin.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--nnet-dir", help="as this directory of Kaldi's steps/nnet/train.sh says")
     source.add_argument("--model", help="as this final.pt of dkt says")
     for name in _OPTIONS:
-        parser.add_argument(f"--{name.replace('_', '-')}", metavar="OPTIONS", help="in Kaldi's words")
+        option = f"--{name.replace('_', '-')}"
+        parser.add_argument(option, type=OptionLine(name), metavar="OPTIONS", help="in Kaldi's words")
     parser.add_argument("--global-cmvn-stats", metavar="MATRIX", help="what online CMVN begins with")
     parser.add_argument("--transform", metavar="MATRIX", help="LDA or MLLT, as final.mat")
     parser.add_argument("--streams", help="script files of the data directory to paste (feats.scp)")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dkt import ranges
+from dkt.errors import DktError
 from dkt.ranges import Range
 from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.top_k import DEFAULT as DEFAULT_TOP_K
@@ -50,7 +51,7 @@ class Number:
         try:
             return self.allowed.parse(text)
         except ValueError as error:
-            words = "".join(f", or {word}" for word in self.words)
+            words = f", nor {' or '.join(self.words)}" if self.words else ""
             raise argparse.ArgumentTypeError(f"{error}{words}") from None
 
 
@@ -86,6 +87,27 @@ class Numbers:
         if self.distinct and len(set(values)) < len(values):
             raise argparse.ArgumentTypeError(f"a number stands twice in '{text[:_SHOWN]}'")
         return tuple(words) if self.as_written else values
+
+
+@dataclass(frozen=True)
+class OptionLine:
+    """The type of an option that is a line of options of a program of Kaldi's, such as ``--delta-order=2``.
+
+    Attributes:
+        name: the field of ``dkt.feature_options.FeatureOptions``.
+    """
+
+    name: str
+
+    def __call__(self, text: str) -> str:
+        """The line as it is; raises what argparse turns into an error that names the option."""
+        from dkt.feature_options import FeatureOptions
+
+        try:
+            FeatureOptions().replace(**{self.name: text}).check(lambda name: name)
+        except DktError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+        return text
 
 
 def top_k(text: str) -> TopK:

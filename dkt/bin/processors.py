@@ -1,4 +1,4 @@
-"""How many processors this process may use, and how many of them other programs keep busy."""
+"""How many processors this process may use, and how many of the machine's other programs leave to it."""
 
 from __future__ import annotations
 
@@ -40,17 +40,20 @@ def _quota() -> float | None:
         return None
 
 
-class OtherPrograms:
-    """What other programs do on the processors that this process may use."""
+class SpareProcessors:
+    """Processors of this process's affinity that other programs leave to it.
+
+    They may be more than ``available``: a container's quota, or a queue, has given it a share of them.
+    """
 
     def __init__(self) -> None:
         self._before = _times()
 
     def __call__(self) -> float | None:
-        """Processors that they have kept busy since the last call, or since the beginning.
+        """How many they were since the last call, or since the beginning.
 
         Returns:
-            The number; None where nobody knows.
+            Processors' worth of time; None where nobody knows.
         """
         before, now = self._before, _times()
         self._before = now
@@ -60,7 +63,8 @@ class OtherPrograms:
         # The machine's ticks, and the seconds of this process, are of the same time.
         seconds = (total - total_before) / processors / os.sysconf("SC_CLK_TCK")
         used = (busy - busy_before) / (total - total_before) * processors
-        return max(0.0, used - (own - own_before) / seconds)
+        others = max(0.0, used - (own - own_before) / seconds)
+        return processors - others
 
 
 def _times() -> tuple[int, int, int, float] | None:

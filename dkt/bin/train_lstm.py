@@ -33,7 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--config", help="YAML; what it leaves out keeps its default")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="overrides it"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="overrides it; of several of one key the last",
     )
     parser.add_argument("--mode", choices=_MODES, help="what is learnt: overrides objective.mode")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, Numbers, add_max_loss, add_steal_lock, held
+from dkt.bin.options import Number, Numbers, OptionLine, add_max_loss, add_steal_lock, held
 from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.hmm.symbols import OOV_POLICIES
 
@@ -34,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=" ".join(map(str, defaults.realign_iters)),
         help="iterations that begin with an alignment",
     )
-    parser.add_argument("--cmvn-opts", default=defaults.cmvn_opts, help="options of apply-cmvn")
-    parser.add_argument("--delta-opts", default=defaults.delta_opts, help="options of add-deltas")
+    for option, default, program in (
+        ("cmvn_opts", defaults.cmvn_opts, "apply-cmvn"),
+        ("delta_opts", defaults.delta_opts, "add-deltas"),
+    ):
+        name = f"--{option.replace('_', '-')}"
+        parser.add_argument(name, type=OptionLine(option), default=default, help=f"options of {program}")
     parser.add_argument(
         "--boost-silence",
         type=Number(ranges.SILENCE_FACTOR),

@@ -15,7 +15,7 @@ import torch
 from dkt.config import build
 from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
-from dkt.memory import require_memory
+from dkt.memory import memory_for, require_memory
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.torchfile import load_torch, save_torch
@@ -102,6 +102,7 @@ class ModelInfo:
         return fields | {name: getattr(options, name).digest for name in self.matrices}
 
 
+@memory_for("the network", "lower network.hidden_dim or network.hidden_layers")
 def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
     """A DNN with fresh weights.
 
@@ -114,6 +115,7 @@ def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
     return Dnn(config, info.spliced_dim, info.num_pdfs, lda)
 
 
+@memory_for("the network", "lower network.cells or network.layers")
 def build_lstm(info: ModelInfo) -> Lstm:
     """An LSTM with fresh weights.
 

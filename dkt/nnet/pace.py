@@ -119,21 +119,22 @@ class Pace:
 
     Args:
         processors: that this process may use.
-        others: processors that other programs have kept busy since it was last asked; None if nobody knows.
+        spare: processors that other programs have left since it was last asked, which may be more; None if
+            nobody knows.
         clock: seconds.
     """
 
     def __init__(
         self,
         processors: int,
-        others: Callable[[], float | None],
+        spare: Callable[[], float | None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.processors = processors
-        self._others, self._clock = others, clock
+        self._spare, self._clock = spare, clock
         self._number = 1
         self._trial: _Trial | None = None
-        #: What others used when it was last looked at; at first nobody knows, and nothing is free.
+        #: Of our processors, what others used when it was last looked at; at first nothing is free.
         self._busy: float | None = None
         self._free = 1
         self._looked = clock()
@@ -164,7 +165,8 @@ class Pace:
         if self.processors == 1 or now - self._looked < _LOOK_SECONDS:
             return
         self._looked = now
-        self._busy = self._others() or 0.0
+        spare = self._spare()
+        self._busy = 0.0 if spare is None else max(0.0, self.processors - spare)
         self._free = max(1, int(self.processors - self._busy + _TOLERANCE))
         if self._busy < self._busy_at_loss - _CHANGE:
             self._wait, self._next_try = _WAIT_SECONDS[0], min(self._next_try, now + _WAIT_SECONDS[0])

@@ -14,6 +14,7 @@ import torch
 from dkt import ranges
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
+from dkt.memory import memory_for
 from dkt.stopping import Stopped, held
 from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
@@ -24,6 +25,7 @@ from dkt.train.schedule import Newbob, NewbobConfig
 logger = logging.getLogger(__name__)
 
 HISTORY = "history.csv"
+_SMALLER = "make the network smaller"
 
 
 class Trainable(Protocol):
@@ -89,6 +91,7 @@ class TrainingLoop:
         self.records: list[EpochRecord] = []
         self.newbob = self._resume(schedule) or self._begin(schedule)
 
+    @memory_for("the weights and the best of them so far", _SMALLER)
     def _begin(self, schedule: NewbobConfig) -> Newbob:
         self._best = copy.deepcopy(self.task.network.state_dict())
         cv = self.task.evaluate("cv")
@@ -162,6 +165,7 @@ class TrainingLoop:
         self.task.network.load_state_dict(self._best)
         return self.records
 
+    @memory_for("the weights, the best of them so far and the state of the optimizer", _SMALLER)
     def _epoch(self) -> None:
         started, waited = time.monotonic(), self.task.waited
         rate = self.newbob.learn_rate

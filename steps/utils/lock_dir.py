@@ -1,0 +1,43 @@
+"""Marks a directory as one that a step writes in, or gives it back; see dkt.directory_lock.
+
+lock_dir.py [--release] [--steal] <pid of the step> <name of the step> <directory>
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+# Called from a shell script with an isolated Python: the package is that of this checkout.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from dkt.directory_lock import STEP_LOCK, release_step, take_step
+from dkt.errors import DktError
+
+
+def main() -> int:
+    """Take or give back the lock; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="lock_dir.py", description=__doc__)
+    parser.add_argument("--release", action="store_true")
+    parser.add_argument("--steal", action="store_true")
+    parser.add_argument("pid", type=int)
+    parser.add_argument("name")
+    parser.add_argument("directory", type=Path)
+    args = parser.parse_args()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    path = args.directory / STEP_LOCK
+    try:
+        if args.release:
+            release_step(path, args.pid)
+        else:
+            take_step(path, args.name, args.pid, args.steal)
+    except DktError as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
