@@ -2,6 +2,7 @@
 # Stages that train teachers and students on alignments; sourced by recipes after stages.sh. A recipe sets exp, nj,
 # train_cmd, seeds, dnn_config, students (as local/train_student.sh names them; none for no students), lstm_config,
 # and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
+# shellcheck disable=SC2154 # variables of the recipe
 
 steps=$DKT_ROOT/steps
 # Ends the names of systems that are trained on alignments by another network: see realigning.sh.

@@ -2,6 +2,7 @@
 # Realigns by a network of the recipe and trains networks anew on what it gives; sourced after network_stages.sh by
 # recipes that set, beside what is told there, realign_by (dnn or one of the students; empty: nothing of all this) and
 # retrain (the systems that are trained anew, first of all the DNN; empty: it and that of realign_by).
+# shellcheck disable=SC2154 # variables of the recipe
 
 retrained_students=
 if [ -n "$realign_by" ]; then
@@ -28,7 +29,7 @@ as_realigned() {
 aligner_dir() { echo "$exp/${realign_by}_seed$1"; }
 
 _align() {
-  local seed dir part
+  local seed dir
   for seed in $seeds; do
     dir=$(aligner_dir "$seed")
     _set_labels "$seed"

@@ -6,6 +6,7 @@
 #     commands
 #     end_stage
 #   fi
+# shellcheck disable=SC2154 # variables of the recipe
 
 stages_started=$(date +%s)
 

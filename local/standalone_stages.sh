@@ -4,6 +4,7 @@
 # (fbank, mfcc or fmllr), speeds (of copies of the training data for the network; none unless set), students (as
 # local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts and
 # word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# shellcheck disable=SC2154 # variables of the recipe
 
 network_features=${network_features:-fbank}
 case $network_features in

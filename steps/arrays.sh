@@ -8,6 +8,7 @@
 #
 # A job that ends well makes its mark last of all. A queue that says OK has not always run it, and a log tells nothing
 # of a job that was killed with its machine.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # _job_mark number: the place of the mark of a job.
 _job_mark() { echo "$job_marks/$1"; }
@@ -108,13 +109,14 @@ _set_words() {
     words+=("$word")
   done
   words+=(touch "$1")
+  # shellcheck disable=SC2034 # for failures.sh
   job_program=${names[0]}
 }
 
 # run_job [--gpu n] [--num-threads n] log word...: runs one job; fails if it did not run to its end, for job_failed to
 # say why.
 run_job() {
-  local options=() words mark job_words
+  local options=() words mark
   while [[ $1 == --* ]]; do options+=("$1" "$2") && shift 2; done
   mark=$(dirname "$1")/.$(basename "$1" .log).ended
   rm -f "$1" "$mark"

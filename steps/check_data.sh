@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Tells all that is wrong with a data directory and its alignments, as Kaldi's utils/validate_data_dir.sh and more;
 # fails if they are not fit to train on.
+# shellcheck disable=SC2034 # options are read by their names
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$DKT_ROOT/steps/checks.sh"
 set -euo pipefail

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd and
 # --max-loss and, if they train, --skip-check.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # Of all steps that check: what is absurd about alignments may be let pass.
 allow_implausible=false

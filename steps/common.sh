@@ -20,6 +20,7 @@ die() {
 
 # usage: stops the script with its $help_message, after a wrong call.
 usage() {
+  # shellcheck disable=SC2154 # of the script
   echo "$help_message" >&2
   exit 1
 }

@@ -14,6 +14,7 @@ set_model() {
   require_files "$model"
   feature_files=()
   if ! is_network; then
+    # shellcheck disable=SC2034 # for the step
     feature_files=("$(dirname "$model")"/{cmvn_opts,delta_opts,splice_opts,final.mat})
     return 0
   fi

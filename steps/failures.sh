@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Why a job failed, as its log tells; sourced by common.sh.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # _is_kill status: whether it is that of a program that was killed, by another signal than that of a broken pipe.
 _is_kill() { [ "$1" -gt 128 ] && [ "$1" -lt 193 ] && [ "$1" != 141 ]; }
@@ -82,7 +83,7 @@ job_failed() {
 
 # jobs_failed log number...: the same of jobs of an array; the log is a name with JOB in place of the number.
 jobs_failed() {
-  local first=${1//JOB/$2} jobs reason= which=() job
+  local first=${1//JOB/$2} jobs reason='' which=() job
   for job in "${@:2}"; do [ -e "${1//JOB/$job}" ] || which+=("$job"); done
   if [ ${#which[@]} -gt 0 ]; then
     die "$(_list_jobs "${which[@]}") of $num_jobs left no log (${1//JOB/${which[0]}}), $(_did_it_run)"

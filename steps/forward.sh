@@ -53,6 +53,7 @@ if [ "$stage" -le 0 ]; then
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
+  # shellcheck disable=SC2154 # out is set by its name
   run_jobs ${resources[@]+"${resources[@]}"} "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
     --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the steps do about their jobs: the parts of the data, what a job needs, and the files of earlier ones; sourced by
 # common.sh.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # back_up dir file...: moves what an earlier run left in a directory to its .backup, as Kaldi does: a run that fails
 # must not leave lists of what it has overwritten.

@@ -29,6 +29,7 @@ set_search() {
 set_search_name() {
   local made_by=
   [ "$latgen" != auto ] || made_by=$(sed -n 's/^search_name=//p' "$dir/.decode.done" 2>/dev/null) || true
+  # shellcheck disable=SC2034 # by its name
   search_name=${made_by:-${search[*]}}
 }
 

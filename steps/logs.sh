@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # What the steps tell of their jobs' logs; sourced by common.sh.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # shell_quote text: the text in single quotes, for a command that stands within a command of $cmd.
 shell_quote() {

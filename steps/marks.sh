@@ -11,6 +11,7 @@
 # A mark is a text: options, inputs, the line "results:", results. Files stand in it with their places as seen from the
 # mark, sizes and times, so that neither another working directory nor a moved experiment makes a difference. Jobs of a
 # step have marks of their own, see arrays.sh.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # listed_files script: one line that tells the files of a script file apart from others, by names, sizes and times.
 listed_files() {
@@ -102,6 +103,7 @@ already_done() {
   fi
   if [ -f "$step_mark" ] && [ "$(sed '/^results:$/,$d' "$step_mark")" = "$step_inputs" ]; then
     # Only some of the results are gone or damaged: jobs whose results are whole need not run again.
+    # shellcheck disable=SC2034 # for arrays.sh
     kept_results=$(sed '1,/^results:$/d' "$step_mark")
     echo "$script_name: a result is missing, or not as it was left: done again"
   fi

@@ -4,6 +4,7 @@
 #   . "$DKT_ROOT/steps/options.sh"
 # A step whose argument n is a word and no path says so before by word_arguments="n". Kaldi's own parse_options.sh is
 # not used, as it has a shell evaluate the values: --nj '$(command)' would run the command.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 . "$DKT_ROOT/steps/utils/parse_options.sh"
 check_numbers

@@ -6,6 +6,7 @@
 # the text into a here-document, where a shell runs what single quotes would protect. And the word JOB becomes the
 # number of the job, or, in queues, a variable that holds it. So a word goes to them bare or with harmless blanks, or
 # else as $'\044\050', which no shell reads as anything but what it stands for.
+# shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # The operators of the shell in a command of call_runner.
 readonly PIPE=$'\1|' AND=$'\1&&' THEN=$'\1;' INTO=$'\1>' OR=$'\1||' OPEN=$'\1{' CLOSE=$'\1}'
@@ -59,7 +60,7 @@ _quote_word() {
 set_runner() {
   # shellcheck disable=SC2154
   IFS=$' \t\n' read -r -d '' -a runner <<<"$cmd" || true
-  [ ${#runner[@]} -gt 0 ] && command -v "${runner[0]}" >/dev/null ||
+  { [ ${#runner[@]} -gt 0 ] && command -v "${runner[0]}" >/dev/null; } ||
     die "--cmd is '$cmd', but there is no program '${runner[0]-}'"
 }
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Trains a DNN on the alignments of a GMM; arguments and files as of Kaldi's steps/nnet/train.sh.
+# shellcheck disable=SC2034 # options are read by their names
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$DKT_ROOT/steps/checks.sh"
 set -euo pipefail

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Trains an LSTM on the alignments of a GMM, on the soft targets of a teacher, or on both.
+# shellcheck disable=SC2034 # options are read by their names
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 . "$DKT_ROOT/steps/checks.sh"
 set -euo pipefail

@@ -49,6 +49,7 @@ for _po_config in ${_po_configs[@]+"${_po_configs[@]}"}; do
   if [ ! -r "$_po_config" ]; then _po_die "cannot read the --config file '$_po_config'"; fi
   # With a slash in its name the file is not looked for on PATH.
   case "$_po_config" in */*) ;; *) _po_config=./$_po_config ;; esac
+  # shellcheck source=/dev/null
   . "$_po_config"
 done
 

@@ -126,6 +126,7 @@ if [ -n "$realign_by" ]; then
   if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "$dnn_config" "$lstm_config" \
     <(echo "$seeds $realign_by $retrained_students $scan") "${networks[@]}"; then
     realign_and_retrain
+    # shellcheck disable=SC2086 # a list
     mapfile -t results < <(as_realigned network_files dnn $retrained_students)
     if [ -n "$graph" ]; then
       as_realigned search
