@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/reliability [--short] [--seed N] [--only KIND,...] [--out docs/reliability.md]
 
-A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every trial
-either ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not zero.
+A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every
+trial ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not zero.
 The exit status is 1 if a trial did not hold.
 """
 
@@ -70,14 +70,15 @@ KINDS = {
         damage.trials, 3, 20,
     ),
     "calls": Kind(
-        "bad calls: absurd numbers in options and configurations, arguments that name nothing or another kind of file",
+        "bad calls: absurd numbers in options and configurations, arguments that name nothing or another kind "
+        "of file",
         "an error of one line within a minute and 4 GiB; NaN and infinity never pass",
         calls.trials, 2, 12,
     ),
     "disks": Kind(
         "disks that fill up during a command",
-        "the error names the file that could not be written, nothing is left cut short under its name, and with "
-        "room the same call ends well",
+        "the error names the file that could not be written, nothing is left cut short under its name, and "
+        "with room the same call ends well",
         disks.trials, 1, 6,
     ),
     "jobs": Kind(
@@ -113,8 +114,11 @@ def _page(kinds: list[Kind], command: str) -> str:
         [
             "# Reliability",
             "",
-            f"What was done to dkt {dkt.__version__} on purpose, and what came of it: `{command}` makes this page anew, on",
-            "a small experiment of its own; continuous integration runs a short form of it.",
+            f"What was done to dkt {dkt.__version__} on purpose, and what came of it. This page is made by",
+            "",
+            f"    {command}",
+            "",
+            "on a small experiment of its own; continuous integration runs a short form of it.",
             "",
             _table(kinds),
             "",
@@ -153,9 +157,8 @@ def main() -> int:
     kinds = [KINDS[name] for name in chosen]
     print(_table(kinds))
     if args.out:
-        args.out.write_text(
-            _page(kinds, f"python benchmarks/reliability --seed {args.seed} --out docs/reliability.md")
-        )
+        command = f"python benchmarks/reliability --seed {args.seed} --out docs/reliability.md"
+        args.out.write_text(_page(kinds, command))
     return int(any(kind.failures for kind in kinds))
 
 

@@ -105,7 +105,7 @@ def _try(place: Path, work: Path, argv: list[str], must_fail: bool) -> tuple[str
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     outcome = call(argv, place)
-    shown = " ".join(word for word in argv if not word.startswith(("--use-gpu", "--num-threads")))
+    shown = " ".join(word for word in argv if word not in lab.CPU)
     return f"dkt {shown.replace(str(work), '')}"[:300], complaint(outcome, must_fail)
 
 

@@ -99,8 +99,8 @@ def _wait(pid: int, began: float, kill_after: float | None) -> tuple[int, resour
 def complaint(outcome: Outcome, must_fail: bool = False) -> str | None:
     """What is wrong with the end of a call, in a few words; None if it ended as it should.
 
-    A program that cannot do what it is asked to says so in one line that names the fault, without a traceback,
-    within a minute and 4 GiB, and its exit status is not zero.
+    A program that cannot do what it is asked to says so in one line that names the fault, without a
+    traceback, within a minute and 4 GiB, and its exit status is not zero.
     """
     last = (outcome.output.strip().splitlines() or [""])[-1][:160]
     if outcome.timed_out:
