@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import add_max_oov
+from dkt import ranges
+from dkt.bin.options import Number, add_max_oov
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--data", metavar="DIR", help="their data directory: its words are counted, too")
-    parser.add_argument("--num-retried", type=int, help="utterances that needed the second try, to be told")
+    parser.add_argument(
+        "--num-retried",
+        type=Number(ranges.COUNT),
+        help="utterances that needed the second try, to be told",
+    )
     add_max_oov(parser)
     parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
     parser.add_argument("ali_dirs", metavar="ali-dir", nargs="+", help="alignments, all together")
