@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, side_inputs, top_k
+from dkt.bin.options import (
+    add_cache_dir,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    held,
+    side_inputs,
+    top_k,
+)
 from dkt.errors import DktError
 
 if TYPE_CHECKING:
@@ -118,6 +126,12 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
 
 def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
+    # Who is second is told at once, not when PyTorch is there and the data are looked at.
+    with held(args, args.rest[-1], "train-lstm"):
+        _train(args)
+
+
+def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DataDir
     from dkt.train.inputs import TrainingInputs
