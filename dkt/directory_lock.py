@@ -84,7 +84,7 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
     """Be the only one that writes in a directory, which is made if need be.
 
     The lock of a process of this host that has ended is taken over, with a line. Where nothing can be written
-    there is no lock, and no need for one.
+    there is no lock, and no need for one. Within the context it may be held again by the same process.
 
     Args:
         directory: the directory.
@@ -98,6 +98,9 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
     directory = Path(directory)
     made = _make(directory)
     path = directory.resolve() / name
+    if _is_own(path):
+        yield
+        return
     try:
         with contextlib.suppress(_ReadOnlyError):
             take(directory / name, what, os.getpid(), steal)
@@ -254,6 +257,12 @@ def release_step(path: Path, pid: int) -> None:
         holder = Holder.decode(path.read_bytes())
         if holder is not None and holder.process == ProcessId.of(pid):
             path.unlink()
+
+
+def _is_own(path: Path) -> bool:
+    with contextlib.suppress(OSError):
+        return path in _held and path.read_bytes() == _held[path]
+    return False
 
 
 def _release(path: Path) -> None:

@@ -135,13 +135,10 @@ def read_file(path: str | Path) -> bytes:
 def cannot_read(path: str | Path, error: OSError) -> DktError:
     """The error to raise for a file that the system does not let read."""
     path = Path(path)
-    if isinstance(error, FileNotFoundError):
-        if path.is_symlink():
-            return DktError(f"is a link to {path.readlink()}, which does not exist", path=path)
-        return DktError("does not exist", path=path)
-    if isinstance(error, IsADirectoryError):
-        return DktError("is a directory, expected a file", path=path)
-    return DktError(f"cannot be read: {error.strerror or error}", path=path)
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError) and path.is_symlink():
+        reason = f"it is a link to {path.readlink()}, which does not exist"
+    return DktError(f"cannot be read: {reason}", path=path)
 
 
 def cannot_write(path: str | Path, error: OSError) -> DktError:

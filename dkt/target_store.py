@@ -40,6 +40,8 @@ SCRIPT = "soft.scp"
 _FORMAT = "dkt-soft-targets"
 _SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _AGAIN = "make them again with steps/make_soft_targets.sh"
+# The step takes a directory that has its script for done.
+_REMADE = f"remove {SCRIPT} and {_AGAIN}"
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _load_header(directory: Path) -> _HeaderFile:
             raise ValueError("its checksum is missing")
         return file
     except (DktError, TypeError, ValueError) as error:
-        raise DktError(f"is damaged ({error})", path=path, hint=_AGAIN) from None
+        raise DktError(f"is damaged ({error})", path=path, hint=_REMADE) from None
 
 
 def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> None:
@@ -242,7 +244,7 @@ class SoftTargetStore:
                 hint=_AGAIN,
             )
         if file.script_crc32 is not None and zlib.crc32(read_file(script)) != file.script_crc32:
-            raise DktError("is damaged, or was changed (its checksum is wrong)", path=script, hint=_AGAIN)
+            raise DktError("is damaged, or was changed (its checksum is wrong)", path=script, hint=_REMADE)
         self.header = file.header()
         self._files: dict[str, BinaryIO] = {}
 
@@ -277,7 +279,7 @@ class SoftTargetStore:
         try:
             targets = decode_record(self._read_record(path, offset, utt), self.header)
         except DktError as error:
-            raise DktError(str(error), path=path, utt=utt, hint=_AGAIN) from None
+            raise DktError(str(error), path=path, utt=utt, hint=_REMADE) from None
         targets.check_length(num_frames, path, utt)
         return targets
 

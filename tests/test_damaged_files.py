@@ -196,8 +196,8 @@ def test_what_is_no_file_is_told_as_what_it_is(tmp_path, monkeypatch):
     (tmp_path / "link.pt").symlink_to("nowhere.pt")
     (tmp_path / "empty.pt").touch()
     for name, message in {
-        "directory.pt": "is a directory, expected a file",
-        "link.pt": r"is a link to nowhere\.pt, which does not exist",
+        "directory.pt": "cannot be read: Is a directory",
+        "link.pt": r"cannot be read: it is a link to nowhere\.pt, which does not exist",
         "empty.pt": "is empty",
         "missing.pt": "does not exist",
     }.items():
@@ -207,6 +207,7 @@ def test_what_is_no_file_is_told_as_what_it_is(tmp_path, monkeypatch):
     def refuse(self):
         raise PermissionError(13, "Permission denied", str(self))
 
+    (tmp_path / "secret.pt").touch()
     monkeypatch.setattr(Path, "read_bytes", refuse)
     with pytest.raises(DktError, match=r"secret\.pt: cannot be read: Permission denied") as caught:
         load_model(tmp_path / "secret.pt")

@@ -140,6 +140,15 @@ def test_a_directory_in_which_nothing_was_written_goes_again(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def test_the_same_process_may_hold_it_again_and_keeps_it_to_the_end(tmp_path):
+    with hold_directory(tmp_path / "dir", "outer"):
+        with hold_directory(tmp_path / "dir", "inner"):
+            pass
+        assert b"command: outer" in (tmp_path / "dir" / LOCK).read_bytes()
+        require_lock(tmp_path / "dir")
+    assert not (tmp_path / "dir").exists()
+
+
 def test_processes_and_files():
     now = time.time()
     assert may_have_written(os.getpid(), now) and not may_have_written(4194305, now)

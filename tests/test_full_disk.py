@@ -145,7 +145,7 @@ def test_a_copy_names_its_target(tmp_path, monkeypatch):
             copy_file(tmp_path / "source", tmp_path / "target")
     assert (tmp_path / "target").read_text() == "before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]
-    with pytest.raises(DktError, match="missing: does not exist"):
+    with pytest.raises(DktError, match="missing: cannot be read: No such file"):
         copy_file(tmp_path / "missing", tmp_path / "target")
     with pytest.raises(DktError, match="nowhere/x: cannot be written: No such file or directory"):
         copy_file(tmp_path / "source", tmp_path / "nowhere/x")

@@ -167,9 +167,7 @@ def test_a_gzip_file_grows_no_more_than_data_do(tmp_path):
     bomb.write_bytes(b"".join([gzip.compress(bytes(1 << 24))] * 100))
     assert bomb.stat().st_size < 2 << 20
     tracemalloc.start()
-    with pytest.raises(
-        DktError, match=r"text\.gz: \d+ bytes of gzip become more than .* decompress"
-    ):
+    with pytest.raises(DktError, match=r"text\.gz: \d+ bytes of gzip become more than .* decompress"):
         read_lines(bomb)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -40,6 +40,8 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         DamagedError: the bytes are not those that were written.
         DktError: the file is missing, cannot be read, or holds more than tensors and plain values.
     """
+    if not (path.exists() or path.is_symlink()):
+        raise DktError("does not exist", path=path)
     data = read_file(path)
     check_zip(data, path)
     try:
