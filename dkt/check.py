@@ -119,7 +119,7 @@ class Report:
             f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
         ]
         for reason, utts in self.tally.dropped.items():
-            hours, named = self._hours(self.frames_lost[reason]), some(utts, self.findings.place)
+            hours, named = self._hours(self.frames_lost[reason]), some(utts, f"all in {self.findings.place}")
             lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({named})")
         return "\n".join(lines)
 

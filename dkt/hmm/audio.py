@@ -93,7 +93,7 @@ class Recordings:
             logger.warning(
                 "%s cut short (%s): what is there is used",
                 plural(len(self._cut), "recording"),
-                some([f"{name}: {samples}" for name, samples in self._cut.items()], "the log"),
+                some([f"{name}: {samples}" for name, samples in self._cut.items()], "all in the log"),
             )
 
     def __iter__(self) -> Iterator[str]:
