@@ -228,7 +228,7 @@ def _transcripts(
     if lang and "text" in files and not options.data.no_text and (Path(lang) / "words.txt").is_file():
         transcripts = check_words(files, Path(lang), options.max_oov, findings)
         if options.data.transcribed:
-            check_empty(files, Path(lang), transcripts)
+            check_empty(files, Path(lang), transcripts, findings)
     num_utts = len(files.lines("utt2spk"))
     if options.data.transcribed and options.num_jobs is not None and num_utts < options.num_jobs:
         message = f"{plural(num_utts, 'utterance')} for {options.num_jobs} jobs"

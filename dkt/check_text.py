@@ -39,7 +39,9 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
         max_oov: the share of words that may be outside the lexicon.
         findings: where it is noted.
     """
-    transcripts = {utt: line[1:] for utt, line in files.lines("text").items()}
+    # Without features an utterance is lost, whatever its words.
+    used = files.lines("feats.scp") or files.lines("text")
+    transcripts = {utt: line[1:] for utt, line in files.lines("text").items() if utt in used}
     path, found = files.data.path / "text", Transcripts()
     try:
         words = read_symbol_table(lang / "words.txt")
@@ -99,10 +101,16 @@ def _look_up(
     return unspoken
 
 
-def check_empty(files: DataFiles, lang: Path, found: Transcripts) -> None:
+def check_empty(files: DataFiles, lang: Path, found: Transcripts, findings: Findings) -> None:
     """Note utterances without words that cannot be silence, as the lexicon has no optional silence."""
     empty = [utt for utt, line in files.lines("text").items() if len(line) == 1]
-    if not empty or not (lang / "L.fst").is_file() or _silence_is_optional(lang / "L.fst"):
+    if not empty or not (lang / "L.fst").is_file():
+        return
+    try:
+        if _silence_is_optional(lang / "L.fst"):
+            return
+    except DktError as error:
+        findings.error("lang", str(error))
         return
     reason = "its transcript is empty, and the lexicon has no optional silence"
     found.unalignable |= dict.fromkeys(empty, reason)
