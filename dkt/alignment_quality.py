@@ -133,7 +133,8 @@ class AlignmentQuality:
         self._no_speech = np.array(sorted(self.phones.others), dtype=np.int64)
         self._silence = np.array(sorted(self.phones.silence), dtype=np.int64)
         topology = self.model.topology
-        self._least = {phone: least_frames(topology.states(phone)) for phone in topology.phones}
+        self._least = np.zeros(max(topology.phones) + 1, dtype=np.int64)
+        self._least[topology.phones] = [least_frames(topology.states(phone)) for phone in topology.phones]
 
     def add(self, utt: str, ids: np.ndarray) -> None:
         """Look at the transition-ids of an utterance; what is no path through the HMMs is left out."""
@@ -148,8 +149,7 @@ class AlignmentQuality:
         spoken, lengths = phones[speech], lengths[speech]
         self._lengths.append(lengths)
         self._longest_of_utt.append(int(lengths.max(initial=0)))
-        least = np.array([self._least[phone] for phone in spoken.tolist()], dtype=np.int64)
-        self._shortest += int((lengths <= least).sum())
+        self._shortest += int((lengths <= self._least[spoken]).sum())
         if len(lengths) and lengths.max() > self.longest[0]:
             place = int(lengths.argmax())
             phone = int(spoken[place])

@@ -119,7 +119,7 @@ class Report:
             f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
         ]
         for reason, utts in self.tally.dropped.items():
-            hours, named = self._hours(self.frames_lost[reason]), some(utts, self.findings.place)
+            hours, named = self._hours(self.frames_lost[reason]), some(utts, f"all in {self.findings.place}")
             lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({named})")
         return "\n".join(lines)
 
@@ -228,7 +228,7 @@ def _transcripts(
     if lang and "text" in files and not options.data.no_text and (Path(lang) / "words.txt").is_file():
         transcripts = check_words(files, Path(lang), options.max_oov, findings)
         if options.data.transcribed:
-            check_empty(files, Path(lang), transcripts)
+            check_empty(files, Path(lang), transcripts, findings)
     num_utts = len(files.lines("utt2spk"))
     if options.data.transcribed and options.num_jobs is not None and num_utts < options.num_jobs:
         message = f"{plural(num_utts, 'utterance')} for {options.num_jobs} jobs"

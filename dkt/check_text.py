@@ -14,6 +14,8 @@ from dkt.hmm.symbols import read_symbol_table
 from dkt.text import fields, natural, read_lines
 from dkt.topology import load_topology
 
+_LEXICON = "phones/align_lexicon.int"
+
 
 @dataclass
 class Transcripts:
@@ -37,7 +39,9 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
         max_oov: the share of words that may be outside the lexicon.
         findings: where it is noted.
     """
-    transcripts = {utt: line[1:] for utt, line in files.lines("text").items()}
+    # Without features an utterance is lost, whatever its words.
+    used = files.lines("feats.scp") or files.lines("text")
+    transcripts = {utt: line[1:] for utt, line in files.lines("text").items() if utt in used}
     path, found = files.data.path / "text", Transcripts()
     try:
         words = read_symbol_table(lang / "words.txt")
@@ -54,9 +58,17 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
         findings.warn("words", count.describe(), path=path, hint=count.mend())
     findings.passed("words", count.figures())
     try:
-        _look_up(transcripts, words, oov[0] if oov else "", lang, found, findings)
+        unspoken = _look_up(transcripts, words, oov[0] if oov else "", lang, found)
     except DktError as error:
         findings.error("lang", str(error))
+        return found
+    if unspoken:
+        # Where alignments are there, somebody could.
+        level = Level.ERROR if files.options.transcribed else Level.WARNING
+        message = f"{plural(len(unspoken), 'word')} of the text without a pronunciation"
+        hint = "add them to the lexicon and prepare the lang directory again"
+        named = [f"{word} in {utt}" for word, utt in sorted(unspoken.items())]
+        findings.add(level, "words", message, path=lang / _LEXICON, names=named, hint=hint)
     return found
 
 
@@ -66,12 +78,11 @@ def _look_up(
     oov: str,
     lang: Path,
     found: Transcripts,
-    findings: Findings,
-) -> None:
-    """Find the fewest frames of every transcript, and the words without pronunciation."""
-    lexicon = lang / "phones" / "align_lexicon.int"
+) -> dict[str, str]:
+    """Find the fewest frames of every transcript; the words without pronunciation, and where they stand."""
+    lexicon = lang / _LEXICON
     if not (lexicon.is_file() and (lang / "topo").is_file()):
-        return
+        return {}
     topology = load_topology(lang / "topo")
     least = {phone: least_frames(topology.states(phone)) for phone in topology.phones}
     frames: dict[int, int] = {}
@@ -82,22 +93,24 @@ def _look_up(
         length = sum(least[phone] for phone in row[2:] if phone is not None)
         word = row[1] or 0
         frames[word] = min(length, frames.get(word, length))
-    dumb: dict[str, str] = {}
+    unspoken: dict[str, str] = {}
     for utt, transcript in transcripts.items():
         ids = [words.get(word, words.get(oov, -1)) for word in transcript]
         found.least_frames[utt] = sum(frames.get(index, 0) for index in ids)
-        dumb |= {word: utt for word, index in zip(transcript, ids, strict=True) if index not in frames}
-    if dumb:
-        message = f"{plural(len(dumb), 'word')} of the text without a pronunciation"
-        hint = "add them to the lexicon and prepare the lang directory again"
-        named = [f"{word} in {utt}" for word, utt in sorted(dumb.items())]
-        findings.add(Level.ERROR, "words", message, path=lexicon, names=named, hint=hint)
+        unspoken |= {word: utt for word, index in zip(transcript, ids, strict=True) if index not in frames}
+    return unspoken
 
 
-def check_empty(files: DataFiles, lang: Path, found: Transcripts) -> None:
+def check_empty(files: DataFiles, lang: Path, found: Transcripts, findings: Findings) -> None:
     """Note utterances without words that cannot be silence, as the lexicon has no optional silence."""
     empty = [utt for utt, line in files.lines("text").items() if len(line) == 1]
-    if not empty or not (lang / "L.fst").is_file() or _silence_is_optional(lang / "L.fst"):
+    if not empty or not (lang / "L.fst").is_file():
+        return
+    try:
+        if _silence_is_optional(lang / "L.fst"):
+            return
+    except DktError as error:
+        findings.error("lang", str(error))
         return
     reason = "its transcript is empty, and the lexicon has no optional silence"
     found.unalignable |= dict.fromkeys(empty, reason)

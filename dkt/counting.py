@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.findings import some
+from dkt.findings import VERBOSE, list_names, some
 from dkt.posterior_sums import sum_posteriors
 from dkt.posteriors import read_posterior_or_matrix
 from dkt.tables import RandomAccessTable, VectorTable, read_int_vectors, read_table
@@ -171,7 +171,9 @@ def warn_of_zeros(counts: np.ndarray) -> None:
     """Warn of labels that never occur."""
     zeros = np.flatnonzero(counts == 0.0).tolist()
     if zeros:
-        named = some([str(label) for label in zeros])
+        labels = [str(label) for label in zeros]
+        named = some(labels, VERBOSE)
+        list_names(logger, "zero count", labels)
         logger.warning("Zero count for %d labels (%s), this is suspicious.", len(zeros), named)
 
 

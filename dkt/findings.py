@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,17 +52,28 @@ def shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else f"{text[: limit - 3]}..."
 
 
-def some(names: Sequence[str], place: str | None = None) -> str:
-    """The first few names, as every message about many of them has it: ``a, b, c, d, e, ...``.
+def some(names: Sequence[str], rest: str = "") -> str:
+    """The first few names, as every message about many of them has it: ``a, b, c, d, e, ... <rest>``.
 
     Args:
         names: all of them.
-        place: where all are listed, which is told if some are left out.
+        rest: where all are listed, such as ``all in the log``; told if some are left out.
     """
     told = ", ".join(shorten(name, _LONGEST_NAME) for name in names[:_NAMED])
     if len(names) <= _NAMED:
         return told
-    return f"{told}, ..." if place is None else f"{told}, ... all in {place}"
+    return f"{told}, ... {rest}".rstrip()
+
+
+#: Of ``some``, where ``list_names`` follows.
+VERBOSE = "all with --verbose=1"
+
+
+def list_names(logger: logging.Logger, what: str, names: Sequence[str]) -> None:
+    """Log every name in a line of its own, for those who ask by ``--verbose=1``, if ``some`` left any out."""
+    if len(names) > _NAMED:
+        for name in names:
+            logger.debug("%s: %s", what, name)
 
 
 def plural(count: int, noun: str) -> str:
@@ -101,7 +113,7 @@ class Findings:
             names: the utterances (or speakers, lines) at fault, of which the first few are told.
             hint: what the user should do about it.
         """
-        listed = f"{message} ({some(names, self.place)})" if names else message
+        listed = f"{message} ({some(names, f'all in {self.place}')})" if names else message
         self._listed += [f"{check}\t{level.value}\t{name}\t{message}" for name in names]
         self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
 

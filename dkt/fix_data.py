@@ -84,7 +84,9 @@ def fix_data(
     for name, keys in before.items():
         gone = sorted(keys - set(tables[name]))
         if gone:
-            report.note(name, f"{plural(len(gone), 'line')} left out ({some(gone, f'{BACKUP}/{name}')})")
+            report.note(
+                name, f"{plural(len(gone), 'line')} left out ({some(gone, f'all in {BACKUP}/{name}')})"
+            )
     _write(data, tables, report)
     return report
 

@@ -59,7 +59,9 @@ class Tally:
         line = f"{self.what}: {self.num_done} utterances done, {self.num_dropped} dropped"
         kinds = self.kinds()
         for reason, utts in list(kinds.items())[:_KINDS_TOLD]:
-            line += f"; {len(utts)} ({some(utts, self.place)}): {shorten(reason, _LONGEST_REASON)}"
+            line += (
+                f"; {len(utts)} ({some(utts, f'all in {self.place}')}): {shorten(reason, _LONGEST_REASON)}"
+            )
         return line + (f"; and others, see {self.place}" if len(kinds) > _KINDS_TOLD else "")
 
     def finish(self, path: str | None = None) -> None:

@@ -281,6 +281,21 @@ def test_a_matrix_that_is_not_there(place: Path, capsys: pytest.CaptureFixture[s
     assert "did you mean 'splice'" in capsys.readouterr().err
 
 
+def test_a_word_that_nobody_can_pronounce(
+    corpus: tuple[Path, object], lang: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(lang, tmp_path / "lang"))
+    data = Path(shutil.copytree(corpus[0], tmp_path / "data"))
+    with (other / "words.txt").open("a") as words:
+        words.write("mute 99\n")
+    assert main(["check", "--no-wav", f"--lang={other}", str(data)]) == 0
+    set_text(data, "ann-1", "bad mute")
+    with pytest.raises(DktError, match="word 'mute' has no pronunciation"):
+        train_mono(data, other, tmp_path / "mono", MonoOptions(nj=1, num_iters=2))
+    assert main(["check", "--no-wav", f"--lang={other}", str(data)]) == 1
+    assert "1 word of the text without a pronunciation (mute in ann-1)" in capsys.readouterr().out
+
+
 def test_more_jobs_than_utterances(corpus: tuple[Path, object], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--no-wav", "--nj=24", str(corpus[0])]) == 0
     assert main(["check", "--no-wav", "--nj=25", str(corpus[0])]) == 1

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 
 from dkt.errors import DktError
-from dkt.findings import some
+from dkt.findings import list_names, some
 from dkt.tally import Tally
 
 
 def test_a_few_names_and_where_the_rest_is() -> None:
     names = [f"u{number}" for number in range(7)]
-    assert some(names[:5], "the log") == "u0, u1, u2, u3, u4"
+    assert some(names[:5], "all in the log") == "u0, u1, u2, u3, u4"
     assert some(names) == "u0, u1, u2, u3, u4, ..."
-    assert some(names, "the log") == "u0, u1, u2, u3, u4, ... all in the log"
+    assert some(names, "all in the log") == "u0, u1, u2, u3, u4, ... all in the log"
     assert some(["x" * 500]) == "x" * 57 + "..."
 
 
@@ -42,3 +44,15 @@ def test_reasons_of_any_length_and_number_make_a_line_that_can_be_read() -> None
         tally.drop(f"utterance-{letter}" * 20, letter * 500)
     assert len(tally.summary()) < 2000
     assert tally.summary().endswith("; and others, see the log")
+
+
+def test_all_names_are_listed_for_those_who_ask(caplog: pytest.LogCaptureFixture) -> None:
+    names = [f"u{number}" for number in range(7)]
+    logger = logging.getLogger("dkt.test")
+    list_names(logger, "lost", names)
+    assert caplog.text == ""
+    caplog.set_level(logging.DEBUG, "dkt.test")
+    list_names(logger, "lost", names[:5])
+    assert caplog.text == ""
+    list_names(logger, "lost", names)
+    assert [record.getMessage() for record in caplog.records] == [f"lost: {name}" for name in names]

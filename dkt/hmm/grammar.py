@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
-from dkt.findings import some
+from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.arpa import NGram, iter_arpa
 from dkt.hmm.lexicon_fst import write_fst
 from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
@@ -167,7 +167,8 @@ def arpa_to_fst(path: str | Path, words: Mapping[str, int]) -> kaldifst.StdVecto
 
 def _report(grammar: _Grammar, path: str | Path) -> None:
     if grammar.unknown:
-        named = some(sorted(grammar.unknown))
+        named = some(sorted(grammar.unknown), VERBOSE)
+        list_names(logger, "not in words.txt", sorted(grammar.unknown))
         logger.warning(
             "%s: %d n-grams are left out because %d words are not in words.txt (%s)",
             path,

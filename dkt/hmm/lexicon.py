@@ -9,7 +9,7 @@ from itertools import chain, combinations
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.findings import some
+from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.symbols import EPS, RESERVED
 from dkt.text import fields, read_lines
 
@@ -273,7 +273,10 @@ def _report_unused(dictionary: Dictionary) -> None:
     used = set(chain(*(entry.phones for entry in dictionary.lexicon)))
     unused = sorted(set(chain(*dictionary.nonsilence_phones)) - used)
     if unused:
-        logger.warning("%s: %d phones that no word uses: %s", dictionary.path, len(unused), some(unused))
+        logger.warning(
+            "%s: %d phones that no word uses: %s", dictionary.path, len(unused), some(unused, VERBOSE)
+        )
+        list_names(logger, "no word uses", unused)
 
 
 def _refuse_unsupported(path: Path) -> None:

@@ -16,7 +16,7 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.files import read_file, replace_file, replace_link
-from dkt.findings import some
+from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -198,7 +198,8 @@ class MonoTrainer:
         for report in reports:
             self.report.add(report)
         if failed := sorted(self.report.failed):
-            logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed))
+            logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed, VERBOSE))
+            list_names(logger, "not aligned", [f"{utt}: {self.report.failed[utt]}" for utt in failed])
         if self.report.num_retried:
             logger.info("%s, %d utterances in the second try", what, self.report.num_retried)
 

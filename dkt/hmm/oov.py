@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,14 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.findings import plural, some
+from dkt.findings import VERBOSE, list_names, plural, some
 from dkt.text import BYTE_ORDER_MARK, hidden_character, refused_character
+
+logger = logging.getLogger(__name__)
 
 #: The share of words outside the lexicon beyond which alignments teach noise.
 DEFAULT_MAX_OOV = 0.1
 
 _LOOK_ALIKES = str.maketrans("\u2019\u2018\u02bc\u00b4`\u2010\u2011\u2013", "'''''---")
-_CAUSES_FROM = 0.01
+_CAUSES_FROM, _CAUSES_TOLD = 0.01, 3
 
 
 def _without_hidden(word: str) -> str:
@@ -205,12 +208,16 @@ class OovCount:
         if not self.unknown:
             return text
         text += f" and count as '{counts_as}'" if counts_as else ""
-        frequent = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
-        text += f"; the most frequent: {some([f'{word} ({count})' for word, count in frequent])}"
-        for cause in self.causes() if self.share >= _CAUSES_FROM else ():
+        text += f"; the most frequent: {some(self.by_frequency(), VERBOSE)}"
+        for cause in self.causes()[:_CAUSES_TOLD] if self.share >= _CAUSES_FROM else ():
             wrong, right = cause.example
             text += f"; {cause.count} differ from words of it in {cause.name} ('{wrong}' for '{right}')"
         return text
+
+    def by_frequency(self) -> list[str]:
+        """The unknown words, each with its count, the most frequent first."""
+        frequent = sorted(self.unknown.items(), key=lambda item: (-item[1], item[0]))
+        return [f"{word} ({count})" for word, count in frequent]
 
     def causes(self) -> list[Cause]:
         """What keeps them apart from words of the vocabulary."""
@@ -218,7 +225,7 @@ class OovCount:
 
     def mend(self) -> str:
         """What to do about them."""
-        mends = dict.fromkeys(cause.mend for cause in self.causes()[:2])
+        mends = dict.fromkeys(cause.mend for cause in self.causes()[:_CAUSES_TOLD])
         return ", and ".join(mends) or "add them to the lexicon and prepare the lang directory again"
 
     def check(self, max_oov: float) -> None:
@@ -228,6 +235,7 @@ class OovCount:
             DktError: the share is over ``max_oov``.
         """
         if self.share > max_oov:
+            list_names(logger, "out of vocabulary", self.by_frequency())
             raise DktError(
                 f"{self.describe()}; the limit is {100 * max_oov:g} %",
                 path=self.path,

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dkt.errors import DktError
-from dkt.findings import some
+from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.oov import OovCount
 from dkt.hmm.symbols import parse_transcripts
 from dkt.specifiers import parse_rspecifier
@@ -227,4 +227,5 @@ def tell_spellings(
 
 def _report_surplus(utts: Sequence[str], hyp_name: str) -> None:
     if utts:
-        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), some(utts))
+        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), some(utts, VERBOSE))
+        list_names(logger, "hypothesis without a reference", utts)

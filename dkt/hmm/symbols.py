@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.findings import list_names
 from dkt.hmm.oov import OovCount
 from dkt.text import fields, natural, parse_keyed_lines, read_lines, write_lines
 
@@ -143,6 +144,7 @@ def transcripts_to_ints(
     count.check(max_oov)
     if count.unknown:
         logger.warning("%s: %s", path, count.describe(oov_word or ""))
+        list_names(logger, "out of vocabulary", count.by_frequency())
     return numbered
 
 
