@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from statistics import mean, median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -99,9 +100,10 @@ def _forward(kind: str) -> Callable[[], int]:
 
 
 def work(kind: str, seconds: float, turn: float) -> None:
-    """Measure one thing in this process; prints frames a second by default and in one thread.
+    """Measure one thing in this process; prints frames a second by default and in one thread, and the ratio.
 
-    They take turns, as on a machine that others use too no two minutes are alike.
+    They take turns, as on a machine that others use too no two minutes are alike; the ratio is the median of
+    those of neighbouring turns.
     """
     from dkt.bin import set_thread_variables
 
@@ -112,19 +114,20 @@ def work(kind: str, seconds: float, turn: float) -> None:
     network, what = kind.split()
     step = (_training if what == "training" else _forward)(network)
     step()
-    frames, spent = dict.fromkeys(NAMES, 0), dict.fromkeys(NAMES, 0.0)
-    while sum(spent.values()) < seconds:
+    rates: dict[str, list[float]] = {name: [] for name in NAMES}
+    for _ in range(max(1, round(seconds / turn / len(NAMES)))):
         for name, policy in policies.items():
             threads.use(policy)
-            begin = time.perf_counter()
+            begin, frames = time.perf_counter(), 0
             while time.perf_counter() < begin + turn:
-                frames[name] += step()
-            spent[name] += time.perf_counter() - begin
-    print(*(frames[name] / spent[name] for name in NAMES))
+                frames += step()
+            rates[name].append(frames / (time.perf_counter() - begin))
+    ratio = median(ours / one for ours, one in zip(*rates.values(), strict=True))
+    print(*map(mean, rates.values()), ratio)
 
 
 def measure(kind: str, seconds: float, turn: float) -> list[float]:
-    """Frames a second by default and in one thread, in a new process."""
+    """What ``work`` prints, in a new process."""
     arguments = [sys.executable, __file__, "--work", kind, f"--seconds={seconds}", f"--turn={turn}"]
     clean = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
     done = subprocess.run(arguments, env=clean, stdout=subprocess.PIPE, text=True, check=True)
@@ -156,8 +159,7 @@ def compare(kinds: Sequence[str], seconds: float, turn: float) -> dict[str, floa
         print(f"\n{condition} (load before: {os.getloadavg()[0]:.1f} on {processors} processors)")
         with company(others, pinned=others == 1):
             for kind in kinds:
-                default, one = measure(kind, seconds, turn)
-                ratio = default / one
+                default, one, ratio = measure(kind, seconds, turn)
                 print(
                     f"  {kind:16}{default:9.0f} frames/s, one thread{one:9.0f}, ratio{ratio:6.2f}", flush=True
                 )

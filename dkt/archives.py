@@ -12,7 +12,9 @@ from typing import Any, BinaryIO, cast
 from dkt.bounded import open_gunzip
 from dkt.errors import DktError
 from dkt.files import cannot_read
+from dkt.gzipped import unpacked
 from dkt.streams import open_input
+from dkt.text import refusal, refused_character
 from dkt.values import Reader, read_value
 
 _SPACE = re.compile(rb"\s")
@@ -22,11 +24,13 @@ _LONGEST_KEY = 4096
 def read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
     """The keys and objects of an archive one by one; ``read`` takes one object from the stream.
 
+    An archive that gzip compressed is unpacked on the way.
+
     Raises:
         DktError: anything that is no whole, well-formed archive.
     """
     with open_input(rxfilename) as stream:
-        yield from _entries(read, stream, rxfilename)
+        yield from _entries(read, unpacked(stream, rxfilename), rxfilename)
 
 
 def read_gzipped_archive(read: Reader, path: Path) -> Iterator[tuple[str, Any]]:
@@ -76,6 +80,10 @@ def read_key(stream: BinaryIO, path: str) -> str | None:
 
 def _decode(key: bytes, path: str) -> str:
     try:
-        return key.decode("utf-8")
+        text = key.decode("utf-8")
     except UnicodeDecodeError:
         raise DktError(f"the utterance-id {key[:30]!r} is not UTF-8", path=path) from None
+    if char := None if text.isascii() else refused_character(text):
+        what, _ = refusal(char, path)
+        raise DktError(f"the utterance-id holds {what}", path=path, utt=text, hint="write the archive again")
+    return text

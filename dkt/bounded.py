@@ -87,11 +87,25 @@ def skip_zeros(stream: BinaryIO, most: int) -> None:
         stream.read(1)
 
 
+class _Counted:
+    """A stream of which it is known how much has been read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.count = 0
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._stream.read(size)
+        self.count += len(data)
+        return data
+
+
 class _Gunzip(io.RawIOBase):
     """What a gzip stream holds, given piece by piece, as long as it grows no more than data do."""
 
-    def __init__(self, stream: BinaryIO, size: int, path: str | Path) -> None:
-        self._inner = gzip.GzipFile(fileobj=stream, mode="rb")
+    def __init__(self, stream: BinaryIO, size: int | None, path: str | Path) -> None:
+        self._counted = _Counted(stream)
+        self._inner = gzip.GzipFile(fileobj=cast(BinaryIO, self._counted), mode="rb")
         self._size = size
         self._path = path
         self._given = 0
@@ -101,16 +115,17 @@ class _Gunzip(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         view = memoryview(buffer)
-        if not self._size:
+        if self._size == 0:
             raise DktError("broken gzip file: it is empty", path=self._path)
         try:
             data = self._inner.read(len(view))
         except (OSError, EOFError, zlib.error) as error:
             raise DktError(f"broken gzip file: {error}", path=self._path) from None
         self._given += len(data)
-        if self._given > max(_INNOCENT, _MOST_GROWTH * self._size):
+        size = self._counted.count if self._size is None else self._size
+        if self._given > max(_INNOCENT, _MOST_GROWTH * size):
             raise DktError(
-                f"{self._size} bytes of gzip become more than {self._given - len(data)}: no data do that",
+                f"{size} bytes of gzip become more than {self._given - len(data)}: no data do that",
                 path=self._path,
                 hint="if they are data all the same, decompress the file",
             )
@@ -118,12 +133,12 @@ class _Gunzip(io.RawIOBase):
         return len(data)
 
 
-def open_gunzip(stream: BinaryIO, size: int, path: str | Path) -> io.BufferedReader:
+def open_gunzip(stream: BinaryIO, size: int | None, path: str | Path) -> io.BufferedReader:
     """What a gzip stream holds; a small file that becomes a huge one is an error before memory is taken.
 
     Args:
         stream: of the compressed bytes.
-        size: how many they are.
+        size: how many they are; None for a stream that does not know, such as a pipe.
         path: the file to name in errors, which are raised on reading.
     """
     return io.BufferedReader(_Gunzip(stream, size, path), _PIECE)
@@ -135,4 +150,6 @@ def gunzip(data: bytes, path: str | Path) -> bytes:
     Raises:
         DktError: it is broken, or 200 times larger than it was and no small file.
     """
-    return open_gunzip(io.BytesIO(data), len(data), path).read()
+    stream = open_gunzip(io.BytesIO(data), len(data), path)
+    # Not read() alone, which goes by small steps.
+    return b"".join(iter(lambda: stream.read(_PIECE), b""))

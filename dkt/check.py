@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dkt.alignment_quality import AlignmentQuality, SilencePhones
+from dkt.alignments import AlignmentDir
 from dkt.check_ali import (
     LENGTH_TOLERANCE,
     Labels,
@@ -20,9 +22,15 @@ from dkt.check_ali import (
 )
 from dkt.check_data import DataCheckOptions, DataFiles
 from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
+from dkt.check_text import Transcripts, check_empty, check_words
 from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.errors import DktError
+from dkt.feature_options import FeatureOptions
+from dkt.feature_reader import FeatureReader
 from dkt.findings import Findings, Level, plural, some
+from dkt.hmm.oov import DEFAULT_MAX_OOV
+from dkt.side_inputs import SideInputs
+from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 
 _SECONDS_PER_HOUR = 3600.0
@@ -38,6 +46,13 @@ class CheckOptions:
         frame_shift: seconds; None for what the data directory tells.
         max_loss: the share of utterances that may be lost.
         strict: warnings are errors, as they mostly are to ``utils/validate_data_dir.sh``.
+        pipeline: what the training does to the features; None if that is not known.
+        side: its transforms and i-vectors.
+        num_jobs: jobs of the training; None for any number.
+        max_oov: the share of words that may be outside the lexicon.
+        allow_implausible: alignments that cannot be right are only warned of.
+        train_data: the training data, where those that are checked are for cross-validation.
+        list_file: where all names at fault and all lost utterances will be listed; None for nowhere.
     """
 
     data: DataCheckOptions = field(default_factory=DataCheckOptions)
@@ -45,6 +60,13 @@ class CheckOptions:
     frame_shift: float | None = None
     max_loss: float = DEFAULT_MAX_LOSS
     strict: bool = False
+    pipeline: FeatureOptions | None = None
+    side: SideInputs = field(default_factory=SideInputs)
+    num_jobs: int | None = None
+    max_oov: float = DEFAULT_MAX_OOV
+    allow_implausible: bool = False
+    train_data: DataDir | None = None
+    list_file: str | None = None
 
 
 class Report:
@@ -58,8 +80,8 @@ class Report:
     def __init__(self, data: DataDir, options: CheckOptions) -> None:
         self.data = data
         self.options = options
-        self.findings = Findings()
-        self.tally = Tally(str(data.path), options.max_loss)
+        self.findings = Findings(options.list_file)
+        self.tally = Tally(str(data.path), options.max_loss, self.findings.place)
         self.frame_shift = self._frame_shift()
         self.frames_used = 0
         self.frames_lost: dict[str, float] = {}
@@ -97,9 +119,14 @@ class Report:
             f"{dropped} ({share:.2f} %), {self._hours(lost)} hours, would be lost"
         ]
         for reason, utts in self.tally.dropped.items():
-            hours = self._hours(self.frames_lost[reason])
-            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({some(utts)})")
+            hours, named = self._hours(self.frames_lost[reason]), some(utts, self.findings.place)
+            lines.append(f"  {plural(len(utts), 'utterance')}, {hours} hours: {reason} ({named})")
         return "\n".join(lines)
+
+    def listed(self) -> list[str]:
+        """A line for each name at fault and each lost utterance."""
+        lost = [f"lost\t\t{utt}\t{reason}" for reason, utts in self.tally.dropped.items() for utt in utts]
+        return [*self.findings.listed(), *lost]
 
     def finish(self) -> None:
         """Fail if a training would.
@@ -145,16 +172,68 @@ def check(
     ali_dir = open_ali_dir(ali, findings) if ali else None
     labels = None
     if ali_dir is not None:
-        labels = read_all_labels(ali_dir, findings)
+        labels = _labels(ali_dir, lang, report)
         name = _utterance_list(files)
         compare_with_features(labels, features.lengths, set(files.lines(name)), data.path / name, findings)
         check_tree(ali_dir, findings)
         if other:
             compare_models(ali_dir, Path(other), findings)
     check_phones([Path(place) for place in (lang, ali, other) if place], findings)
+    transcripts = _transcripts(files, lang, options, findings)
+    if options.train_data is not None:
+        _compare_with_training(files, features, options.train_data, findings)
     findings.sort(["utt2spk", *files.kinds, "features"])
-    _account(report, files, features, labels)
+    _account(report, files, features, labels, transcripts)
     return report
+
+
+def _compare_with_training(files: DataFiles, features: Features, train: DataDir, findings: Findings) -> None:
+    """Note where cross-validation data are trained on, or have other features (``check_cv_disjoint``)."""
+    check, path = "training data", files.data.path
+    try:
+        shared = sorted(set(files.lines("utt2spk")) & set(train.utt2spk))
+        _, first = next(read_matrices(f"scp:{train.file('feats.scp', 'steps/make_fbank.sh')}"))
+    except (DktError, StopIteration) as error:
+        findings.error(check, str(error) or f"{train.path} has no features")
+        return
+    if shared:
+        level = Level.ERROR if len(shared) == len(files.lines("utt2spk")) else Level.WARNING
+        message = f"{plural(len(shared), 'utterance')} also in {train.path}"
+        hint = "cross-validate on data that are not trained on"
+        findings.add(level, check, message, path=path, names=shared, hint=hint)
+    if features.dim is not None and features.dim != first.shape[1]:
+        message = f"features of dimension {features.dim}, {train.path} has {first.shape[1]}"
+        findings.error(check, message, path=path, hint="make both with one configuration")
+    findings.passed(check, "other utterances, the same features")
+
+
+def _labels(ali_dir: AlignmentDir, lang: str | Path | None, report: Report) -> Labels:
+    findings = report.findings
+    try:
+        phones = SilencePhones.of(ali_dir.path, lang)
+    except DktError:
+        phones = SilencePhones(frozenset(), frozenset(), {})  # told by check_phones
+    labels = read_all_labels(
+        ali_dir, AlignmentQuality(ali_dir.transitions, phones, report.frame_shift), findings
+    )
+    if report.options.allow_implausible:
+        findings.lower("quality")
+    return labels
+
+
+def _transcripts(
+    files: DataFiles, lang: str | Path | None, options: CheckOptions, findings: Findings
+) -> Transcripts:
+    transcripts = Transcripts()
+    if lang and "text" in files and not options.data.no_text and (Path(lang) / "words.txt").is_file():
+        transcripts = check_words(files, Path(lang), options.max_oov, findings)
+        if options.data.transcribed:
+            check_empty(files, Path(lang), transcripts)
+    num_utts = len(files.lines("utt2spk"))
+    if options.data.transcribed and options.num_jobs is not None and num_utts < options.num_jobs:
+        message = f"{plural(num_utts, 'utterance')} for {options.num_jobs} jobs"
+        findings.error("utt2spk", message, path=files.data.path / "utt2spk", hint="give a smaller --nj")
+    return transcripts
 
 
 def _features(files: DataFiles, options: CheckOptions, findings: Findings) -> Features:
@@ -163,10 +242,24 @@ def _features(files: DataFiles, options: CheckOptions, findings: Findings) -> Fe
         return Features(told)
     if "feats.scp" not in files:
         return Features()
-    features = read_all_features(files, findings)
+    features = read_all_features(files, findings, _reader(files, options, findings))
     compare_num_frames(files, features, findings)
     check_cmvn(files, features.dim, options.data.cmvn, findings)
     return features
+
+
+def _reader(files: DataFiles, options: CheckOptions, findings: Findings) -> FeatureReader | None:
+    """The features as the training would read them; what is wrong with files or options is noted."""
+    if options.pipeline is None:
+        return None
+    if options.pipeline.cmvn_opts is not None and "cmvn.scp" not in files:
+        return None  # told already
+    try:
+        return FeatureReader(files.data, options.pipeline, options.side)
+    except DktError as error:
+        level = options.data.cmvn if error.path and Path(error.path).name == "cmvn.scp" else Level.ERROR
+        findings.add(level, "features", str(error))
+        return None
 
 
 def _utterance_list(files: DataFiles) -> str:
@@ -174,11 +267,14 @@ def _utterance_list(files: DataFiles) -> str:
     return "utt2spk" if files.options.no_feats and "feats.scp" not in files else "feats.scp"
 
 
-def _account(report: Report, files: DataFiles, features: Features, labels: Labels | None) -> None:
-    """Tell for every utterance whether a training would use it, in the words of ``load_utterances``."""
+def _account(
+    report: Report, files: DataFiles, features: Features, labels: Labels | None, transcripts: Transcripts
+) -> None:
+    """Tell for every utterance whether a training would use it, in the words of the training."""
+    text = files.lines("text") if report.options.data.transcribed and "text" in files else None
     feats, aligned = files.lines(_utterance_list(files)), labels.lengths if labels else {}
     told, seconds = files.numbers("utt2num_frames"), files.numbers("utt2dur")
-    for utt in dict.fromkeys([*files.lines("utt2spk"), *feats]):
+    for utt in dict.fromkeys([*files.lines("utt2spk"), *feats, *(text or ())]):
         frames = features.lengths.get(utt)
         guesses = (frames, told.get(utt), aligned.get(utt), seconds.get(utt, 0.0) / report.frame_shift)
         length = next(guess for guess in guesses if guess is not None)
@@ -186,6 +282,14 @@ def _account(report: Report, files: DataFiles, features: Features, labels: Label
             report.lose(utt, f"no features in {report.data.path / 'feats.scp'}", length)
         elif utt in features.unusable:
             report.lose(utt, "features that cannot be used", length)
+        elif utt in features.lost:
+            report.lose(utt, features.lost[utt], length)
+        elif text is not None and utt not in text:
+            report.lose(utt, "it has features but no transcript", length)
+        elif utt in transcripts.unalignable:
+            report.lose(utt, transcripts.unalignable[utt], length)
+        elif text is not None and frames is not None and frames < transcripts.least_frames.get(utt, 0):
+            report.lose(utt, "there are fewer frames than its transcript needs", length)
         elif labels is None:
             report.use(round(length))
         elif utt not in aligned:

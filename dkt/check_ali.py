@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.alignment_quality import AlignmentQuality
 from dkt.alignments import AlignmentDir
 from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
@@ -21,6 +22,7 @@ from dkt.transitions import TransitionModel, load_transition_model
 #: A length difference of features and labels below this is cut, as in Kaldi's nnet1 (--length-tolerance).
 LENGTH_TOLERANCE = 5
 
+_ROWS_TOLD = 10
 _ALIGN_AGAIN = "align again, or give the final.mdl that made the alignment"
 
 
@@ -49,7 +51,8 @@ def open_ali_dir(path: str | Path, findings: Findings) -> AlignmentDir | None:
 
 
 class _LabelScan:
-    def __init__(self, ali: AlignmentDir) -> None:
+    def __init__(self, ali: AlignmentDir, quality: AlignmentQuality) -> None:
+        self.quality = quality
         self.model = ali.transitions
         self.paths = PathChecker(self.model)
         self.labels = Labels(ali.path)
@@ -72,6 +75,8 @@ class _LabelScan:
         frame = self.paths.first_break(ids)
         if frame is not None:
             self.broken[utt] = frame
+        else:
+            self.quality.add(utt, ids)
 
     def report(self, findings: Findings) -> None:
         where = self.labels.path
@@ -100,20 +105,26 @@ class _LabelScan:
             "pdfs", f"largest {seen.max(initial=-1)} of {len(self.frames)}, {rare} without a frame"
         )
         findings.passed("topology", "every alignment is a path through the HMMs of final.mdl")
+        for verdict in self.quality.judge():
+            allow = "; --allow-implausible lets it pass" if verdict.level is Level.ERROR else ""
+            findings.add(verdict.level, "quality", verdict.fault, path=where, hint=verdict.hint + allow)
+        findings.passed("quality", self.quality.describe())
 
 
-def read_all_labels(ali: AlignmentDir, findings: Findings) -> Labels:
+def read_all_labels(ali: AlignmentDir, quality: AlignmentQuality, findings: Findings) -> Labels:
     """Read all alignments of a directory.
 
     Args:
         ali: the directory.
-        findings: where it is noted which archives cannot be read, and which utterances are aligned twice,
-            have transition-ids beyond the model or ones that are no path through its HMMs.
+        quality: collects what they look like.
+        findings: where it is noted which archives cannot be read, which utterances are aligned twice, have
+            transition-ids beyond the model or ones that are no path through its HMMs, and what about them
+            cannot be right.
 
     Returns:
         The lengths of the alignments.
     """
-    scan = _LabelScan(ali)
+    scan = _LabelScan(ali, quality)
     for file in ali.files:
         try:
             for utt, ids in read_gzipped_int_vectors(file):
@@ -157,7 +168,10 @@ def _report_lengths(
     if not differences:
         return
     histogram = Counter(differences.values())
-    told = ", ".join(f"{frames}: {count}" for frames, count in sorted(histogram.items()))
+    rows = sorted(histogram.items())
+    told = ", ".join(f"{frames}: {count}" for frames, count in rows[:_ROWS_TOLD])
+    if len(rows) > _ROWS_TOLD:
+        told += f", more: {sum(count for _, count in rows[_ROWS_TOLD:])}"
     check, text = "lengths", f"utterances by difference in frames between features and labels: {told}"
     cut = [utt for utt, frames in differences.items() if 0 < frames < LENGTH_TOLERANCE]
     far = [utt for utt, frames in differences.items() if frames >= LENGTH_TOLERANCE]

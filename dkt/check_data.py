@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
 from dkt.datadir import DataDir, misplaced
 from dkt.findings import Findings, Level, plural
 from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
+from dkt.text import describe_character, hidden_character
 
 # The end-of-sentence and backoff symbols of a language model: no transcript may hold them.
-_ILLEGAL_WORDS = ("<s>", "</s>", "#0")
-# What Unicode, but not Kaldi's tools, takes for white space.
-_ODD_SPACE = re.compile(r"[\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f]")
+_ILLEGAL_WORDS = ("<s>", "</s>", "#0", "<eps>")
+
+_EMPTY = "with an empty transcript"
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class DataCheckOptions:
         no_spk_sort: speakers need not be in order along utt2spk.
         non_print: characters that cannot be printed are let pass.
         cmvn: how bad missing or broken CMVN statistics are.
+        transcribed: a GMM is to be trained on them: what it refuses is an error.
     """
 
     no_feats: bool = False
@@ -34,6 +34,7 @@ class DataCheckOptions:
     no_spk_sort: bool = False
     non_print: bool = False
     cmvn: Level = Level.WARNING
+    transcribed: bool = False
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,9 @@ class _Kind:
     more: Level = Level.WARNING
 
 
-def _kinds(cmvn: Level) -> dict[str, _Kind]:
+def _kinds(options: DataCheckOptions) -> dict[str, _Kind]:
     """The files beside utt2spk. A training reads feats.scp, and its labels were made from text."""
+    cmvn = options.cmvn
     return {
         "spk2utt": _Kind("speaker"),
         "text": _Kind("utterance", damage=Level.ERROR),
@@ -88,7 +90,7 @@ class DataFiles:
         self.data = data
         self.options = options
         self.findings = findings
-        self.kinds = _kinds(options.cmvn)
+        self.kinds = _kinds(options)
         self._files: dict[str, KeyedFile] = {}
         self._read_all()
         self.expected = self._expected_keys()
@@ -97,7 +99,10 @@ class DataFiles:
         damage = {"utt2spk": Level.ERROR, **{name: kind.damage for name, kind in self.kinds.items()}}
         for name, level in damage.items():
             path = self.data.path / name
-            file = read_keyed_file(path, level, self.findings) if path.is_file() else None
+            order = self._order_level() if name == "utt2spk" else Level.WARNING
+            # Odd characters in words that nobody reads stop nobody.
+            odd = Level.WARNING if name == "text" and self.options.no_text else level
+            file = read_keyed_file(path, level, self.findings, order, odd) if path.is_file() else None
             if file is not None:
                 self._files[name] = file
 
@@ -146,33 +151,50 @@ class DataFiles:
         self._check_presence()
         self._check_speakers()
         for name, kind in self.kinds.items():
-            where, keys = self.expected[kind.keys]
+            where, keys, noun = self._expected_of(name, kind)
             if name in self and where in self:
-                compare_keys(
-                    self._files[name], keys, where, kind.keys, (kind.missing, kind.more), self.findings
-                )
+                compare_keys(self._files[name], keys, where, noun, (kind.missing, kind.more), self.findings)
         if "text" in self:
-            _check_text(self._files["text"], self.options.non_print, self.findings)
+            _check_text(self._files["text"], self.options, self.findings)
         for name, file in self._files.items():
             noun = self.kinds[name].keys if name in self.kinds else "utterance"
             self.findings.passed(name, plural(len(file.lines), noun))
+
+    def _expected_of(self, name: str, kind: _Kind) -> tuple[str, list[str], str]:
+        """The file that decides, the keys of a file as it tells, and what they are."""
+        where, keys = self.expected[kind.keys]
+        if name != "cmvn.scp" or name not in self:
+            return where, keys, kind.keys
+        # Statistics may be of utterances; nobody needs those of speakers without features.
+        used = set(self.lines("feats.scp")) if "feats.scp" in self else set(self.lines("utt2spk"))
+        speakers = {speaker for utt, speaker in self.speakers().items() if utt in used}
+        found = set(self.lines(name))
+        if found.isdisjoint(speakers) and not found.isdisjoint(used):
+            return where, sorted(used), "utterance"
+        return where, sorted(speakers), kind.keys
 
     def _check_presence(self) -> None:
         opts = self.options
         needed: list[tuple[str, Level, str]] = [
             ("utt2spk", Level.ERROR, "prepare the data directory"),
-            ("spk2utt", Level.WARNING, "make it with utils/utt2spk_to_spk2utt.pl"),
+            ("spk2utt", Level.WARNING, f"dkt fix-data {self.data.path} makes it"),
         ]
-        needed += [] if opts.no_text else [("text", Level.WARNING, "add it, or give --no-text")]
+        text = Level.ERROR if opts.transcribed else Level.WARNING
+        needed += [] if opts.no_text else [("text", text, "add it, or give --no-text")]
         # Segments point into recordings: without those they are no use.
         if not opts.no_wav or "segments" in self:
             needed += [("wav.scp", Level.WARNING, "add it, or give --no-wav")]
         if not opts.no_feats:
             needed += [("feats.scp", Level.ERROR, "make it with steps/make_fbank.sh or steps/make_mfcc.sh")]
-            needed += [("cmvn.scp", opts.cmvn, "make it with steps/compute_cmvn_stats.sh, if CMVN is wanted")]
+            hint = "make it with steps/compute_cmvn_stats.sh, or give --cmvn=optional if no CMVN is wanted"
+            needed += [("cmvn.scp", opts.cmvn, hint)]
         for name, level, hint in needed:
             if not (self.data.path / name).is_file():
                 self.findings.add(level, name, "does not exist", path=self.data.path / name, hint=hint)
+
+    def _order_level(self) -> Level:
+        """How bad it is that utt2spk is not in order: alignments are split into jobs by it."""
+        return Level.ERROR if self.options.transcribed else Level.WARNING
 
     def _check_speakers(self) -> None:
         speakers, check = self.speakers(), "utt2spk"
@@ -180,7 +202,8 @@ class DataFiles:
         if not self.options.no_spk_sort:
             wrong = misplaced(speakers.values())
             if wrong:
-                self.findings.warn(
+                self.findings.add(
+                    self._order_level(),
                     check,
                     "speakers are not in order",
                     path=path,
@@ -195,7 +218,7 @@ class DataFiles:
     def _check_spk2utt(self, speakers: dict[str, str]) -> None:
         pairs = {(utt, line[0]) for line in self.lines("spk2utt").values() for utt in line[1:]}
         wanted = set(speakers.items())
-        path, hint = self.data.path / "spk2utt", "make it again with utils/utt2spk_to_spk2utt.pl"
+        path, hint = self.data.path / "spk2utt", f"dkt fix-data {self.data.path} makes it again"
         for found, what in ((wanted - pairs, "of utt2spk missing"), (pairs - wanted, "not as in utt2spk")):
             if found:
                 names = sorted(f"{utt} of {speaker}" for utt, speaker in found)
@@ -203,15 +226,17 @@ class DataFiles:
                 self.findings.warn("spk2utt", message, path=path, names=names, hint=hint)
 
 
-def _unprintable(text: str) -> bool:
-    """Whether there is a character that is neither printable nor white space (``[^[:print:][:space:]]``)."""
-    if _CONTROL.search(text):
-        return True
-    return not text.isascii() and any(unicodedata.category(char) == "Cn" for char in set(text))
+def _unprintable(text: str) -> str | None:
+    """A character that cannot be seen, or has no meaning yet (``[^[:print:][:space:]]``)."""
+    hidden = hidden_character(text)
+    if hidden or text.isascii():
+        return hidden
+    return next((char for char in text if unicodedata.category(char) == "Cn"), None)
 
 
-def _check_text(file: KeyedFile, non_print: bool, findings: Findings) -> None:
+def _check_text(file: KeyedFile, options: DataCheckOptions, findings: Findings) -> None:
     faults: dict[str, list[str]] = {}
+    reserved: set[str] = set()
 
     def blame(fault: str, utt: str) -> None:
         faults.setdefault(fault, []).append(utt)
@@ -219,15 +244,15 @@ def _check_text(file: KeyedFile, non_print: bool, findings: Findings) -> None:
     for utt, line in file.lines.items():
         text = " ".join(line)
         if len(line) == 1:
-            blame("with an empty transcript", utt)
+            blame(_EMPTY, utt)
         for word in _ILLEGAL_WORDS:
             if word in line[1:]:
                 blame(f"with the symbol {word}, which is no word", utt)
-        if _ODD_SPACE.search(text):
-            blame("with white space that is neither a space nor a tab", utt)
-        if not non_print and _unprintable(text):
-            blame("with a character that cannot be printed", utt)
+                reserved.add(f"with the symbol {word}, which is no word")
+        if not options.non_print and (char := _unprintable(text)):
+            blame(f"with a character that cannot be printed, {describe_character(char)}", utt)
     for fault, utts in faults.items():
-        findings.warn(
-            "text", f"{plural(len(utts), 'transcript')} {fault}", path=file.path, names=utts, hint="mend it"
-        )
+        level = Level.ERROR if options.transcribed and fault in reserved else Level.WARNING
+        hint = "they count as silence: transcribe or remove them" if fault == _EMPTY else "mend it"
+        message = f"{plural(len(utts), 'transcript')} {fault}"
+        findings.add(level, "text", message, path=file.path, names=utts, hint=hint)

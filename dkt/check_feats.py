@@ -11,11 +11,16 @@ import numpy as np
 
 from dkt.check_data import DataFiles
 from dkt.errors import DktError
+from dkt.feature_reader import FeatureReader
 from dkt.features import apply_cmvn
-from dkt.findings import Findings, Level, plural
+from dkt.findings import Findings, Level, kind_of, plural
 from dkt.scripts import ScriptLoader
 from dkt.train.progress import Progress
 from dkt.values import read_matrix
+
+_PIPELINE_HINT = (
+    "mend them, or give the options of the training: --cmvn, --train-config, --transform-dir, --ivectors"
+)
 
 
 @dataclass
@@ -25,11 +30,13 @@ class Features:
     Attributes:
         lengths: utterance to its number of frames, of those that could be read.
         unusable: the utterances that a training would stop at.
+        lost: utterances that a training would leave out, and why.
         dim: the dimension of most of them, F; None if none was read.
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
     unusable: set[str] = field(default_factory=set)
+    lost: dict[str, str] = field(default_factory=dict)
     dim: int | None = None
 
 
@@ -66,11 +73,56 @@ def _load_each(entries: dict[str, str], faults: _Faults) -> Iterator[tuple[str, 
     loader.close()
 
 
-def read_all_features(files: DataFiles, findings: Findings) -> Features:
+class _Pipeline:
+    """What a training does to features, done to all of them.
+
+    Args:
+        reader: of the training; None if nobody knows what it does.
+        features: where it is noted which utterances would be lost.
+        cmvn_is_checked: faults of CMVN statistics are told elsewhere.
+    """
+
+    def __init__(self, reader: FeatureReader | None, features: Features, cmvn_is_checked: bool) -> None:
+        self._reader = reader
+        self._features = features
+        self._cmvn_is_checked = cmvn_is_checked
+        self.faults = _Faults()
+        self._varies: np.ndarray | None = None
+        self._first: np.ndarray | None = None
+
+    def look(self, utt: str, frames: np.ndarray) -> None:
+        """Process the features of one utterance, and note what is wrong with it."""
+        if self._reader is None:
+            return
+        try:
+            reason = self._reader.missing(utt)
+            if reason is not None:
+                self._features.lost[utt] = reason
+                return
+            processed = self._reader.process(utt, frames)
+        except DktError as error:
+            self._features.unusable.add(utt)
+            if not (self._cmvn_is_checked and "CMVN statistics of" in str(error)):
+                fault = f"that cannot be processed, the first: {error}"
+                self.faults.add(utt, fault, kind_of(str(error), utt))
+            return
+        if self._first is None or self._varies is None:
+            self._first, self._varies = processed[0], np.zeros(processed.shape[1], dtype=bool)
+        # Others than most are told of by their dimension.
+        if processed.shape[1] == len(self._first):
+            self._varies |= (processed != self._first).any(axis=0)
+
+    def constant(self) -> list[int]:
+        """The dimensions that never change."""
+        return [] if self._varies is None else np.flatnonzero(~self._varies).tolist()
+
+
+def read_all_features(files: DataFiles, findings: Findings, reader: FeatureReader | None = None) -> Features:
     """Read all features of a data directory.
 
     Args:
         files: the directory, with ``feats.scp``.
+        reader: as a training would read them; None if that is not known.
         findings: where it is noted which utterances cannot be read, are empty, hold NaN or infinity or are
             of another dimension than most.
 
@@ -78,6 +130,7 @@ def read_all_features(files: DataFiles, findings: Findings) -> Features:
         Their lengths and dimension.
     """
     features, faults = Features(), _Faults()
+    pipeline = _Pipeline(reader, features, files.options.cmvn is Level.ERROR)
     of_dim: dict[int, list[str]] = defaultdict(list)
 
     def blame(utt: str, fault: str) -> None:
@@ -97,12 +150,19 @@ def read_all_features(files: DataFiles, findings: Findings) -> Features:
                 of_dim[frames.shape[1]].append(utt)
                 if not np.isfinite(frames).all():
                     blame(utt, "with a value that is not a number")
+                else:
+                    pipeline.look(utt, frames)
     features.dim = max(of_dim, key=lambda dim: len(of_dim[dim]), default=None)
     for dim, utts in of_dim.items():
         for utt in utts if dim != features.dim else ():
             blame(utt, f"of dimension {dim}, expected {features.dim} as of the others")
     hint = "make these features again, or remove the utterances from the data directory"
-    faults.report(findings, Level.ERROR, "features", "utterance", files.data.path / "feats.scp", hint)
+    path = files.data.path / "feats.scp"
+    faults.report(findings, Level.ERROR, "features", "utterance", path, hint)
+    # Utterances of another dimension than most are told of already.
+    pipeline.faults.report(findings, Level.ERROR, "features", "utterance", path, _PIPELINE_HINT)
+    if files.options.transcribed and (constant := pipeline.constant()):
+        findings.error("features", f"dimensions {constant} never change", path=path, hint=hint)
     num_frames = sum(features.lengths.values())
     findings.passed("features", f"{plural(num_frames, 'frame')} of dimension {features.dim}")
     return features

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.findings import some
 from dkt.posterior_sums import sum_posteriors
 from dkt.posteriors import read_posterior_or_matrix
 from dkt.tables import RandomAccessTable, VectorTable, read_int_vectors, read_table
@@ -19,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 # Counts take memory of the largest label, which a damaged archive may put at two thousand million.
 _IMPROBABLE = 10_000_000
-_NAMED = 10
 
 
 def read_real(stream: BinaryIO) -> float:
@@ -171,7 +171,7 @@ def warn_of_zeros(counts: np.ndarray) -> None:
     """Warn of labels that never occur."""
     zeros = np.flatnonzero(counts == 0.0).tolist()
     if zeros:
-        named = ", ".join(map(str, zeros[:_NAMED])) + (", ..." if len(zeros) > _NAMED else "")
+        named = some([str(label) for label in zeros])
         logger.warning("Zero count for %d labels (%s), this is suspicious.", len(zeros), named)
 
 

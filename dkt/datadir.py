@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.ranges import SECONDS_A_FRAME
 from dkt.tables import read_script
 from dkt.text import read_keyed_lines, read_lines
 
@@ -77,22 +77,8 @@ class DataDir:
 
     @cached_property
     def text(self) -> dict[str, str]:
-        """Utterance to transcript.
-
-        Raises:
-            DktError: a transcript is empty.
-        """
-        path = self.file("text", "your data preparation")
-        entries = read_keyed_lines(path)
-        for utt, words in entries.items():
-            if not words:
-                raise DktError(
-                    "the transcript is empty",
-                    path=path,
-                    utt=utt,
-                    hint="transcribe the utterance or remove it",
-                )
-        return entries
+        """Utterance to transcript, which may be empty: nothing was said."""
+        return read_keyed_lines(self.file("text", "your data preparation"))
 
     @cached_property
     def frame_shift(self) -> float:
@@ -109,7 +95,7 @@ class DataDir:
             shift = float(text)
         except ValueError:
             shift = 0.0
-        if not 0.0 < shift < math.inf:
+        if shift not in SECONDS_A_FRAME:
             raise DktError(f"expected one number of seconds above 0, found '{text}'", path=path)
         return shift
 
@@ -120,8 +106,9 @@ class DataDir:
             DktError: they are not.
         """
         path = self.path / "utt2spk"
-        hint = "sort the data directory with LC_ALL=C, and begin utterance-ids with the speaker-id"
+        hint = f"dkt fix-data {self.path} sorts the data directory"
         for previous, utt in misplaced(self.utt2spk):
             raise DktError(f"comes after '{previous}'", path=path, utt=utt, hint=hint)
+        hint = "begin utterance-ids with the speaker-id"
         for previous, speaker in misplaced(self.utt2spk.values()):
             raise DktError(f"speaker '{speaker}' comes after '{previous}'", path=path, hint=hint)

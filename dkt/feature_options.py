@@ -17,12 +17,15 @@ import numpy as np
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
+from dkt.option_text import split_option, to_bool
 from dkt.ranges import check_name, kaldi_number
-from dkt.text import natural, read_lines
+from dkt.text import Content, natural, read_lines
 
 logger = logging.getLogger(__name__)
 
 FEATS = "feats.scp"
+# Options of every program of Kaldi's that say nothing about features.
+_STANDARD = ("--verbose", "--print-args")
 _PLAIN = re.compile(r"[\w./:,@%+=~-]*")
 
 
@@ -32,9 +35,10 @@ class _OptionParser(argparse.ArgumentParser):
 
 
 def _boolean(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
-    return text == "true"
+    try:
+        return to_bool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _number(name: str, text: str) -> int:
@@ -57,7 +61,7 @@ _CONVERTERS: dict[type, Callable[[str, str], Any]] = {
 
 
 def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse.Namespace:
-    """Read ``--name=value`` options.
+    """Read ``--name=value`` options as Kaldi's programs do, their standard options included.
 
     Args:
         options: the line of an option file.
@@ -77,10 +81,24 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
         else:
             convert = partial(_CONVERTERS[type(default)], plain)
             parser.add_argument(option, type=convert, default=default)
+    for option in _STANDARD:
+        parser.add_argument(option, nargs="?", help=argparse.SUPPRESS)
     try:
-        return parser.parse_args(options.split())
+        return parser.parse_args(list(map(_spelt, options.split())))
     except DktError as error:
         raise DktError(f"'{options}': {error}", path=source) from None
+
+
+def _spelt(word: str) -> str:
+    """An option in its plain spelling."""
+    try:
+        name, value = split_option(word)
+    except ValueError as error:
+        raise DktError(str(error)) from None
+    if name == "config":
+        # A model would depend on a file that may change.
+        raise DktError("--config is not followed in such a line", hint="write the options of that file out")
+    return f"--{name}" if value is None else f"--{name}={value}"
 
 
 @dataclass(frozen=True)
@@ -261,7 +279,7 @@ def _size(matrix: MatrixFile) -> str:
 
 def read_option_file(path: Path) -> str | None:
     """The options of a file; None where there is no file."""
-    return " ".join(read_lines(str(path))).strip() if path.exists() else None
+    return " ".join(read_lines(path, Content.FREE)).strip() if path.exists() else None
 
 
 def sum_stats(stats: Sequence[np.ndarray], source: str) -> MatrixFile:

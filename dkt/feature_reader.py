@@ -35,13 +35,17 @@ class FeatureReader:
         data: the data directory.
         options: what to do to the features.
         side: transforms and i-vectors, which must be given if and only if the options ask for them.
+        suffix: of the options that give them, for errors: ``-dev`` for those of cross-validation data.
 
     Raises:
         DktError: an option is wrong, or a file that it needs is missing.
     """
 
-    def __init__(self, data: DataDir, options: FeatureOptions, side: SideInputs | None = None) -> None:
+    def __init__(
+        self, data: DataDir, options: FeatureOptions, side: SideInputs | None = None, suffix: str = ""
+    ) -> None:
         self.data = data
+        self._suffix = suffix
         self.options = options
         self.side = side = side or SideInputs()
         first, *others = options.streams.split()
@@ -66,7 +70,7 @@ class FeatureReader:
             self._online = _OnlineCmvn(options.global_cmvn_stats.values, *online)
             steps.append(self._online)
         steps += _context_steps(options, data)
-        _check_side(options, side)
+        _check_side(options, side, self._suffix)
         if side.transform_dir is not None:
             transforms = SpeakerTransforms(side.transform_dir)
             self._sources.append(transforms)
@@ -99,6 +103,19 @@ class FeatureReader:
                 return f"no features in {table.path}"
         reasons = (source.missing(utt, speaker) for source in self._sources)
         return next((reason for reason in reasons if reason), None)
+
+    def missing(self, utt: str) -> str | None:
+        """Why an utterance that has features would be left out; None if it would not."""
+        return self._lacks(utt, self.data.utt2spk.get(utt, ""))
+
+    def process(self, utt: str, raw: np.ndarray) -> np.ndarray:
+        """The processed features of an utterance whose features on disk are at hand.
+
+        Raises:
+            DktError: they cannot be processed; a training would stop. Those before may be of any dimension.
+        """
+        self._dim = None
+        return self._process(utt, raw)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         if self._online is not None:
@@ -158,16 +175,20 @@ def _check_shape(raw: np.ndarray) -> None:
         )
 
 
-def _check_side(options: FeatureOptions, side: SideInputs) -> None:
+def _check_side(options: FeatureOptions, side: SideInputs, suffix: str) -> None:
     wanted = {
         "fMLLR transforms": (options.speaker_transforms, side.transform_dir, "--transform-dir"),
         "i-vectors": (options.ivector_dim > 0, side.ivectors, "--ivectors"),
     }
     for what, (needed, given, option) in wanted.items():
         if needed and given is None:
-            raise DktError(f"the features need {what}", hint=f"give them by {option}")
+            whose = " of the cross-validation data" if suffix else ""
+            raise DktError(f"the features need {what}{whose}", hint=f"give them by {option}{suffix}")
         if given is not None and not needed:
-            raise DktError(f"the features take no {what}", path=given, hint=f"leave out {option}")
+            more = f", or give {option} too" if suffix else ""
+            raise DktError(
+                f"the features take no {what}", path=given, hint=f"leave out {option}{suffix}{more}"
+            )
 
 
 class _Cmvn:

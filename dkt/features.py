@@ -14,16 +14,18 @@ from dkt.errors import DktError
 _VARIANCE_FLOOR = 1.0e-20
 
 
-def cmvn_stats(features: np.ndarray) -> np.ndarray:
+def cmvn_stats(features: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """CMVN statistics of frames of shape ``(T, F)``: float64 of shape ``(2, F + 1)``.
 
     Row 0 holds the sums and the number of frames, row 1 the sums of squares (Kaldi's ``transform/cmvn.cc``).
+    Weights of shape ``(T,)`` count each frame so often.
     """
     frames = features.astype(np.float64)
     stats = np.zeros((2, frames.shape[1] + 1))
-    stats[0, :-1] = frames.sum(axis=0)
-    stats[0, -1] = len(frames)
-    stats[1, :-1] = (frames**2).sum(axis=0)
+    weighted = frames if weights is None else frames * weights.astype(np.float64)[:, None]
+    stats[0, :-1] = weighted.sum(axis=0)
+    stats[0, -1] = len(frames) if weights is None else weights.astype(np.float64).sum()
+    stats[1, :-1] = (weighted * frames).sum(axis=0)
     return stats
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import socket
 import uuid
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +22,8 @@ from dkt.processes import may_have_written
 
 _PARTIAL = re.compile(r"\..*\.([0-9]{1,9})(?:@(.*))?\.partial", re.DOTALL)
 _CHUNK = 1 << 20
+# A file's name has 255 bytes at most, those of a character of UTF-8 four.
+_LONG = 40
 
 # Directories that this process has looked through for what others left.
 _cleaned: set[Path] = set()
@@ -28,6 +31,9 @@ _cleaned: set[Path] = set()
 
 def partial_name(name: str) -> str:
     """The name of a file or directory of this process until it is whole."""
+    if len(name) > _LONG:
+        # Utterance-ids may be as long as a file's name can be.
+        name = f"{name[: _LONG // 4]}{zlib.crc32(os.fsencode(name)):08x}"
     return f".{name}.{os.getpid()}@{socket.gethostname()}.partial"
 
 

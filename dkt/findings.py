@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dkt.errors import DktError
 
 _NAMED = 5
+_LONGEST_NAME = 60
 
 
 class Level(enum.Enum):
@@ -35,9 +37,31 @@ class Finding:
     text: str
 
 
-def some(names: Sequence[str]) -> str:
-    """The first few names: ``a, b, c, d, e, ...``."""
-    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+# What differs between two names of the same fault.
+_PARTICULARS = re.compile(r"'[^']*'|\S*/\S*|\d+(?:\.\d+)?")
+
+
+def kind_of(fault: str, name: str) -> str:
+    """A fault without names and numbers: that of another utterance is the same if the rest is."""
+    return _PARTICULARS.sub("", fault.replace(name, ""))
+
+
+def shorten(text: str, limit: int) -> str:
+    """The text, or its beginning and ``...`` where it is longer than ``limit`` characters."""
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
+def some(names: Sequence[str], place: str | None = None) -> str:
+    """The first few names, as every message about many of them has it: ``a, b, c, d, e, ...``.
+
+    Args:
+        names: all of them.
+        place: where all are listed, which is told if some are left out.
+    """
+    told = ", ".join(shorten(name, _LONGEST_NAME) for name in names[:_NAMED])
+    if len(names) <= _NAMED:
+        return told
+    return f"{told}, ..." if place is None else f"{told}, ... all in {place}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -46,10 +70,16 @@ def plural(count: int, noun: str) -> str:
 
 
 class Findings:
-    """Collects what the checks of a data directory find."""
+    """Collects what the checks of a data directory find.
 
-    def __init__(self) -> None:
+    Args:
+        list_file: where all names will be listed (``listed``), as messages with many of them tell.
+    """
+
+    def __init__(self, list_file: str | None = None) -> None:
         self.rows: list[Finding] = []
+        self.place = list_file or "FILE with --list=FILE"
+        self._listed: list[str] = []
 
     def add(
         self,
@@ -71,7 +101,8 @@ class Findings:
             names: the utterances (or speakers, lines) at fault, of which the first few are told.
             hint: what the user should do about it.
         """
-        listed = f"{message} ({some(names)})" if names else message
+        listed = f"{message} ({some(names, self.place)})" if names else message
+        self._listed += [f"{check}\t{level.value}\t{name}\t{message}" for name in names]
         self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
 
     def error(
@@ -103,10 +134,21 @@ class Findings:
         if not any(row.check == check for row in self.rows):
             self.rows.append(Finding(check, Level.OK, text))
 
+    def lower(self, check: str) -> None:
+        """Turn the errors of a check into warnings."""
+        self.rows = [
+            replace(row, level=Level.WARNING) if row.check == check and row.level is Level.ERROR else row
+            for row in self.rows
+        ]
+
     def sort(self, checks: Sequence[str]) -> None:
         """Bring the rows into the order of ``checks``, other checks behind them."""
         place = {check: number for number, check in enumerate(checks)}
         self.rows.sort(key=lambda row: place.get(row.check, len(place)))
+
+    def listed(self) -> list[str]:
+        """A line for each name at fault: check, verdict, name and fault, with tabs between them."""
+        return self._listed
 
     def of_level(self, level: Level) -> list[Finding]:
         """The findings of one level."""

@@ -118,7 +118,7 @@ class PackedFeatures:
         for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
             first = begin // BLOCK
             for block in (first + np.flatnonzero(self._unchecked[first : -(-end // BLOCK)])).tolist():
-                if zlib.crc32(data[block * BLOCK : (block + 1) * BLOCK]) != self._blocks[block]:
+                if zlib.crc32(data[block * BLOCK : (block + 1) * BLOCK].data) != self._blocks[block]:
                     self._renew()
                     return self._check(begins, ends)
                 self._unchecked[block] = False

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dkt.datadir import misplaced
+from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
-from dkt.text import fields, parse_keyed_lines
+from dkt.text import BYTE_ORDER_MARK, Content, fields, parse_keyed_lines, refusal, refused_character, unpack
 
 #: What is wrong with the fields of a line, or None.
 LineRule = Callable[[list[str]], str | None]
@@ -23,16 +24,28 @@ class KeyedFile:
         lines: key to all fields of its (first) line, in the order of the file.
         entries: of a script file, key to the rest of the line as it stands, if there is any.
         faults: fault to the keys or line numbers that have it.
+        hints: what to do about a fault, where there is something to say.
+        odd: the faults that are characters that no text may hold.
     """
 
     path: Path
     lines: dict[str, list[str]] = field(default_factory=dict)
     entries: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    hints: dict[str, str] = field(default_factory=dict)
+    odd: set[str] = field(default_factory=set)
 
-    def blame(self, fault: str, name: str) -> None:
+    @property
+    def content(self) -> Content:
+        """Where in a line the characters have to be those of words: names of files are as they are."""
+        names_files = self.path.suffix == ".scp" or self.path.name == "reco2file_and_channel"
+        return Content.SCRIPT if names_files else Content.WORDS
+
+    def blame(self, fault: str, name: str, hint: str | None = None) -> None:
         """Note a fault of one key or line."""
         self.faults.setdefault(fault, []).append(name)
+        if hint:
+            self.hints[fault] = hint
 
 
 def _number(text: str) -> float:
@@ -111,7 +124,7 @@ def _decoded(data: bytes, file: KeyedFile) -> list[str]:
                 lines.append(line.decode("utf-8"))
             except UnicodeDecodeError:
                 lines.append(line.decode("latin-1"))
-                file.blame("not UTF-8", _place(number, fields(lines[-1])))
+                file.blame("not UTF-8", _place(number, fields(lines[-1])), "convert it: iconv -t UTF-8")
         return lines
 
 
@@ -120,11 +133,18 @@ def _place(number: int, line: list[str]) -> str:
 
 
 def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -> None:
+    char = refused_character(text, file.content)
+    if char == BYTE_ORDER_MARK:
+        # Whoever looks at the file does not see it: without it the other checks find what he would look for.
+        text = text.replace(char, "")
     line = fields(text)
     if "\r" in text:
-        file.blame("with a carriage return, expected Unix line ends", _place(number, line))
-    if "\v" in text or "\f" in text:
-        file.blame("with a vertical tab or a form feed", _place(number, line))
+        fault = "with a carriage return, expected Unix line ends"
+        file.blame(fault, _place(number, line), "convert the file with dos2unix")
+    if char is not None:
+        fault, hint = refusal(char, file.path)
+        file.blame(f"with {fault}", _place(number, line), hint)
+        file.odd.add(f"with {fault}")
     if not line:
         file.blame("empty", _place(number, line))
     elif line[0] in file.lines:
@@ -133,35 +153,37 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
         file.lines[line[0]] = line
         if file.path.suffix == ".scp" and len(line) > 1:
             file.entries.update(parse_keyed_lines([text], file.path))
-        fault = rule(line) if rule else None
-        if fault:
-            file.blame(f"wrong: {fault}", _place(number, line))
+        wrong = rule(line) if rule else None
+        if wrong:
+            file.blame(f"wrong: {wrong}", _place(number, line))
 
 
-_HINTS = {
-    "not UTF-8": "convert the file, for example with iconv -t UTF-8",
-    "with a carriage return, expected Unix line ends": "convert the file with dos2unix",
-}
-
-
-def read_keyed_file(path: Path, level: Level, findings: Findings) -> KeyedFile | None:
+def read_keyed_file(
+    path: Path, damage: Level, findings: Findings, order: Level, characters: Level
+) -> KeyedFile | None:
     """Read a file of a data directory whatever is wrong with it.
 
     Noted are lines that are not UTF-8, empty, or not of the file's form, keys that occur twice, carriage
-    returns, and keys that are not in C order, by which Kaldi's tools find them.
+    returns, characters that no text may hold, and keys that are not in C order, by which Kaldi's tools find
+    them.
 
     Args:
         path: the file; its name decides what a line should be.
-        level: how bad damage to it is. A wrong order and a missing last newline are only warned of.
+        damage: how bad damage to it is. A missing last newline is only warned of.
         findings: where faults are noted, under the file's name.
+        order: how bad it is that keys are not in C order.
+        characters: how bad characters are that no text may hold.
 
     Returns:
         The file; None if it cannot be read.
     """
     try:
-        data = path.read_bytes()
+        data = unpack(path.read_bytes(), path)
     except OSError as error:
-        findings.add(level, path.name, f"cannot be read: {error.strerror}", path=path)
+        findings.add(damage, path.name, f"cannot be read: {error.strerror}", path=path)
+        return None
+    except DktError as error:
+        findings.add(damage, path.name, str(error))
         return None
     file = KeyedFile(path)
     lines = _decoded(data, file)
@@ -172,24 +194,26 @@ def read_keyed_file(path: Path, level: Level, findings: Findings) -> KeyedFile |
     for number, text in enumerate(lines, 1):
         _read_line(file, number, text, RULES.get(path.name))
     if not file.lines:
-        findings.add(level, path.name, "is empty", path=path)
+        findings.add(damage, path.name, "is empty", path=path)
     for fault, places in file.faults.items():
+        level = characters if fault in file.odd else damage
         message = f"{plural(len(places), 'line')} {fault}"
-        findings.add(level, path.name, message, path=path, names=places, hint=_HINTS.get(fault))
-    _check_order(file, findings)
+        findings.add(level, path.name, message, path=path, names=places, hint=file.hints.get(fault))
+    _check_order(file, findings, order)
     return file
 
 
-def _check_order(file: KeyedFile, findings: Findings) -> None:
+def _check_order(file: KeyedFile, findings: Findings, level: Level) -> None:
     wrong = misplaced(file.lines)
     if wrong:
         message = f"{plural(len(wrong), 'key')} not in C order"
-        findings.warn(
+        findings.add(
+            level,
             file.path.name,
             message,
             path=file.path,
             names=[f"{key} after {previous}" for previous, key in wrong],
-            hint="sort it with LC_ALL=C (utils/fix_data_dir.sh)",
+            hint=f"dkt fix-data {file.path.parent} sorts it",
         )
 
 

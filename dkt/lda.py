@@ -15,12 +15,13 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.features import splice
-from dkt.memory import memory_for
+from dkt.memory import memory_for, require_memory
 
 logger = logging.getLogger(__name__)
 
 # Where Cholesky fails, this share of the mean variance is added to every variance, as Kaldi does.
 _SMOOTHING = 1.0e-3
+_LOWER = "splice fewer frames"
 # A direction of less than this share of the mean variance is rounding error: Cholesky may take it for real.
 _SINGULAR = 1.0e-10
 
@@ -38,8 +39,9 @@ class LdaAccumulator:
         second: the weighted sum of ``x x'`` of all frames x, shape ``(F, F)``.
     """
 
-    @memory_for("the statistics of LDA", "lower the dimension: splice fewer frames")
+    @memory_for("the statistics of LDA", _LOWER)
     def __init__(self, num_pdfs: int, dim: int) -> None:
+        require_memory(8 * dim * (dim + num_pdfs), f"statistics of LDA of dimension {dim}", _LOWER)
         self.counts = np.zeros(num_pdfs)
         self.first = np.zeros((num_pdfs, dim))
         self.second = np.zeros((dim, dim))

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
-from dkt.streams import is_input_pipe, open_input
+from dkt.gzipped import gunzip
+from dkt.streams import open_input
 from dkt.values import parse_rows
 
 _BINARY_MARK = b"\0B"
@@ -28,6 +29,23 @@ _REAL_TYPES: dict[str, np.dtype] = {
     "FM": np.dtype("<f4"),
     "DM": np.dtype("<f8"),
 }
+
+
+def read_object_bytes(rxfilename: str | Path) -> bytes:
+    """All bytes of a file that holds one object, unpacked if gzip packed it.
+
+    Args:
+        rxfilename: a path, ``path:offset``, ``-`` for standard input, or ``command |``.
+
+    Raises:
+        DktError: it cannot be read, the command fails, or the gzip file is broken.
+    """
+    name = str(rxfilename)
+    # A file may have a name that ends as an offset does.
+    if Path(name).is_file():
+        return gunzip(read_file(name), name)
+    with open_input(name) as stream:
+        return gunzip(stream.read(), name)
 
 
 class ObjectReader:
@@ -46,11 +64,8 @@ class ObjectReader:
 
     @classmethod
     def open(cls, path: str | Path) -> ObjectReader:
-        """Read the file ``path`` whole; ``-`` is standard input, ``command |`` what a command prints."""
-        if str(path) == "-" or is_input_pipe(str(path)):
-            with open_input(str(path)) as stream:
-                return cls(stream.read(), path)
-        return cls(read_file(path), path)
+        """Read an object as ``read_object_bytes`` does."""
+        return cls(read_object_bytes(path), path)
 
     def fail(self, message: str) -> DktError:
         """The error to raise for a fault at the present place."""

@@ -42,7 +42,7 @@ class BlockSums:
 
     def add(self, values: np.ndarray) -> None:
         """Go on with the bytes of an array."""
-        data = memoryview(values.reshape(-1).view(np.uint8))
+        data = values.reshape(-1).view(np.uint8).data
         while data:
             piece = data[: BLOCK - self._size]
             self._sum = zlib.crc32(piece, self._sum)

@@ -186,6 +186,13 @@ COMPRESSION_METHOD = whole(1, 7)
 #: Factors outside leave no speech to learn from.
 SPEED = real(0.5, 2.0)
 
+# Recordings.
+#: -1 stands for recordings that have only one.
+CHANNEL = whole(-1, 1023)
+DURATION = real(0.0, 1.0e6, unit="seconds")
+#: Of the mel filters, as Kaldi's validate_data_dir.sh takes it.
+WARP = Range(0.5, 1.5, above=True, below=True)
+
 #: The numbers of Kaldi's option files and option strings, by the names of the options.
 KALDI: Mapping[str, Range] = {
     # add-deltas, splice-feats, apply-cmvn and apply-cmvn-online
@@ -212,6 +219,7 @@ KALDI: Mapping[str, Range] = {
     "energy-floor": real(0.0, 1.0e10),
     "num-ceps": whole(1, 1000),
     "cepstral-lifter": real(0.0, 1000.0),
+    "max-feature-vectors": whole(-1, MAX_INT),
 }
 
 

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.gzipped import unpacked
 from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
-from dkt.text import read_keyed_lines
+from dkt.text import Content, read_keyed_lines
 from dkt.values import Reader, read_value
 
 _ROW_TOLERANCE = 3
@@ -25,7 +26,7 @@ def read_script(rxfilename: str) -> dict[str, str]:
     Raises:
         DktError: a line has no second field, a key stands twice, or a command may not be run.
     """
-    entries = read_keyed_lines(rxfilename)
+    entries = read_keyed_lines(rxfilename, Content.SCRIPT)
     for number, (key, entry) in enumerate(entries.items(), 1):
         if not entry:
             raise DktError(f"line {number} is not '<utterance> <file>'", path=rxfilename)
@@ -88,8 +89,9 @@ class ScriptLoader:
             self.close()
             with ExitStack() as opened:
                 stream = opened.enter_context(open_input(path))
-                if is_input_pipe(path) or not stream.seekable():
-                    return read_value(self._read, stream, path, utt)
+                content = stream if offset else unpacked(stream, path)
+                if content is not stream or is_input_pipe(path) or not stream.seekable():
+                    return read_value(self._read, content, path, utt)
                 self._size = stream.seek(0, io.SEEK_END)
                 self._stream, self._path, self._open_file = stream, path, opened.pop_all()
         if offset and offset >= self._size:

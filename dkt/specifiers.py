@@ -30,6 +30,12 @@ class Specifier:
     scp_filename: str | None = None
 
 
+def is_specifier(name: str) -> bool:
+    """Whether a name is that of a table, ``ark:...`` or ``scp:...``, rather than of a file."""
+    head, colon, _ = name.partition(":")
+    return bool(colon) and bool({word.strip() for word in head.split(",")} & {"ark", "scp"})
+
+
 def parse_rspecifier(rspecifier: str) -> Specifier:
     """Split ``ark,s,cs:filename`` or ``scp:filename`` (``ClassifyRspecifier``).
 

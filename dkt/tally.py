@@ -6,11 +6,13 @@ import logging
 from collections import defaultdict
 
 from dkt.errors import DktError
+from dkt.findings import kind_of, shorten, some
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_LOSS = 0.05
-_NAMED = 5
+_KINDS_TOLD = 3
+_LONGEST_REASON = 250
 
 
 class Tally:
@@ -19,12 +21,14 @@ class Tally:
     Args:
         what: the pass, as it should read in the log (``"align"``).
         max_loss: the share of utterances, in [0, 1], that may be lost before ``finish`` fails.
+        place: where all that are lost are listed.
     """
 
-    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS) -> None:
+    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS, place: str = "the log") -> None:
         if not 0.0 <= max_loss <= 1.0:
             raise DktError(f"--max-loss is {max_loss}, expected a share from 0 to 1")
         self.what = what
+        self.place = place
         self.max_loss = max_loss
         self.num_done = 0
         self.dropped: dict[str, list[str]] = defaultdict(list)
@@ -34,7 +38,7 @@ class Tally:
         self.num_done += count
 
     def drop(self, utt: str, reason: str) -> None:
-        """Count ``utt`` as lost and log it with ``reason``."""
+        """Count ``utt`` as lost and log it with ``reason``: the log is where all that are lost are listed."""
         self.dropped[reason].append(utt)
         logger.warning("%s: dropped utterance '%s': %s", self.what, utt, reason)
 
@@ -43,13 +47,20 @@ class Tally:
         """The number of utterances lost so far."""
         return sum(len(utts) for utts in self.dropped.values())
 
+    def kinds(self) -> dict[str, list[str]]:
+        """The reasons that differ in more than names and numbers, the first of each, and their utterances."""
+        kinds: dict[str, tuple[str, list[str]]] = {}
+        for reason, utts in self.dropped.items():
+            kinds.setdefault(kind_of(reason, utts[0]), (reason, []))[1].extend(utts)
+        return dict(kinds.values())
+
     def summary(self) -> str:
-        """One line: what was done, what was lost and why."""
+        """One line: what was done, what was lost and why; of many utterances a few are named."""
         line = f"{self.what}: {self.num_done} utterances done, {self.num_dropped} dropped"
-        for reason, utts in list(self.dropped.items())[:_NAMED]:
-            named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
-            line += f"; {len(utts)} ({named}): {reason}"
-        return line + ("; and others, see the log" if len(self.dropped) > _NAMED else "")
+        kinds = self.kinds()
+        for reason, utts in list(kinds.items())[:_KINDS_TOLD]:
+            line += f"; {len(utts)} ({some(utts, self.place)}): {shorten(reason, _LONGEST_REASON)}"
+        return line + (f"; and others, see {self.place}" if len(kinds) > _KINDS_TOLD else "")
 
     def finish(self, path: str | None = None) -> None:
         """Log the summary and fail if too much was lost.

@@ -178,7 +178,19 @@ def _parse_int_line(line: bytes) -> np.ndarray:
             raise DktError(f"a line of more than {_LONGEST_LINE} bytes: no utterance is as long as that")
         raise DktError("the archive is cut short: the end of a line expected")
     refuse_underscore(line)
-    return np.array(line.split(), dtype=np.int32)
+    try:
+        return np.array(line.split(), dtype=np.int32)
+    except (ValueError, OverflowError):
+        word = next(word for word in line.split() if not _is_int32(word))
+        raise DktError(f"expected integers, found {word[:40].decode('utf-8', errors='replace')!r}") from None
+
+
+def _is_int32(word: bytes) -> bool:
+    try:
+        np.int32(int(word))
+    except (ValueError, OverflowError):
+        return False
+    return True
 
 
 def read_value(read: Reader, stream: BinaryIO, path: str, utt: str) -> Any:

@@ -14,6 +14,8 @@ retry_beam=40
 oov_policy=map
 use_gpu=no
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 transform_dir=
 ivectors=
 help_message="Usage: steps/align.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
@@ -29,6 +31,8 @@ options (names and defaults of Kaldi's script):
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
   --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
+  --max-oov <share>    share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . "$DKT_ROOT/steps/options.sh"
@@ -41,6 +45,20 @@ dir=$4
 log=$dir/log
 check_runner "$log"
 parts=$dir/.parts
+
+# analyze_alignment: tells what the alignments of all jobs together look like. If they cannot be right it stops, and the
+# directory is not one of alignments.
+analyze_alignment() {
+  local retried
+  local analyze=$log/analyze_alignments.log
+  retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
+  dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
+    --allow-implausible="$allow_implausible" "$lang" "$dir" >"$analyze" 2>&1 || {
+    rm -f "$dir/num_jobs"
+    job_failed "$analyze"
+  }
+  tell_alignment "$analyze"
+}
 
 # Those of the directory.
 model=
@@ -57,7 +75,8 @@ if [ "$stage" -le 0 ]; then
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
   hold_directory "$dir"
-  depends_on "nj beam retry_beam oov_policy max_loss ivectors" "$data"/*.scp "$data"/{utt2spk,text} \
+  depends_on "nj beam retry_beam oov_policy max_loss max_oov allow_implausible ivectors" "$data"/*.scp \
+    "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/ali.JOB.gz"
@@ -83,7 +102,7 @@ if [ "$stage" -le 0 ] &&
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" \
+    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" \
     "$AND" mv "$parts/JOB/ali.1.gz" "$dir/ali.JOB.gz"
   check_losses "$max_loss" "$log"/align.[0-9]*.log
   # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
@@ -93,6 +112,7 @@ if [ "$stage" -le 0 ] &&
   mv "$part"/* "$dir"
   rm -r "$parts"
   write_file "$dir/num_jobs" echo "$nj"
+  analyze_alignment
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"

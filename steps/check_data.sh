@@ -17,6 +17,13 @@ strict=false
 cmvn=
 read_feats=
 frame_shift=
+nj=
+max_oov=
+allow_implausible=
+train_config=
+recipe=
+transform_dir=
+ivectors=
 max_loss=0.05
 log_dir=
 help_message="Usage: steps/check_data.sh [options] <data-dir> [<lang-dir> [<ali-dir>...]]
@@ -28,10 +35,17 @@ options:
   --max-loss <share>   share of utterances that may be of no use (0.05)
   --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
   --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
-  --cmvn <how>         optional or required: whether missing statistics are an error (optional)
+  --cmvn <how>         optional or required: whether missing statistics are an error (required)
   --read-feats <bool>  read all features, look for what is no number (true)
   --strict <bool>      warnings are errors (false)
   --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
+  --max-oov <share>    share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>   alignments that cannot be right are a warning, not an error (false)
+of the training to come:
+  --train-config <yaml>, --recipe <dnn|lstm>   configuration of a network (dnn)
+  --transform-dir <dir>, --ivectors <source>   transforms and i-vectors
+  --nj <n>             jobs of a GMM
+Logs, and lists of all names of which a few are told:
   --log-dir <dir>      (<data-dir>/log, or a temporary directory if that cannot be written in)"
 . "$DKT_ROOT/steps/options.sh"
 
@@ -52,7 +66,7 @@ options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})
 for name in no_feats no_text no_wav no_spk_sort non_print strict; do
   ! "${!name}" || options+=("--${name//_/-}")
 done
-for name in cmvn read_feats frame_shift; do
+for name in cmvn read_feats frame_shift nj max_oov allow_implausible train_config recipe transform_dir ivectors; do
   [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
 done
 # Two alignments to a run; further ones are compared with the first.
@@ -64,7 +78,8 @@ if [ "$stage" -le 0 ]; then
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")
-    if ! run_job "${logs[number - 1]}" dkt check "${options[@]}" "$data" ${alignments[@]+"${alignments[@]}"}; then
+    if ! run_job "${logs[number - 1]}" dkt check "${options[@]}" --list="${logs[number - 1]%.log}.list" \
+      "$data" ${alignments[@]+"${alignments[@]}"}; then
       show_findings "${logs[number - 1]}" >&2
       job_failed "${logs[number - 1]}"
     fi

@@ -3,15 +3,32 @@
 # --max-loss and, if they train, --skip-check.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
+# Of all steps that check: what is absurd about alignments may be let pass.
+allow_implausible=false
+
 # show_findings log: the table and the summary that dkt check wrote.
 show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; }
+
+# _set_check_options [suffix]: sets the array check_options, what the options of a training mean to dkt check; the suffix
+# is _dev for those of the cross-validation data.
+_set_check_options() {
+  local name
+  check_options=(--allow-implausible="$allow_implausible")
+  [ -z "${dnn_config:-}" ] || check_options+=(--train-config="$dnn_config")
+  [ -z "${lstm_config:-}" ] || check_options+=(--train-config="$lstm_config" --recipe=lstm)
+  for name in transform_dir ivectors; do
+    local value=$name${1:-}
+    [ -z "${!value:-}" ] || check_options+=("--${name//_/-}=${!value}")
+  done
+}
 
 # _check_data log argument...: calls dkt check; if it fails, shows what it found and returns 1.
 _check_data() {
   local log=$1
   # A training reads neither text nor audio.
   # shellcheck disable=SC2154
-  if ! run_job "$log" dkt check --no-text --no-wav --max-loss="$max_loss" "${@:2}"; then
+  if ! run_job "$log" dkt check --no-text --no-wav --max-loss="$max_loss" --list="${log%.log}.list" \
+    ${check_options[@]+"${check_options[@]}"} "${@:2}"; then
     show_findings "$log" >&2
     return 1
   fi
@@ -33,8 +50,10 @@ check_training_data() {
   # shellcheck disable=SC2154
   if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
   make_dir "$log"
+  _set_check_options
   _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
-  _check_data "$log/check_dev.log" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
+  _set_check_options _dev
+  _check_data "$log/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
 }
 

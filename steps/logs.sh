@@ -17,6 +17,13 @@ check_share() {
 # tell_losses log...: prints what the jobs of these logs warned of and dropped.
 tell_losses() { check_losses 1 "$@"; }
 
+# tell_alignment log: prints what an alignment looks like and what is implausible about it, as its log tells.
+tell_alignment() {
+  awk -v step="$script_name" '
+    sub(/^INFO [(][^)]*[)] alignment: /, "") { print step ": " $0 }
+    sub(/^WARNING [(][^)]*[)] alignment: /, "") { print step ": warning: " $0 }' "$@" >&2
+}
+
 # check_losses max-loss log...: the same, and stops if a pass dropped more than this share of its utterances, all
 # jobs together. It reads the lines "<pass>: 9 utterances done, 1 dropped; 1 (<utterance>): <reason>" of dkt's commands.
 check_losses() {

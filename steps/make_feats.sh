@@ -54,7 +54,8 @@ set_table_dir dir "$dir"
 mark=$data/.make_$kind.done
 # shellcheck disable=SC2034 # by its name
 audio=$(listed_files "$data/wav.scp")
-depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel} "$config"
+depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel,spk2warp,utt2warp} \
+  "$config"
 written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
 set_job_files "${written[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
@@ -70,10 +71,17 @@ if [ "$stage" -le 0 ]; then
   is_resumed || rm -f "$logs".[0-9]*.log
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
+  # As Kaldi's scripts: factors of speakers come before those of utterances.
+  warps=()
+  if [ -f "$data/spk2warp" ]; then
+    warps=(--vtln-map=ark:"$data/spk2warp" --utt2spk=ark:"$data/utt2spk")
+  elif [ -f "$data/utt2warp" ]; then
+    warps=(--vtln-map=ark:"$data/utt2warp")
+  fi
   # Each job may lose what it must; the limit is on their sum.
   run_jobs "$logs.JOB.log" \
     dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
-    ${segments[@]+"${segments[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
+    ${segments[@]+"${segments[@]}"} ${warps[@]+"${warps[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
     scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp"
   check_losses "$max_loss" "$logs".[0-9]*.log
 fi

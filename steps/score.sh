@@ -77,5 +77,7 @@ if [ "$stage" -le 0 ]; then
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
   rm "$scoring"/point.*
 fi
-dkt best-wer --write --data="$data" "$dir"
+words=
+[ ! -f "$graph/words.txt" ] || words=--words=$graph/words.txt
+dkt best-wer --write --data="$data" ${words:+"$words"} "$dir"
 [ "$stage" -ge 1 ] || mark_done "$dir/scoring_kaldi/best_wer" "$dir"/wer_*

@@ -32,6 +32,7 @@ options:
                        in); none: read the archives all along
   --steal-lock <bool>  take <exp-dir> from another process: one of another host that is dead (false)
   --skip-check <bool>  leave out dkt check, which reads all data before the training (false)
+  --allow-implausible <bool>  let alignments pass that cannot be right (false)
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."

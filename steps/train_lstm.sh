@@ -56,8 +56,8 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check, --steal-lock
-                             as of train_dnn.sh
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check, --allow-implausible,
+  --steal-lock               as of train_dnn.sh
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."

@@ -17,6 +17,8 @@ delta_opts=
 oov_policy=map
 seed=0
 max_loss=0.05
+max_oov=0.1
+allow_implausible=false
 help_message="Usage: steps/train_mono.sh [options] <data-dir> <lang-dir> <exp-dir>
  e.g.: steps/train_mono.sh --nj 4 data/train data/lang exp/mono
 options (names and defaults of Kaldi's script):
@@ -34,6 +36,8 @@ options (names and defaults of Kaldi's script):
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
   --max-loss <share>      share of utterances that may fail to align (0.05)
+  --max-oov <share>       share of words that may be outside the lexicon (0.1)
+  --allow-implausible <bool>   an alignment that cannot be right is a warning, not an error (false)
   --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
 . "$DKT_ROOT/steps/options.sh"
 
@@ -48,7 +52,7 @@ if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
     "$lang/L.fst"
   depends_on "nj num_iters max_iter_inc totgauss realign_iters boost_silence power cmvn_opts delta_opts oov_policy \
-    seed max_loss" "$data"/*.scp "$data"/{utt2spk,text} "$lang"/{L.fst,topo,phones.txt,words.txt,oov.txt} "$lang/phones"
+    seed max_loss max_oov allow_implausible" "$data"/*.scp "$data"/{utt2spk,text} "$lang"/{L.fst,topo,phones.txt,words.txt,oov.txt} "$lang/phones"
   set_job_files "$dir/ali.JOB.gz"
 fi
 if [ "$stage" -le 0 ] &&
@@ -59,8 +63,10 @@ if [ "$stage" -le 0 ] &&
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-    --max-loss="$max_loss" --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
+    --max-loss="$max_loss" --max-oov="$max_oov" --allow-implausible="$allow_implausible" \
+    --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
   tell_losses "$log"
+  tell_alignment "$log"
   mark_done
 fi
 require_files "$dir/final.mdl" "$dir/tree" "$dir/num_jobs"

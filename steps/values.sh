@@ -6,11 +6,11 @@
 _whole_numbers="stop_stage num_iters max_iter_inc totgauss order max_active min_active min_lmwt max_lmwt \
   fmllr_min_count"
 _numbers="beam retry_beam lattice_beam max_mem boost_silence power sil_prob transition_scale self_loop_scale lmwt"
-_whole_or_empty="stage seed num_threads num_train num_dev num_test"
+_whole_or_empty="stage seed num_train num_dev num_test"
 _numbers_or_empty="acwt temperature lambda frame_shift"
 _lists="realign_iters lmwts word_ins_penalties temperatures factors seeds speeds"
 _paths="srcdir model nnet class_frame_counts transform_dir transform_dir_dev ali_dir hmm_dir log_dir cache_dir teacher \
-  teacher_data_train teacher_data_dev init_model dnn_config lstm_config mfcc_config fbank_config dev_text"
+  teacher_data_train teacher_data_dev init_model dnn_config lstm_config train_config mfcc_config fbank_config dev_text"
 
 # _is_option name: whether the script has this option. A variable of this name may also come from the environment.
 _is_option() { [ -n "${!1+x}" ] && [[ ${help_message:-} == *"--${1//_/-}"* ]]; }
@@ -28,14 +28,15 @@ _check_option() {
 # check_numbers: stops if an option that is a number, or a list of them, holds anything else.
 check_numbers() {
   local whole='0|-?[1-9][0-9]{0,17}' number='[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?'
-  _check_option "nj num_utts" '[1-9][0-9]{0,8}' "a number above 0"
+  _check_option "nj num_utts" '([1-9][0-9]{0,8})?' "a number above 0"
   _check_option "$_whole_numbers" "$whole" "a whole number"
   _check_option "$_whole_or_empty" "($whole)?" "a whole number"
   _check_option "$_numbers" "$number" "a number"
   _check_option "$_numbers_or_empty" "($number)?" "a number"
   _check_option "$_lists" "[[:space:]]*($number([[:space:]]+$number)*)?[[:space:]]*" "numbers with blanks between them"
   _check_option word_ins_penalty "$number(,$number)*" "numbers with commas between them"
-  _check_option max_loss '[0-9]+[.]?[0-9]*|[.][0-9]+' "a share from 0 to 1"
+  _check_option num_threads "(auto|$whole)?" "a whole number, or auto"
+  _check_option "max_loss max_oov" '([0-9]+[.]?[0-9]*|[.][0-9]+)?' "a share from 0 to 1"
   _check_option use_gpu 'yes|no|optional' "yes, no or optional"
 }
 

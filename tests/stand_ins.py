@@ -122,6 +122,8 @@ elif name == "format-lm":
     make(args[-1], "G.fst")
 elif name == "perturb-speed":
     make(args[-1], "wav.scp", "utt2spk", "spk2utt", "text", "wav/a.wav")
+if name in os.environ.get("TELLS", "").split():
+    print(os.environ["TELL"].replace("PROGRAM", f"(dkt {{name}})"), file=sys.stderr)
 print(f"INFO (dkt {{name}}) {{name}}: 1 utterances done, 0 dropped", file=sys.stderr)
 sys.exit(fails)
 """

@@ -98,3 +98,19 @@ def test_broken_gzip(tmp_path):
         read_arpa(tmp_path / "lm.gz")
     with pytest.raises(DktError, match=r"nowhere\.gz: cannot be read"):
         read_arpa(tmp_path / "nowhere.gz")
+
+
+@pytest.mark.parametrize(
+    ("order", "line", "told"),
+    [(1, "-2 b", "1 1-grams stand there twice, the first 'b' in line 8"), (2, "-3 a b", "'a b' in line 11")],
+)
+def test_an_ngram_that_stands_twice_is_warned_of(tmp_path, caplog, order, line, told):
+    place = ARPA.index(f"-1 {'b' if order == 1 else 'a b'}") + 1
+    lines = [*ARPA[:place], line, *ARPA[place:]]
+    (tmp_path / "lm").write_text("\n".join(lines) + "\n")
+    read_arpa(tmp_path / "lm")
+    assert told in caplog.text
+    caplog.clear()
+    (tmp_path / "lm").write_text("\n".join(ARPA) + "\n")
+    read_arpa(tmp_path / "lm")
+    assert "twice" not in caplog.text

@@ -12,6 +12,7 @@ import soundfile
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.hmm.audio import Recordings, read_audio
+from dkt.tables import read_matrices
 
 RATE = 8000
 SAMPLES = np.random.default_rng(0).integers(-9999, 9999, 2 * RATE).astype(np.int16)
@@ -38,19 +39,56 @@ def with_sizes(riff: bytes, data: bytes) -> bytes:
 
 @pytest.mark.parametrize("pipe", [False, True])
 @pytest.mark.parametrize("options", [{}, {"subtype": "PCM_24"}, {"endian": "BIG"}, {"form": "WAVEX"}])
-def test_a_wav_that_is_cut_short_is_an_error(tmp_path: Path, pipe: bool, options: dict[str, str]) -> None:
+def test_of_a_wav_that_is_cut_short_is_used_what_is_there(
+    tmp_path: Path, pipe: bool, options: dict[str, str]
+) -> None:
     whole = encode(**options)
     assert len(read(tmp_path, whole, pipe)) == len(SAMPLES)
-    for lost in (1, 2 * 999, len(whole) - 200):
-        with pytest.raises(
-            DktError, match=r"utterance 'u1': is cut short: \d+ samples of 16000 - copy it again"
-        ):
-            read(tmp_path, whole[:-lost], pipe)
+    size = 3 if "subtype" in options else 2
+    for lost in (1, size, size * 999 + 1, size * 15900):
+        left = len(SAMPLES) - -(-lost // size)
+        np.testing.assert_array_equal(read(tmp_path, whole[:-lost], pipe), read(tmp_path, whole, pipe)[:left])
 
 
-def test_the_samples_that_are_left_are_told(tmp_path: Path) -> None:
-    with pytest.raises(DktError, match=r"a\.wav: .* is cut short: 15000 samples of 16000"):
-        read(tmp_path, encode()[:-2000], pipe=False)
+def test_a_wav_without_a_whole_sample_is_an_error(tmp_path: Path) -> None:
+    for lost in (2 * len(SAMPLES) - 1, 2 * len(SAMPLES)):
+        with pytest.raises(DktError, match=r"utterance 'u1': holds no samples"):
+            read(tmp_path, encode()[:-lost], pipe=False)
+
+
+def test_recordings_that_are_cut_short_are_told_in_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wav_scp = {}
+    for number in range(9):
+        wav_scp[f"u{number}"] = str(tmp_path / f"u{number}.wav")
+        (tmp_path / f"u{number}.wav").write_bytes(encode()[: -2000 * number or None])
+    recordings = Recordings(wav_scp)
+    caplog.set_level("INFO")
+    assert [len(recordings.read(utt)[0]) for utt in recordings] == [16000 - 1000 * n for n in range(9)]
+    recordings.tell_cut()
+    listed = [record.getMessage() for record in caplog.records if record.levelname == "INFO"]
+    assert len(listed) == 8 and listed[7] == f"{tmp_path}/u8.wav: 'u8' is cut short: 8000 samples of 16000"
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warning == (
+        "8 recordings cut short (u1: 15000 samples of 16000, u2: 14000 samples of 16000, "
+        "u3: 13000 samples of 16000, u4: 12000 samples of 16000, u5: 11000 samples of 16000, ... "
+        "all in the log): what is there is used"
+    )
+
+
+def test_features_of_a_corpus_with_recordings_that_are_cut_short(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a.wav").write_bytes(encode())
+    (tmp_path / "b.wav").write_bytes(encode()[:-2001])
+    (tmp_path / "wav.scp").write_text(f"a {tmp_path}/a.wav\nb cat {tmp_path}/b.wav |\n")
+    (tmp_path / "fbank.conf").write_text("--sample-frequency=8000\n")
+    conf = f"--config={tmp_path}/fbank.conf"
+    assert main(["compute-fbank-feats", conf, f"scp:{tmp_path}/wav.scp", f"ark:{tmp_path}/feats.ark"]) == 0
+    assert "1 recording cut short (b: 14999 samples of 16000)" in caplog.text
+    lengths = {utt: len(features) for utt, features in read_matrices(f"ark:{tmp_path}/feats.ark")}
+    assert lengths == {"a": 198, "b": 185}
 
 
 @pytest.mark.parametrize("pipe", [False, True])
@@ -72,8 +110,9 @@ def test_chunks_around_the_samples_do_no_harm(tmp_path: Path) -> None:
     wav = encode()
     chunk = b"LIST" + (5).to_bytes(4, "little") + b"INFOx\0"
     np.testing.assert_array_equal(read(tmp_path, wav[:36] + chunk + wav[36:] + chunk, pipe=False), SAMPLES)
-    with pytest.raises(DktError, match="is cut short: 15999 samples of 16000"):
-        read(tmp_path, wav[:36] + chunk + wav[36:-2], pipe=False)
+    np.testing.assert_array_equal(read(tmp_path, wav[:36] + chunk + wav[36:-2], pipe=False), SAMPLES[:-1])
+    # A byte too many is no sample.
+    np.testing.assert_array_equal(read(tmp_path, wav + b"x", pipe=False), SAMPLES)
 
 
 def test_other_formats_are_left_to_the_library(tmp_path: Path) -> None:

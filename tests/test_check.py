@@ -20,7 +20,7 @@ from dkt.tables import IntVectorWriter
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples
 from tests.fit_data import UTTS, features, found, labels, place, report_of
-from tests.synthetic import write_ali_dir, write_matrices
+from tests.synthetic import write_ali_dir, write_data_dir, write_matrices
 from tests.test_transitions import two_phone_model
 
 __all__ = ["place"]
@@ -195,6 +195,17 @@ def test_lengths_differ_by_how_much(place):
     report.finish()
 
 
+def test_many_differences_are_a_line_that_can_be_read(tmp_path, capsys):
+    matrices = {f"a-{number:03d}": np.ones((20, 3), np.float32) for number in range(300)}
+    write_data_dir(tmp_path / "data", matrices)
+    ids = {utt: labels(10 + number) for number, utt in enumerate(matrices)}
+    write_ali_dir(tmp_path / "ali", two_phone_model(), ids)
+    assert main(["check", "--no-text", str(tmp_path / "data"), str(tmp_path / "ali")]) == 1
+    told = capsys.readouterr()
+    assert ", 9: 2, more: 281" in told.out
+    assert max(map(len, (told.out + told.err).splitlines())) < 800
+
+
 def test_each_side_may_lack_utterances_and_each_loss_has_its_reason(place, capsys):
     write_ali(place, a_1=None, b_1=labels(30), c_1=labels())
     lines = (place / "data/feats.scp").read_text().splitlines()
@@ -265,6 +276,24 @@ def test_features_need_not_be_read_or_be_there(place):
     (place / "data/feats.scp").unlink()
     report = report_of(place, CheckOptions(DataCheckOptions(no_feats=True)))
     assert found(report, ERROR) == [] and report.tally.num_done == 4
+
+
+def test_of_many_utterances_a_few_are_told_and_all_listed(tmp_path, capsys):
+    data = tmp_path / "data"
+    matrices = {f"a-{number:02d}": np.full((20, 3), np.nan, np.float32) for number in range(30)}
+    write_data_dir(data, matrices)
+    assert main(["check", "--no-text", "--cmvn=optional", f"--list={tmp_path}/all", str(data)]) == 1
+    told = capsys.readouterr()
+    assert f"not a number (a-00, a-01, a-02, a-03, a-04, ... all in {tmp_path}/all) - " in told.out
+    assert (
+        f"features that cannot be used (a-00, a-01, a-02, a-03, a-04, ... all in {tmp_path}/all)" in told.out
+    )
+    assert max(map(len, (told.out + told.err).splitlines())) < 700
+    rows = [line.split("\t") for line in (tmp_path / "all").read_text().splitlines()]
+    assert [row[2] for row in rows if row[:2] == ["features", "error"]] == list(matrices)
+    assert [row[2] for row in rows if row[0] == "lost"] == list(matrices)
+    assert main(["check", "--no-text", "--cmvn=optional", str(data)]) == 1
+    assert "a-04, ... all in FILE with --list=FILE)" in capsys.readouterr().out
 
 
 def test_data_alone_and_strictly(place, capsys):

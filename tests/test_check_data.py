@@ -19,7 +19,7 @@ WARNING, ERROR = Level.WARNING, Level.ERROR
 def test_nothing_is_wrong_with_a_fit_directory(place):
     report = report_of(place)
     assert found(report) == []
-    assert len([row for row in report.findings.rows if row.level is Level.OK]) == 24
+    assert len([row for row in report.findings.rows if row.level is Level.OK]) == 25
     assert report.tally.num_done == 4 and report.tally.num_dropped == 0
 
 
@@ -35,15 +35,31 @@ FAULTS = [
     ("spk2utt", None, "", WARNING, r"is empty"),
     ("text", "a-2 ONE", "a-2 CAF\xc9", ERROR, r"not UTF-8 \(line 2: a-2\) - convert"),
     ("text", "b-1 ONE TWO\n", "b-1 ONE TWO\r\n", ERROR, r"carriage return.*\(line 3: b-1\) - .*dos2unix"),
-    ("text", "b-1 ONE TWO\n", "b-1 ONE\x0bTWO\n", ERROR, r"vertical tab.*\(line 3: b-1\)"),
+    ("text", "b-1 ONE TWO\n", "b-1 ONE\x0bTWO\n", ERROR, r"U\+000B \(LINE TABULATION\).*\(line 3: b-1\)"),
     ("text", "b-2 ONE TWO\n", "b-2 ONE TWO", WARNING, r"last line does not end in a newline"),
     ("text", "b-1 ONE TWO\n", "b-1\n", WARNING, r"1 transcript with an empty transcript \(b-1\)"),
     ("text", "a-2 ONE", "a-2 <s>", WARNING, r"the symbol <s>.* \(a-2\)"),
     ("text", "a-2 ONE", "a-2 </s>", WARNING, r"the symbol </s>.* \(a-2\)"),
     ("text", "a-2 ONE", "a-2 #0", WARNING, r"the symbol #0.* \(a-2\)"),
-    ("text", "a-2 ONE", "a-2 ONE\N{NO-BREAK SPACE}X", WARNING, r"white space .* \(a-2\)"),
-    ("text", "a-2 ONE", "a-2 O\x07NE", WARNING, r"cannot be printed \(a-2\)"),
-    ("text", "a-2 ONE", "a-2 É\N{NO-BREAK SPACE}O\x07", WARNING, r"cannot be printed \(a-2\)"),
+    (
+        "text",
+        "a-2 ONE",
+        "a-2 ONE\N{NO-BREAK SPACE}X",
+        ERROR,
+        r"U\+00A0 \(NO-BREAK SPACE\), white.* \(line 2: a-2\)",
+    ),
+    (
+        "text",
+        "a-1 ",
+        "\ufeffa-1 ",
+        ERROR,
+        r"1 line with a byte order mark, U\+FEFF .*\(line 1: a-1\) - remove it",
+    ),
+    ("utt2spk", "a-1 ", "\ufeffa-1 ", ERROR, r"1 line with a byte order mark, U\+FEFF"),
+    ("utt2spk", "b-1 b", "b-1\N{IDEOGRAPHIC SPACE}b", ERROR, r"U\+3000 \(IDEOGRAPHIC SPACE\)"),
+    ("wav.scp", "a_rec a", "a_rec\N{NO-BREAK SPACE}a", WARNING, r"U\+00A0 \(NO-BREAK SPACE\), white"),
+    ("text", "a-2 ONE", "a-2 O\x07NE", WARNING, r"cannot be printed, U\+0007 .* \(a-2\)"),
+    ("text", "a-2 ONE", "a-2 É\N{NO-BREAK SPACE}O\x07", WARNING, r"cannot be printed, U\+0007 .* \(a-2\)"),
     ("wav.scp", "a_rec a.wav", "a_rec ~/a.wav", WARNING, r"tilde.*\(line 1: a_rec\)"),
     ("wav.scp", "a_rec a.wav", "a_rec", WARNING, r"\(line 1: a_rec\)"),
     ("segments", "b_rec 9.9 10.125", "b_rec 10.125 9.9", WARNING, r"the end after the start \(line 4: b-2\)"),
@@ -168,6 +184,17 @@ def test_what_cannot_be_read_does_not_hide_the_rest(place):
     faults = " ".join(text for _, text in found(report_of(place)))
     assert "not UTF-8 (line 2: b-1)" in faults and "(line 4: b-2)" in faults
     assert "text: 1 utterance of utt2spk missing (a-2)" in faults
+
+
+def test_a_byte_order_mark_is_the_only_fault_told(place):
+    text = place / "data/text"
+    text.write_text("\ufeff" + text.read_text(), encoding="utf-8")
+    assert [check for check, _ in found(report_of(place))] == ["text"]
+
+
+def test_a_name_of_a_file_may_hold_what_a_word_may_not(place):
+    spoil(place / "data/wav.scp", "a_rec a.wav", "a_rec /a\N{NO-BREAK SPACE}b/a.wav")
+    assert found(report_of(place)) == []
 
 
 def test_letters_of_all_scripts_may_be_printed(place):

@@ -221,6 +221,10 @@ def test_what_an_alignment_lost_is_told(exp, copy, tmp_path):
     places = [str(data), "data/lang", "exp/mono", str(tmp_path / "ali")]
     output = succeed(exp, "steps/align_si.sh", "--nj", "2", "--max-loss", "0.2", *places)
     assert "steps/align_si.sh: align: 1 of 8 utterances dropped" in output and "dev0-00" in output
+    (line,) = (line for line in output.splitlines() if "of the frames are silence" in line)
+    assert line.startswith(f"steps/align_si.sh: {data}: ")
+    assert "0 of 7 utterances (0.0 %) needed the second try, 0 of " in line
+    assert line.endswith(" words (0.00 %) are out of vocabulary")
 
 
 def test_too_few_alignments_are_an_error_of_one_line(exp, tmp_path):
@@ -236,7 +240,10 @@ def test_too_few_alignments_are_an_error_of_one_line(exp, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "policy", "message"),
-    [("", "map", r"text: utterance 'train0-00'.*empty"), ("LOW XYZ", "error", r"utterance 'train0-00'.*XYZ")],
+    [
+        ("</s>", "map", r"text: utterance 'train0-00'.*reserved symbol"),
+        ("LOW XYZ", "error", r"utterance 'train0-00'.*XYZ"),
+    ],
 )
 def test_a_bad_transcript_is_named(exp, copy, tmp_path, text, policy, message):
     data = copy("train_mfcc")

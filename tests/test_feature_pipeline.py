@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 from dkt.tally import Tally
+from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
 
 RNG = np.random.default_rng(11)
@@ -210,6 +212,22 @@ def test_what_lacks_a_transform_is_dropped_by_name_or_an_error(data, tmp_path):
 def test_side_inputs_must_be_those_that_the_features_take(data, options, side, message):
     with pytest.raises(DktError, match=message):
         read(data, side, **options)
+
+
+def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, monkeypatch):
+    options = FeatureOptions(ivector_dim=3)
+    with pytest.raises(DktError, match="of the cross-validation data - give them by --ivectors-dev"):
+        FeatureReader(DataDir(data), options, SideInputs(), "-dev")
+    with pytest.raises(DktError, match="leave out --transform-dir-dev, or give --transform-dir too"):
+        FeatureReader(DataDir(data), FeatureOptions(), SideInputs(transform_dir="exp/ali"), "-dev")
+    # Before the training data are read.
+    monkeypatch.setattr("dkt.train.inputs.load_utterances", None)
+    with VectorWriter(f"ark:{data}/ivectors") as writer:
+        writer.write("a-1", np.zeros(3, dtype=np.float32))
+    inputs = TrainingInputs(DataDir(data), DataDir(data), None, None)
+    inputs = replace(inputs, side_train=SideInputs(ivectors=f"ark:{data}/ivectors"))
+    with pytest.raises(DktError, match="--ivectors-dev"):
+        inputs.load(options)
 
 
 def test_nnet1_directories_do_what_they_have_files_for(tmp_path):

@@ -22,7 +22,7 @@ from dkt.hmm.extraction import read_config
 from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.lexicon import read_lexicon
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
-from dkt.hmm.riff import check_riff
+from dkt.hmm.riff import mend_riff
 from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.tree import load_tree
 from dkt.lda import LdaAccumulator
@@ -118,7 +118,7 @@ READERS: dict[str, tuple[list[bytes], Callable[[Path], object]]] = {
         [encode_openfst(FST, kind) for kind in ("const", "vector")],
         lambda path: parse_openfst(path.read_bytes(), path),
     ),
-    "riff": ([WAV], lambda path: check_riff(path.read_bytes(), str(path), "u")),
+    "riff": ([WAV], lambda path: mend_riff(path.read_bytes())),
     "arpa": ([ARPA], read_arpa),
     "symbols": ([b"<eps> 0\na 1\n#0 2\n"], read_symbol_table),
     "transcripts": (["u1 a b\nu2\nu3 \u00e9\n".encode()], read_transcripts),

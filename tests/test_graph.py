@@ -132,6 +132,9 @@ def test_homophones_without_disambiguation_symbols_are_an_error(lang, model_dir,
 
 def test_a_grammar_of_other_words_is_an_error(lang, model_dir, tmp_path):
     save_text_fst(lang / "G.fst", "0 1 77 77\n1\n")
+    with pytest.raises(DktError, match=r"G\.fst: 1 input labels are not in words\.txt, the first 77"):
+        mkgraph(lang, model_dir, tmp_path / "graph")
+    save_text_fst(lang / "G.fst", f"0 1 {WORDS.index('<s>')} {WORDS.index('<s>')}\n1\n")
     with pytest.raises(DktError, match=r"no word sequence of G\.fst"):
         mkgraph(lang, model_dir, tmp_path / "graph")
 

@@ -39,6 +39,10 @@ def parse(*argv, own_config=False):
         (["--no-softmax"], True),
         (["--no_softmax"], True),
         (["--No-Softmax=TRUE"], True),
+        (["--no-softmax="], True),
+        (["--no_softmax=t"], True),
+        (["--no_softmax=1"], True),
+        (["--no_softmax=0"], False),
         (["--no_softmax=false"], False),
         (["--no-softmax", "--no-softmax=F"], False),
         ([], False),
@@ -62,7 +66,7 @@ def test_after_two_dashes_come_arguments():
 
 
 @pytest.mark.parametrize(
-    "wrong", ["--no-softmax=", "--no-softmax=maybe", "--no-soft", "--no_soft=true", "--x"]
+    "wrong", ["--no-softmax=maybe", "--no-softmax=yes", "--no-soft", "--no_soft=true", "--x"]
 )
 def test_wrong_options(wrong, capsys):
     with pytest.raises(SystemExit):
@@ -82,8 +86,11 @@ def test_a_configuration_file_comes_before_the_command_line(tmp_path):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("prior-scale=1", "line 2: 'prior-scale=1' is no option of this command"),
-        ("--prior-scales=1", "'--prior-scales=1' is no option"),
+        ("prior-scale=1", "line 2: expected '--name=value', found 'prior-scale=1'"),
+        ("--prior-scales=1", "'--prior-scales=1' is no option of this command - did you mean --prior-scale?"),
+        ("--=1", "line 2: expected '--name=value', found '--=1'"),
+        ("--prior-scale=much", "line 2: --prior-scale=much: expected float, got 'much'"),
+        ("--no-softmax=maybe", "line 2: --no-softmax=maybe: expected true or false, got 'maybe'"),
         ("--prior-scale 1", "is no option"),
         ("--prior-scale", "has no value, expected --prior-scale=value"),
         ("--config=x", "is no option"),
@@ -96,6 +103,13 @@ def test_a_wrong_configuration_file(tmp_path, line, message):
     assert message in str(error.value)
     with pytest.raises(DktError, match="nowhere: cannot be read"):
         parse(f"--config={tmp_path}/nowhere", "m")
+
+
+def test_a_configuration_file_may_have_comments_in_any_encoding_and_windows_line_ends(tmp_path):
+    (tmp_path / "conf").write_bytes(b"# Gr\xfc\xdfe\r\n --Prior_Scale = 0.5 # \xe4\r\n\r\n--no_softmax=T\r\n")
+    (tmp_path / "more").write_text("--binary")
+    args = parse(f"--config={tmp_path}/conf", f"--config={tmp_path}/more", "m")
+    assert (args.prior_scale, args.no_softmax, args.binary) == (0.5, True, True)
 
 
 def test_a_command_with_its_own_configuration_keeps_it(tmp_path):

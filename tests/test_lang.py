@@ -213,9 +213,7 @@ def test_a_stale_grammar_is_told(dictionary, tmp_path, caplog):
     ("arguments", "message"),
     [
         (["<OOV>"], "the OOV word '<OOV>' is not in the lexicon - add it"),
-        (["--sil-prob=1.0", "<UNK>"], "--sil-prob is 1.0, expected"),
         (["--num-sil-states=2", "<UNK>"], "--num-sil-states is 2, expected 1 or 3"),
-        (["--num-nonsil-states=101", "<UNK>"], "--num-nonsil-states is 101"),
     ],
 )
 def test_command_tells_mistakes(dictionary, tmp_path, capsys, arguments, message):

@@ -259,3 +259,27 @@ def test_depths_of_kaldi_lattices(kaldi_fixtures, caplog, tmp_path):
         assert main(["lattice-depth", source, f"ark,t:{tmp_path}/depth"]) == 0
     assert "Overall density is 322.244 over 6966 frames." in caplog.messages
     assert (tmp_path / "depth").read_text().splitlines()[0] == "0003-000030012 27.76048 "
+
+
+LATTICE = "u \n0 1 3 1.0,2.0,1\n1 0.5,0.5,2\n\n"
+
+
+@pytest.mark.parametrize(
+    ("references", "options", "message"),
+    [
+        ("u C A\n", [], "expected integers, found 'C' - give references of words with --words-as-text=true"),
+        ("u 1_0\n", [], "give references of words with --words-as-text=true"),
+        ("u 3\n", ["--words-as-text=true"], "'3' - leave out --words-as-text for references of integers"),
+        ("u D E\n", ["--words-as-text=true"], "none of the 2 words is in the symbol table, the first 'D'"),
+    ],
+)
+def test_references_of_the_other_kind_are_told(tmp_path, capsys, references, options, message):
+    (tmp_path / "lat").write_text(LATTICE)
+    (tmp_path / "refs").write_text(references)
+    (tmp_path / "words.txt").write_text("<eps> 0\nA 1\nB 2\nC 3\n")
+    tables = [f"ark:{tmp_path}/{name}" for name in ("lat", "refs", "out")]
+    assert main(["lattice-oracle", *options, f"--word-symbol-table={tmp_path}/words.txt", *tables]) == 1
+    assert message in capsys.readouterr().err
+    tables[1] = "ark:nowhere"
+    assert main(["lattice-oracle", *tables]) == 1
+    assert "--words-as-text" not in capsys.readouterr().err

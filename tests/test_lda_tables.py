@@ -144,17 +144,12 @@ def test_bad_features_name_the_utterance(corpus, capsys, spoil, message) -> None
     assert f"feats.ark: utterance '{utt}': {message}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("--silence-phones=1:9", "phone 9 of the silence phones is not of this model"),
-        ("--rand-prune=-1", "--rand-prune is -1.0"),
-        ("--silence-weight=nan", "--silence-weight is nan"),
-    ],
-)
-def test_impossible_options_are_refused(corpus, capsys, option, message) -> None:
-    assert acc(corpus[0], "--ali", option) == 1
-    assert message in capsys.readouterr().err
+def test_impossible_options_are_refused(corpus, capsys) -> None:
+    assert acc(corpus[0], "--ali", "--silence-phones=1:9") == 1
+    assert "phone 9 of the silence phones is not of this model" in capsys.readouterr().err
+    for option in ("--rand-prune=-1", "--silence-weight=nan", "--silence-phones=1:x"):
+        with pytest.raises(SystemExit):
+            acc(corpus[0], "--ali", option)
 
 
 def test_labels_of_another_model_are_refused(corpus, capsys) -> None:

@@ -51,8 +51,28 @@ def test_words_are_sorted_by_their_bytes(dictionary):
 
 
 def test_only_ascii_space_parts_fields(dictionary):
-    (dictionary / "lexicon.txt").write_text("<UNK> SPN\na\u00a0b a b\n", encoding="utf-8")
-    assert read_dictionary(dictionary).words == ["<UNK>", "a\u00a0b"]
+    (dictionary / "lexicon.txt").write_text("<UNK> SPN\na\x1cb a b\n", encoding="utf-8")
+    assert read_dictionary(dictionary).words == ["<UNK>", "a\x1cb"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["lexicon", "lexiconp", "silence_phones", "nonsilence_phones", "optional_silence", "extra_questions"],
+)
+def test_odd_white_space_is_refused_in_every_file(dictionary, name):
+    name += ".txt"
+    path = dictionary / name
+    old = path.read_text() if path.exists() else "<UNK> 1.0 SPN\na 1.0 a\n"
+    path.write_text(old.rstrip("\n") + "\u3000\n", encoding="utf-8")
+    with pytest.raises(
+        DktError, match=rf"{name}: line \d+ holds U\+3000 \(IDEOGRAPHIC SPACE\), .* - put a space"
+    ):
+        read_dictionary(dictionary)
+    path.write_text("\ufeff" + old, encoding="utf-8")
+    with pytest.raises(
+        DktError, match=rf"{name}: begins with a byte order mark, U\+FEFF .* - remove it: sed"
+    ):
+        read_dictionary(dictionary)
 
 
 @pytest.mark.parametrize(

@@ -104,9 +104,10 @@ def test_batches_that_do_not_fit(lab, tmp_path, monkeypatch, capsys):  # noqa: F
     [
         ("train-lstm", "network.target_delay=999", "'network.target_delay' is 999 frames, but the longest"),
         ("train-dnn", "features.splice=100", "'features.splice' is 100 frames, but the longest utterance"),
+        ("train-dnn", "features.lda_dim=99", "'features.lda_dim' is 99, but the spliced features have 42"),
     ],
 )
-def test_nothing_looks_beyond_the_longest_utterance(lab, tmp_path, capsys, command, setting, message):  # noqa: F811
+def test_nothing_is_larger_than_the_data(lab, tmp_path, capsys, command, setting, message):  # noqa: F811
     places = [str(lab / name) for name in ("train", "dev", "ali_train", "ali_dev")]
     config = f"--config={lab}/{command.removeprefix('train-')}.yaml"
     assert main([command, config, *CPU, f"--set={setting}", *places, str(tmp_path / "x")]) == 1

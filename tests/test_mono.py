@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
 from dkt.hmm.align import align_directory
 from dkt.hmm.gmm import load_gmm
-from dkt.hmm.lang import prepare_lang
+from dkt.hmm.lang import LangOptions, prepare_lang
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.training_graph import TrainingGraphCompiler
@@ -250,6 +252,73 @@ def test_words_outside_the_lexicon(
     spoken = read_symbol_table(lang / "phones.txt")["SPN_S"]
     ids = alignments_of(tmp_path / "ali")["cat-2"]
     assert spoken in system[1].transitions.id2phone[ids]
+
+
+def test_a_text_in_another_letter_case_is_refused(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    text = (data / "text").read_text()
+    (data / "text").write_text(
+        "".join(f"{u} {w.upper()}\n" for u, w in (s.split(" ", 1) for s in text.splitlines()))
+    )
+    with pytest.raises(DktError, match=r"text: 72 of 72 words \(100.00 %\).*letter case \('ADD' for 'add'\)"):
+        align_directory(data, lang, system[0], tmp_path / "ali")
+    with pytest.raises(DktError, match=r"the limit is 10 % - write both in the same letter case"):
+        train_mono(data, lang, tmp_path / "mono", OPTIONS)
+    # The share may be allowed.
+    align_directory(data, lang, system[0], tmp_path / "ali", max_oov=1.0, allow_implausible=True)
+
+
+@pytest.fixture(scope="module")
+def lang_without_silence(lang: Path) -> Path:
+    prepare_lang(lang.with_name("dict"), "<UNK>", lang.with_name("no_silence"), LangOptions(sil_prob=0.0))
+    return lang.with_name("no_silence")
+
+
+def test_empty_transcripts_are_aligned_as_silence(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    for utt, words in (("ann-2", ""), ("bob-1", "  "), ("cat-3", "zebra"), ("cat-4", "zebra zebra")):
+        set_text(data, utt, words)
+    silence = read_symbol_table(lang / "phones.txt")["SIL"]
+    align_directory(data, lang, system[0], tmp_path / "ali", max_loss=0.0)
+    trainer = train_mono(data, lang, tmp_path / "mono", replace(OPTIONS, max_loss=0.0))
+    for directory in (tmp_path / "ali", tmp_path / "mono"):
+        alignments = alignments_of(directory)
+        assert len(alignments) == 24
+        for utt in ("ann-2", "bob-1"):
+            assert set(trainer.transitions.id2phone[alignments[utt]].tolist()) == {silence}
+
+
+def test_an_empty_transcript_without_silence_is_a_loss(
+    data: Path, lang_without_silence: Path, system: tuple[Path, MonoTrainer], tmp_path: Path
+) -> None:
+    set_text(data, "ann-2", "")
+    align_directory(data, lang_without_silence, system[0], tmp_path / "ali", allow_implausible=True)
+    assert len(alignments_of(tmp_path / "ali")) == 23
+    with pytest.raises(
+        DktError, match=r"1 \(ann-2\): its transcript is empty, and the lexicon has no optional"
+    ):
+        align_directory(data, lang_without_silence, system[0], tmp_path / "ali", max_loss=0.01)
+    options = replace(OPTIONS, num_iters=3, allow_implausible=True)
+    train_mono(data, lang_without_silence, tmp_path / "mono", options)
+    with pytest.raises(DktError, match=r"ann-2"):
+        train_mono(data, lang_without_silence, tmp_path / "mono", replace(options, max_loss=0.0))
+
+
+def test_the_line_of_figures(
+    corpus: tuple[Path, Truth], lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path, caplog
+) -> None:
+    caplog.set_level("INFO")
+    align_directory(corpus[0], lang, system[0], tmp_path / "ali")
+    line = next(r.getMessage() for r in caplog.records if r.getMessage().startswith("alignment: "))
+    truth = [phone for phones in corpus[1].values() for phone in phones]
+    share = 100 * truth.count("SIL") / len(truth)
+    found = re.search(r": (\d+\.\d) % of the frames are silence, 0.0 % of the phones last over 0.5 s", line)
+    assert found is not None and float(found[1]) == pytest.approx(share, abs=1.0)
+    assert line.endswith(
+        "0 of 24 utterances (0.0 %) needed the second try, 0 of 72 words (0.00 %) are out of vocabulary"
+    )
 
 
 def test_align_makes_a_whole_alignment_directory(

@@ -75,3 +75,19 @@ def test_missing_experiment_and_damaged_files(exp, capsys):
     (exp / "mono/decode_dev/scoring_kaldi/best_wer").write_text("")
     assert main(["report", f"--out={exp}/report", f"gmm={exp}/mono"]) == 1
     assert "best_wer: holds no %WER line" in capsys.readouterr().err
+
+
+def test_beams_are_named_where_they_differ(exp, capsys):
+    log = exp / "mono/decode_dev/log"
+    log.mkdir()
+    head = "# dkt decode-scan --beam={} --max-active=7000 --min-active=200 final.mdl graph\n# Started\n"
+    (log / "decode.1.log").write_text(head.format("13.0"))
+    mark = exp / "dnn/decode_dev/.decode.done"
+    mark.write_text("nj=4\nbeam=13\nlattice_beam=8.0\nmin_active=200\nmax_active=7000\nresults:\nx 1 2\n")
+    arguments = ["report", f"--out={exp}/report", f"gmm={exp}/mono", f"dnn={exp}/dnn"]
+    assert main(arguments) == 0
+    assert "different beams" not in capsys.readouterr().out
+    (log / "decode.1.log").write_text(head.format("'11'"))
+    assert main(arguments) == 0
+    expected = "searched with different beams, compare with care: gmm dev beam 11; dnn dev beam 13\n"
+    assert expected in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import subprocess
 import sys
 
@@ -205,6 +206,7 @@ def test_the_lower_count_wins_where_rounding_hides_it(tmp_path):
         ({"7_0.0": 10, "8_0.0": 12}, "the best weight, 7, is at the edge of the scan from 7 to 8"),
         ({"9_0.0": 12, "10_0.0": 10}, "the best weight, 10, is at the edge"),
         ({"7_0.0": 20, "8_1.0": 10, "9_0.0": 20}, "penalty, 1.0, is the largest of the scan"),
+        ({"7_1.0": 20, "8_0.0": 10, "9_0.5": 20}, "penalty, 0.0, is the smallest of the scan from 0 to 1"),
     ],
 )
 def test_a_best_at_the_edge_is_told(tmp_path, caplog, errors, message):
@@ -241,3 +243,61 @@ def test_directories_without_a_scan(tmp_path):
     (tmp_path / "wer_10_0.0").write_text("Killed\n")
     with pytest.raises(DktError, match="no file wer_\\* holds a result"):
         read_scan(tmp_path)
+
+
+def test_words_against_integers_are_warned_of(tmp_path, caplog):
+    (tmp_path / "ref").write_text("u A B\n")
+    (tmp_path / "hyp").write_text("u 1 2\n")
+    assert main(["compute-wer", f"ark:{tmp_path}/ref", f"ark:{tmp_path}/hyp"]) == 0
+    assert f"ark:{tmp_path}/hyp holds integers and the other table words" in caplog.text
+    caplog.clear()
+    for name in ("ref", "hyp"):
+        assert main(["compute-wer", f"ark:{tmp_path}/{name}", f"ark:{tmp_path}/{name}"]) == 0
+    assert "integers" not in caplog.text
+
+
+NFC, NFD = "caf\u00e9", "cafe\u0301"
+
+
+@pytest.mark.parametrize(
+    ("ref", "hyp", "told"),
+    [
+        (
+            f"{NFC} " + "a " * 99,
+            f"{NFD} " + "a " * 99,
+            "1 of 100 words count as errors, .* the Unicode form .NFC or NFD.",
+        ),
+        ("\uff41 b", "a b", "1 of 2 words .* full-width letters"),
+        (
+            "A B",
+            "a b",
+            r"2 of 2 words count as errors, .* the hypotheses in letter case \('A' for 'a'\)",
+        ),
+        ("a, b.", "a b", "2 of 2 words .* punctuation"),
+        ("A " + "b " * 99, "a " + "b " * 99, None),
+        ("a b c", "a b d", None),
+        ("a b", "a b", None),
+    ],
+)
+def test_another_spelling_of_the_references_is_told(tmp_path, caplog, capsys, ref, hyp, told):
+    (tmp_path / "ref").write_text(f"u1 {ref}\n", encoding="utf-8")
+    (tmp_path / "hyp").write_text(f"u1 {hyp}\n", encoding="utf-8")
+    assert main(["compute-wer", f"ark:{tmp_path}/ref", f"ark:{tmp_path}/hyp"]) == 0
+    assert capsys.readouterr().out.startswith("%WER ")
+    assert (re.search(told, caplog.text) is not None) if told else caplog.text == ""
+
+
+def test_the_best_of_a_scan_compares_with_the_words_of_the_graph(tmp_path, caplog):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/text").write_text(f"u1 {NFC} ONE\n", encoding="utf-8")
+    (tmp_path / "words.txt").write_text(f"<eps> 0\n{NFD} 1\none 2\ntwo 3\n", encoding="utf-8")
+    scan = tmp_path / "decode"
+    (scan / "scoring").mkdir(parents=True)
+    (scan / "scoring/7_0.0.txt").write_text("u1 two\n")
+    (scan / "wer_7_0.0").write_text("%WER 100.00 [ 2 / 2, 0 ins, 1 del, 1 sub ]\n")
+    words = f"--words={tmp_path}/words.txt"
+    assert main(["best-wer", "--write", f"--data={tmp_path}/data", words, str(scan)]) == 0
+    assert (
+        "1 of 2 words count as errors, differing from those of words.txt in the Unicode form" in caplog.text
+    )
+    assert "differing from those of words.txt in letter case ('ONE' for 'one')" in caplog.text

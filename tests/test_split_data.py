@@ -209,3 +209,14 @@ def test_make_split_stops_the_step_when_it_cannot(data: Path, tmp_path: Path) ->
     done = make_split(tmp_path / "absent", 2)
     assert done.returncode == 1
     assert "absent/utt2spk': prepare the data directory first" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["utt2spk", "feats.scp", "cmvn.scp"])
+def test_a_byte_order_mark_is_told(data: Path, name: str) -> None:
+    (data / name).write_bytes(b"\xef\xbb\xbf" + (data / name).read_bytes())
+    done = split(data, 2)
+    assert done.returncode == 1
+    assert (
+        f"{data / name}: begins with a byte order mark, U+FEFF (BYTE ORDER MARK) - remove it: sed"
+        in done.stderr
+    )

@@ -111,7 +111,9 @@ def test_faults_of_the_data_end_a_training_before_it_begins(tmp_path: Path) -> N
         assert re.search(r"error: .*not fit to train on: 1 fault.*log is in exp/log/check_train.log", output)
         assert bool(re.search("^alignment ", output, re.MULTILINE)) == (not options)
         assert sorted(path.name for path in (tmp_path / "exp/log").iterdir()) == [
+            "check_dev.list",
             "check_dev.log",
+            "check_train.list",
             "check_train.log",
         ]
 
@@ -129,12 +131,22 @@ def test_the_check_of_the_data_knows_the_model_and_the_limit_and_may_be_left_out
         r"^other model +error +train/ali/final.mdl: the pdfs are of other phones", output, re.MULTILINE
     )
     write_ali_dir(tmp_path / "dev/ali", two_phone_model(), {utt: labels() for utt in UTTS[:3]})
-    assert "1 of 4 utterances were dropped, over the limit" in fails(tmp_path, "steps/train_dnn.sh", *places)
-    # The training itself refuses to validate on what it trains on.
-    for options in (["--max-loss", "0.3"], ["--skip-check", "true"]):
-        output = fails(tmp_path, "steps/train_dnn.sh", *options, *places)
-        assert "log is in exp/log/train.log" in output
-        assert ("would be used" in output) == (options[0] == "--max-loss")
+    # The training refuses to validate on what it trains on, and so does the check.
+    output = fails(tmp_path, "steps/train_dnn.sh", *places)
+    assert "dev/data: 3 of 4 utterances" in output
+    assert "4 utterances also in train/data (a-1, a-2, b-1, b-2) - cross-validate on data" in output
+    output = fails(tmp_path, "steps/train_dnn.sh", "--skip-check", "true", *places)
+    assert "all of its 4 utterances are in train/data too" in output
+    assert "log is in exp/log/train.log" in output and "would be used" not in output
+    for name in ("utt2spk", "feats.scp", "segments", "text"):
+        path = tmp_path / "train/data" / name
+        path.write_text(re.sub(r"^b-1 ", "b-3 ", path.read_text(), flags=re.MULTILINE))
+    (tmp_path / "train/data/spk2utt").unlink()
+    write_ali_dir(
+        tmp_path / "train/ali", two_phone_model(), {utt: labels() for utt in ("a-1", "a-2", "b-3", "b-2")}
+    )
+    output = fails(tmp_path, "steps/train_dnn.sh", *places)
+    assert "1 of 4 utterances were dropped, over the limit" in output
 
 
 def test_a_recipe_takes_paths_of_the_callers_directory(tmp_path: Path) -> None:

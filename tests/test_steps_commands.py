@@ -294,9 +294,73 @@ def test_an_alignment_by_a_network_leaves_the_files_of_kaldis(tools: StandIns, p
     (align,) = (call for call in tools.calls() if call[:2] == ["dkt", "align"] and call[-1].endswith("1"))
     assert align[2:7] == ["--nj=1", "--beam=10", "--retry-beam=40", "--oov-policy=map", "--max-loss=1"]
     network = " ".join(NETWORK).replace("split1", "split2")
-    assert align[7] == f"--loglikes=ark:dkt forward {network} |"
-    assert align[8:] == ["data/split2/1", "lang", "exp/dnn", "exp/ali/.parts/1"]
+    # The limits are on all jobs together.
+    assert align[7:9] == ["--max-oov=1", "--allow-implausible"]
+    assert align[9] == f"--loglikes=ark:dkt forward {network} |"
+    assert align[10:] == ["data/split2/1", "lang", "exp/dnn", "exp/ali/.parts/1"]
     assert "align into one of its own" in fails(place, *ALIGN[:-1], "exp/dnn", **tools.alone)
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("train-mono", ["steps/train_mono.sh", "data", "lang", "exp/mono"]),
+        ("align", ["steps/align_si.sh", "data", "lang", "exp/gmm", "exp/si_ali"]),
+        ("analyze-alignments", list(ALIGN)),
+    ],
+)
+def test_what_an_alignment_looks_like_is_told_on_the_terminal(
+    tools: StandIns, place: Path, program: str, command: list[str]
+) -> None:
+    write(place / "lang/topo", "topo")
+    write(place / "data/cmvn.scp", "a x\n")
+    for name in ("final.mdl", "tree"):
+        write(place / "exp/gmm" / name, name)
+    told = (
+        "INFO PROGRAM alignment: data: 9 % silence\nWARNING PROGRAM alignment: data: long phones - cut pauses"
+    )
+    limits = ["--max-oov", "0.2", "--allow-implausible", "true"]
+    output = succeed(place, command[0], *limits, *command[1:], **tools.alone, TELLS=program, TELL=told)
+    assert (
+        f"{command[0]}: data: 9 % silence\n{command[0]}: warning: data: long phones - cut pauses\n" in output
+    )
+    called = command_of(tools.calls(), "dkt", program)
+    assert {"--max-oov=0.2", "--allow-implausible=true"} <= set(called)
+
+
+def test_a_training_is_checked_with_its_own_options(tools: StandIns, place: Path) -> None:
+    command = ["steps/train_dnn.sh", "data", "dev", "lang", "exp/gmm_ali", "exp/dev_ali", "exp/new"]
+    for file in ("dev/feats.scp", "dev/utt2spk", "dnn.yaml"):
+        write(place / file, "a-1 x\n")
+    for ali in ("exp/gmm_ali", "exp/dev_ali"):
+        for file in ("final.mdl", "num_jobs"):
+            write(place / ali / file, "1\n")
+    options = ["--dnn-config", "dnn.yaml", "--transform-dir", "exp/t", "--ivectors-dev", "exp/i"]
+    (place / "exp/t").mkdir()
+    (place / "exp/i").mkdir()
+    succeed(place, command[0], *options, *command[1:], **tools.alone)
+    train, dev = (call[2:] for call in tools.calls() if call[:2] == ["dkt", "check"])
+    assert {"--train-config=dnn.yaml", "--transform-dir=exp/t"} <= set(train)
+    assert {"--train-config=dnn.yaml", "--ivectors=exp/i"} <= set(dev)
+    assert not any(option.startswith("--ivectors") for option in train)
+
+
+def test_alignments_of_all_jobs_are_judged_together(tools: StandIns, place: Path) -> None:
+    write(place / "exp/ali/ali.1.gz", "of an earlier run")
+    told = "INFO PROGRAM retried 3 utterances with the wider beam"
+    command = ["steps/align.sh", "--nj", "2", *ALIGN[3:]]
+    error = "ERROR (dkt analyze-alignments) data: the alignment cannot be right"
+    succeed(place, *command, **tools.alone, TELLS="align", TELL=told)
+    analyze = command_of(tools.calls(), "dkt", "analyze-alignments")
+    assert analyze[:2] == ["--data=data", "--num-retried=6"]
+    assert analyze[-3:] == ["lang", "exp/ali/.parts/1", "exp/ali/.parts/2"]
+    # What was there stays, where the new ones cannot be right.
+    write(place / "exp/ali/ali.1.gz", "of the first run")
+    command = ["steps/align.sh", "--nj", "2", "--beam", "9", *ALIGN[3:]]
+    variables = {"FAIL": "analyze-alignments", "TELLS": "analyze-alignments", "TELL": error}
+    output = fails(place, *command, **tools.alone, **variables)
+    assert "steps/align.sh: error: (dkt analyze-alignments) data: the alignment cannot be right" in output
+    assert (place / "exp/ali/ali.1.gz").read_text() == "of the first run"
 
 
 @pytest.mark.parametrize("step", sorted(set(EVERY) - {"check"}))
@@ -380,14 +444,18 @@ def test_a_check_of_data_shows_what_it_found(tools: StandIns, place: Path) -> No
     command = ["steps/check_data.sh", "--no-text", "true", "--cmvn", "required"]
     output = succeed(place, *command, "data", "lang", "exp/gmm_ali", "exp/dnn", "exp/graph", **tools.alone)
     options = ["--max-loss=0.05", "--lang=lang", "--no-text", "--cmvn=required", "data", "exp/gmm_ali"]
-    assert tools.calls() == [["dkt", "check", *options, name] for name in ("exp/dnn", "exp/graph")]
+    lists = [f"--list=data/log/check.{number}.list" for number in (1, 2)]
+    assert tools.calls() == [
+        ["dkt", "check", *options[:-2], where, *options[-2:], name]
+        for where, name in zip(lists, ("exp/dnn", "exp/graph"), strict=True)
+    ]
     assert output.count("features  ok\n100 utterances would be used") == 2
     assert "data is fit to train on, log in data/log/check.1.log data/log/check.2.log" in output
     # The files that the lists point to may have changed.
     assert "done already" not in succeed(place, *command, "data", **tools.alone) and tools.calls()
     output = fails(place, *command, "data", FAIL="check", **tools.alone)
     assert "features  ok" in output and "a job failed, log is in data/log/check.1.log" in output
-    assert tools.calls() == [["dkt", "check", options[0], *options[2:5]]]
+    assert tools.calls() == [["dkt", "check", options[0], *options[2:4], lists[0], options[4]]]
 
 
 def test_texts_of_a_scan_and_lattices_are_scored_by_one_step(tools: StandIns, place: Path) -> None:

@@ -19,7 +19,6 @@ from dkt.hmm.viterbi import (
     AlignOptions,
     UtteranceGraph,
     ViterbiAligner,
-    equal_align,
 )
 from dkt.tables import read_int_vectors, read_matrices
 from dkt.topology import HmmState, HmmTopology
@@ -185,49 +184,27 @@ def test_beams_that_make_no_sense(beam: float, retry: float) -> None:
         AlignOptions(beam=beam, retry_beam=retry)
 
 
-NO_SILENCE = np.zeros(7, dtype=bool)
-
-
-def with_silence(*phone_ids: int) -> np.ndarray:
-    """The mask of transition-ids of silence."""
-    return np.isin(np.arange(7), phone_ids)
-
-
-def test_equal_alignment_spreads_the_frames(a_then_c: FstArrays) -> None:
-    ids = equal_align(a_then_c, 9, NO_SILENCE, "utt")
-    assert ids.dtype == np.int32
-    assert ids.tolist() == [A_OUT] + [A_LOOP] * 4 + [C_OUT] + [C_LOOP] * 3
-    assert equal_align(a_then_c, 2, NO_SILENCE, "utt").tolist() == [A_OUT, C_OUT]
-
-
-def test_equal_alignment_of_too_few_frames(a_then_c: FstArrays) -> None:
-    with pytest.raises(AlignmentError, match="fewer frames"):
-        equal_align(a_then_c, 1, NO_SILENCE, "utt")
-
-
-def test_equal_alignment_has_silence_at_the_ends_only() -> None:
-    # [B] A [B] C [B]: B is the silence.
-    arcs = []
-    for state in (0, 3, 6):
-        arcs += [(state, 0, state + 2), (state, B_OUT, state + 1), (state + 1, B_LOOP, state + 1)]
-        arcs += [(state + 1, 0, state + 2)]
-    arcs += [(2, A_OUT, 3), (5, C_OUT, 6)]
-    fst = make_fst(9, arcs)
-    silence = with_silence(B_LOOP, B_OUT)
-    ids = equal_align(fst, 6, silence, "utt")
-    assert ids.tolist() == [B_OUT, B_LOOP, A_OUT, C_OUT, B_OUT, B_LOOP]
-    # Where there is no room for it, speech goes before silence.
-    assert equal_align(fst, 2, silence, "utt").tolist() == [A_OUT, C_OUT]
-
-
-def test_equal_alignment_takes_each_of_several_shortest_paths(transitions: TransitionModel) -> None:
-    # A or C, then B.
-    fst = make_fst(4, [(0, A_OUT, 1), (0, C_OUT, 2), (1, B_OUT, 3), (2, B_OUT, 3), (3, B_LOOP, 3)])
-    firsts = []
-    for number in range(30):
-        ids = equal_align(fst, 5, NO_SILENCE, f"utt{number}")
-        assert ids.tolist() == equal_align(fst, 5, NO_SILENCE, f"utt{number}").tolist()
-        assert ids.tolist()[1:] == [B_OUT] + [B_LOOP] * 3
-        firsts.append(ids[0])
-    assert {A_OUT, C_OUT} == set(firsts)
-    assert 5 < firsts.count(A_OUT) < 25
+def test_a_search_that_finds_less_than_a_known_path_is_repeated(
+    gmm: AmDiagGmm, transitions: TransitionModel
+) -> None:
+    # A or B, then C: B is the better at first and much the worse then. Thirty branches that end nowhere fill
+    # the least number of active states.
+    paths = [(0, A_OUT, 1), (1, A_LOOP, 1), (1, C_OUT, 33), (0, B_OUT, 2), (2, B_LOOP, 2), (2, C_OUT, 33)]
+    side = [(0, B_OUT, 3 + n) for n in range(30)] + [(3 + n, B_LOOP, 3 + n) for n in range(30)]
+    fst = make_fst(34, [*paths, *side, (33, C_LOOP, 33)])
+    graph = UtteranceGraph(fst, transitions)
+    features = np.repeat(np.array([4, 4, 0, 0, 0, 0, 0, 8, 8], dtype=np.float32)[:, None], 2, axis=1)
+    best = ViterbiAligner(gmm, transitions, OPTIONS).align(graph, features)
+    aligner = ViterbiAligner(gmm, transitions, AlignOptions(beam=0.3, retry_beam=100.0))
+    narrow = aligner.align(graph, features)
+    assert best.transition_ids.tolist() == [A_OUT, *[A_LOOP] * 6, C_OUT, C_LOOP]
+    assert narrow.transition_ids.tolist() == [B_OUT, *[B_LOOP] * 6, C_OUT, C_LOOP] and not narrow.retried
+    again = aligner.align(graph, features, known=best)
+    assert again.retried
+    assert again.transition_ids.tolist() == best.transition_ids.tolist()
+    assert again.loglike == pytest.approx(best.loglike, rel=1e-5)
+    # What is known stands where no search finds it, and does no harm where it is the worse.
+    no_retry = ViterbiAligner(gmm, transitions, AlignOptions(beam=0.3, retry_beam=0.4))
+    assert no_retry.align(graph, features, known=best).transition_ids.tolist() == best.transition_ids.tolist()
+    worse = aligner.align(graph, features, known=narrow)
+    assert worse.transition_ids.tolist() == narrow.transition_ids.tolist() and not worse.retried

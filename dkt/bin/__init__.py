@@ -28,8 +28,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
     "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
     "check": ("check", "is a data directory, with its alignments, fit to train on?"),
+    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
     "train-mono": ("train_mono", "a monophone GMM from a flat start"),
     "align": ("align", "alignments of a data directory by a GMM"),
+    "analyze-alignments": (
+        "analyze_alignments",
+        "silence, long phones and unknown words of alignments, judged",
+    ),
     "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
     "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods a pdf of a GMM"),
     "compute-fmllr-feats": ("compute_fmllr_feats", "features under fMLLR transforms of the speakers"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, add_max_loss, add_steal_lock, held
+from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, held
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES
 from dkt.hmm.viterbi import AlignOptions
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_max_loss(parser)
     add_steal_lock(parser)
+    add_max_oov(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -76,4 +77,6 @@ def run(args: argparse.Namespace) -> None:
             silence_boost=args.boost_silence,
             oov_policy=args.oov_policy,
             max_loss=args.max_loss,
+            max_oov=args.max_oov,
+            allow_implausible=args.allow_implausible,
         )

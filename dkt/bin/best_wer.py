@@ -25,6 +25,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scoring_kaldi/penalty_<wip>/<lmwt>.txt, as Kaldi does",
     )
     parser.add_argument(
+        "--words",
+        metavar="FILE",
+        help="words.txt of the graph: with --data, words are told that differ in spelling",
+    )
+    parser.add_argument(
         "dirs", metavar="dir", nargs="+", help="decoding directory with files wer_<lmwt>_<wip>"
     )
 
@@ -40,4 +45,4 @@ def run(args: argparse.Namespace) -> None:
         if args.write:
             write_best(directory, best)
         if args.data:
-            write_details(directory, args.data, points, best)
+            write_details(directory, args.data, points, best, args.words)

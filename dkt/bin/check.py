@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from dkt import ranges
 from dkt.bin.flags import add_flag
-from dkt.bin.options import Number, add_max_loss, boolean
+from dkt.bin.options import (
+    Number,
+    add_max_loss,
+    add_max_oov,
+    add_side_inputs,
+    boolean,
+    side_inputs,
+)
+
+if TYPE_CHECKING:
+    from dkt.feature_options import FeatureOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +30,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cmvn",
         choices=("optional", "required"),
-        default="optional",
-        help="whether missing or broken CMVN statistics are an error or a warning",
+        default="required",
+        help="whether missing or broken CMVN statistics are an error, as to a training with CMVN",
     )
+    parser.add_argument("--train-config", metavar="YAML", help="configuration of the training to come")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="overrides it, as in a training",
+    )
+    parser.add_argument("--recipe", choices=("dnn", "lstm"), default="dnn", help="what it trains")
+    add_side_inputs(parser)
+    parser.add_argument(
+        "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
+    )
+    parser.add_argument(
+        "--train-data",
+        metavar="DIR",
+        help="the training data, where those checked are for cross-validation",
+    )
+    parser.add_argument("--nj", type=Number(ranges.JOBS), help="jobs of a GMM training or alignment to come")
     parser.add_argument(
         "--read-feats", type=boolean, default=True, help="read all features: look for NaN, measure lengths"
     )
@@ -33,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds; by default the file frame_shift of the data, or 0.01",
     )
     add_max_loss(parser)
+    add_max_oov(parser)
     parser.add_argument("data_dir")
     parser.add_argument("ali_dir", nargs="?", help="alignments of the data")
     parser.add_argument(
@@ -42,13 +73,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _pipeline(args: argparse.Namespace) -> FeatureOptions:
+    """What the training does to the features."""
+    from dkt.datadir import DataDir
+    from dkt.feature_options import FeatureOptions, MatrixFile
+    from dkt.side_inputs import Ivectors
+
+    side = side_inputs(args)
+    if args.train_config is not None or args.set:
+        # Imported where they are needed: they bring PyTorch.
+        from dkt.config import load_config
+        from dkt.train.train_dnn import DnnRecipe
+        from dkt.train.train_lstm import LstmRecipe
+
+        kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
+        recipe = load_config(kinds[args.recipe], args.train_config, args.set)
+        if isinstance(recipe, DnnRecipe) and recipe.features.lda is not None:
+            MatrixFile.read(recipe.features.lda)
+        return recipe.features.options(DataDir(args.data_dir), side)
+    return FeatureOptions(
+        cmvn_opts="" if args.cmvn == "required" else None,
+        speaker_transforms=side.transform_dir is not None,
+        ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
+    )
+
+
 def run(args: argparse.Namespace) -> None:
     """Print what was found and what a training would use; fail if it would."""
     from dkt.check import CheckOptions, check
     from dkt.check_data import DataCheckOptions
     from dkt.datadir import DataDir
     from dkt.findings import Level
+    from dkt.text import write_lines
 
+    pipeline = _pipeline(args)
+    cmvn = pipeline.cmvn_opts is not None if args.train_config or args.set else args.cmvn == "required"
     options = CheckOptions(
         DataCheckOptions(
             no_feats=args.no_feats,
@@ -56,14 +115,25 @@ def run(args: argparse.Namespace) -> None:
             no_wav=args.no_wav,
             no_spk_sort=args.no_spk_sort,
             non_print=args.non_print,
-            cmvn=Level.ERROR if args.cmvn == "required" else Level.WARNING,
+            cmvn=Level.ERROR if cmvn else Level.WARNING,
+            # Without alignments a GMM comes next.
+            transcribed=args.ali_dir is None and not args.no_text,
         ),
         read_feats=args.read_feats,
         frame_shift=args.frame_shift,
         max_loss=args.max_loss,
         strict=args.strict,
+        pipeline=pipeline,
+        side=side_inputs(args),
+        num_jobs=args.nj,
+        max_oov=args.max_oov,
+        allow_implausible=args.allow_implausible,
+        train_data=None if args.train_data is None else DataDir(args.train_data),
+        list_file=args.list,
     )
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)
+    if args.list:
+        write_lines(args.list, report.listed())
     print(report.findings.table())
     # Flushed: in a log the error follows the table.
     print(f"\n{report.summary()}", flush=True)

@@ -1,23 +1,51 @@
-"""``dkt compute-cmvn-stats <data-dir> <wspecifier>``."""
+"""``dkt compute-cmvn-stats <data-dir or feats-rspecifier> <wspecifier or wxfilename>``."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from dkt.bin.options import boolean
+from dkt.bin.options import add_max_loss, boolean
+
+_STREAMS = "feats.scp"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--per-utt", type=boolean, default=False, help="of each utterance, not each speaker")
-    parser.add_argument("--streams", default="feats.scp", help="script files whose features are pasted first")
-    parser.add_argument("data_dir")
-    parser.add_argument("stats_wspecifier", help="for example ark,scp:cmvn.ark,cmvn.scp")
+    parser.add_argument("--streams", default=_STREAMS, help="script files whose features are pasted first")
+    parser.add_argument("--spk2utt", default="", help="rspecifier: statistics of each speaker of a table")
+    parser.add_argument("--weights", default="", help="rspecifier: weights of the frames of a table")
+    parser.add_argument(
+        "--binary", type=boolean, default=True, help="form of the statistics of a whole table"
+    )
+    add_max_loss(parser)
+    parser.add_argument(
+        "data_dir",
+        metavar="data-dir",
+        help="statistics of its speakers; or, as of Kaldi's program, an rspecifier of features",
+    )
+    parser.add_argument(
+        "stats_wspecifier", help="for example ark,scp:cmvn.ark,cmvn.scp; a file: statistics of a whole table"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Compute CMVN statistics."""
     from dkt.cmvn import compute_cmvn
+    from dkt.cmvn_tables import compute
     from dkt.datadir import DataDir
+    from dkt.errors import DktError
+    from dkt.specifiers import is_specifier
 
+    if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():
+        if args.per_utt or args.streams != _STREAMS:
+            raise DktError("--per-utt and --streams are of data directories", path=args.data_dir)
+        options = args.spk2utt, args.weights, args.binary, args.max_loss
+        compute(args.data_dir, args.stats_wspecifier, *options)
+        return
+    if args.spk2utt or args.weights:
+        raise DktError(
+            "--spk2utt and --weights go with a table of features", path=args.data_dir, hint="give scp:FILE"
+        )
     compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams)

@@ -6,7 +6,7 @@ import argparse
 
 from dkt.bin import feature_options
 
-add_arguments = feature_options.add_arguments
+add_arguments = feature_options.add_arguments("fbank")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from dkt import ranges
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
 from dkt.errors import DktError
-from dkt.hmm.fst import load_fst
+from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.search import Searcher, SearchResult
 from dkt.hmm.searching import decode_table
 from dkt.hmm.symbols import read_symbol_table, to_words
@@ -49,9 +49,10 @@ def run(args: argparse.Namespace) -> None:
         raise DktError("--words-as-text=true needs --word-symbol-table")
     table = args.word_symbol_table
     symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
+    transitions = load_transition_model(args.model)
     searcher = Searcher(
-        load_fst(args.fst),
-        load_transition_model(args.model).id2pdf,
+        load_graph(args.fst, transitions, symbols if table else None),
+        transitions.id2pdf,
         beam=args.beam,
         max_active=args.max_active,
         min_active=args.min_active,

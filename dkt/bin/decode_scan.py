@@ -8,7 +8,7 @@ from pathlib import Path
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
 from dkt.bin.search_options import add_beams
-from dkt.hmm.fst import load_fst
+from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.scan import scan
 from dkt.hmm.search import Searcher
 from dkt.hmm.symbols import read_symbol_table
@@ -33,12 +33,13 @@ def run(args: argparse.Namespace) -> None:
     """Search every utterance at every point."""
     lmwts, penalties = args.lmwts, args.word_ins_penalties
     graph = Path(args.graph)
-    fst = load_fst(graph / "HCLG.fst" if graph.is_dir() else graph)
-    id2pdf = load_transition_model(args.model).id2pdf
+    words = {index: word for word, index in read_symbol_table(args.words).items()}
+    transitions = load_transition_model(args.model)
+    fst = load_graph(graph / "HCLG.fst" if graph.is_dir() else args.graph, transitions, words)
     searchers = {
         penalty: Searcher(
             fst,
-            id2pdf,
+            transitions.id2pdf,
             beam=args.beam,
             max_active=args.max_active,
             min_active=args.min_active,
@@ -47,7 +48,6 @@ def run(args: argparse.Namespace) -> None:
         )
         for penalty in penalties
     }
-    words = {index: word for word, index in read_symbol_table(args.words).items()}
     tally = Tally("decode", args.max_loss)
     scan(searchers, lmwts, read_matrices(args.loglikes), args.loglikes, words, args.out_dir, tally)
     tally.finish(args.loglikes)

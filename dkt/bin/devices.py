@@ -34,7 +34,7 @@ def add_device_options(parser: argparse.ArgumentParser) -> None:
         type=num_threads,
         metavar="N|auto",
         help="a number of CPU threads, or auto: as many as pay, one where other programs keep the processors "
-        "busy; results do not depend on it (default: OMP_NUM_THREADS if it is set, else auto)",
+        "busy; results do not depend on it. Without it OMP_NUM_THREADS, or auto where that is not set",
     )
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from dkt import ranges
 from dkt.bin.options import Number, boolean
 from dkt.errors import DktError
+from dkt.option_text import nearest, plain_name, read_option_lines
 from dkt.streams import NO_PIPES
 
 _CONFIG = "--config"
@@ -66,7 +66,7 @@ def _options(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:
 
 def _spelt(options: Mapping[str, argparse.Action], argument: str) -> str:
     name, equals, value = argument.partition("=")
-    plain = name.lower().replace("_", "-")
+    plain = plain_name(name)
     if not argument.startswith("--") or plain not in options:
         return argument
     if not equals and options[plain].type is boolean:
@@ -75,19 +75,34 @@ def _spelt(options: Mapping[str, argparse.Action], argument: str) -> str:
 
 
 def _read_config(options: Mapping[str, argparse.Action], path: str) -> list[str]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise DktError(f"cannot be read: {getattr(error, 'strerror', None) or error}", path=path) from None
+    known = [name[2:] for name in options if name.startswith("--")]
     given = []
-    for number, line in enumerate(text.splitlines(), 1):
-        option = line.partition("#")[0].strip()
-        if not option:
-            continue
-        name, equals, value = _spelt(options, option).partition("=")
-        if name == _CONFIG or name not in options:
-            raise DktError(f"line {number}: '{option}' is no option of this command", path=path)
-        if not equals and options[name].nargs != 0:
-            raise DktError(f"line {number}: '{option}' has no value, expected {name}=value", path=path)
-        given.append(f"{name}{equals}{value.strip()}")
+    for number, name, value in read_option_lines(path):
+        option = f"--{name}" if value is None else f"--{name}={value}"
+        action = options.get(f"--{name}")
+        if action is None or f"--{name}" == _CONFIG:
+            raise DktError(
+                f"line {number}: '{option}' is no option of this command",
+                path=path,
+                hint=nearest(name, known),
+            )
+        if value is None and action.type is boolean:
+            option += "=true"
+        elif value is None and action.nargs != 0:
+            raise DktError(f"line {number}: '{option}' has no value, expected {option}=value", path=path)
+        _check_value(action, value, f"line {number}: {option}", path)
+        given.append(option)
     return given
+
+
+def _check_value(action: argparse.Action, value: str | None, place: str, path: str) -> None:
+    """Have a wrong value told with file and line: argparse knows neither."""
+    if value is None or not callable(action.type):
+        return
+    try:
+        action.type(value)
+    except argparse.ArgumentTypeError as error:
+        raise DktError(f"{place}: {error}", path=path) from None
+    except (TypeError, ValueError):
+        expected = getattr(action.type, "__name__", "another value")
+        raise DktError(f"{place}: expected {expected}, got '{value}'", path=path) from None

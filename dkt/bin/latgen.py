@@ -10,8 +10,7 @@ from contextlib import ExitStack
 from dkt import ranges
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
-from dkt.errors import DktError
-from dkt.hmm.fst import load_fst
+from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.lattice_files import LatticeWriter
 from dkt.hmm.lattice_generation import GeneratedLattice, LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
@@ -77,18 +76,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make a lattice of every utterance of the table."""
-    if args.fst.partition(":")[0].split(",")[0] in ("ark", "scp"):
-        raise DktError(
-            "a table of graphs, one an utterance, is not read", path=args.fst, hint="give one HCLG.fst"
-        )
     for name in _WITHOUT_MEANING:
         if getattr(args, name.replace("-", "_")) is not None:
             logger.warning("--%s is Kaldi's and without effect here", name)
     table = args.word_symbol_table
     symbols = {index: word for word, index in read_symbol_table(table).items()} if table else {}
+    transitions = load_transition_model(args.model)
     searcher = LatticeSearcher(
-        load_fst(args.fst),
-        load_transition_model(args.model).id2pdf,
+        load_graph(args.fst, transitions, symbols if table else None),
+        transitions.id2pdf,
         Beams(
             beam=args.beam,
             max_active=args.max_active,

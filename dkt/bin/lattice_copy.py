@@ -23,11 +23,12 @@ def run(args: argparse.Namespace) -> None:
     """Copy the table."""
     from dkt.errors import DktError
     from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattice, read_state_level_lattice
+    from dkt.hmm.progress import told
     from dkt.tables import read_table
 
     read = read_compact_lattice if args.write_compact else read_state_level_lattice
     with LatticeWriter(args.wspecifier) as writer:
-        for utt, lattice in read_table(read, args.lattices):
+        for utt, lattice in told(read_table(read, args.lattices), "lattice-copy", args.lattices):
             writer.write(utt, lattice)
     logger.info("Done copying %d lattices.", writer.num_written)
     if not writer.num_written:

@@ -58,12 +58,31 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _read_references(rspecifier: str, symbols: WordSymbols) -> Mapping[str, Sequence[int]]:
+    from dkt.errors import DktError
     from dkt.hmm.scoring import read_texts
     from dkt.tables import read_int_vectors
+    from dkt.text import natural
 
     if not symbols.as_text:
-        return {utt: ids.tolist() for utt, ids in read_int_vectors(rspecifier)}
-    return {
-        utt: [symbols.numbers.get(word, _UNKNOWN) for word in words]
-        for utt, words in read_texts(rspecifier).items()
+        try:
+            return {utt: ids.tolist() for utt, ids in read_int_vectors(rspecifier)}
+        except DktError as error:
+            if "expected integers" not in str(error) and "expected numbers" not in str(error):
+                raise
+            hint = "give references of words with --words-as-text=true --word-symbol-table=words.txt"
+            raise DktError(str(error), hint=hint) from None
+    texts = read_texts(rspecifier)
+    references = {
+        utt: [symbols.numbers.get(word, _UNKNOWN) for word in words] for utt, words in texts.items()
     }
+    found = [number for numbers in references.values() for number in numbers]
+    if found and set(found) == {_UNKNOWN}:
+        word = next(word for words in texts.values() for word in words)
+        raise DktError(
+            f"none of the {len(found)} words is in the symbol table, the first '{word}'",
+            path=rspecifier,
+            hint="leave out --words-as-text for references of integers"
+            if natural(word) is not None
+            else "use the words.txt of the graph",
+        )
+    return references

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from dkt import ranges
 from dkt.errors import DktError
+from dkt.hmm.oov import DEFAULT_MAX_OOV
+from dkt.option_text import to_bool
 from dkt.ranges import Range
 from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.top_k import DEFAULT as DEFAULT_TOP_K
@@ -24,12 +26,11 @@ _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def boolean(text: str) -> bool:
-    """Kaldi's boolean options: ``--name=true`` or ``--name=false`` (``ParseOptions::ToBool``)."""
-    if text.lower() in ("true", "t", "1"):
-        return True
-    if text.lower() in ("false", "f", "0"):
-        return False
-    raise argparse.ArgumentTypeError(f"expected true or false, got '{text}'")
+    """Kaldi's boolean options, as ``dkt.option_text.to_bool``; the type of an option of argparse."""
+    try:
+        return to_bool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -170,6 +171,23 @@ def held(args: argparse.Namespace, directory: str, command: str) -> AbstractCont
     from dkt.directory_lock import hold_directory
 
     return hold_directory(directory, f"dkt {command}", args.steal_lock)
+
+
+def add_max_oov(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-oov`` and ``--allow-implausible``: what may be wrong with transcripts and alignments."""
+    parser.add_argument(
+        "--max-oov",
+        type=Number(ranges.SHARE),
+        default=DEFAULT_MAX_OOV,
+        help="share of words that may be outside the lexicon before it is an error",
+    )
+    parser.add_argument(
+        "--allow-implausible",
+        type=boolean,
+        default=False,
+        metavar="BOOL",
+        help="alignments that cannot be right are a warning, not an error",
+    )
 
 
 def add_max_loss(parser: argparse.ArgumentParser) -> None:

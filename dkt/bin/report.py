@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> None:
     """Collect the figures, print the table, write results.csv and learning_curves.png."""
     from dkt.learning_curves import plot_learning_curves
     from dkt.report import collect, save_results, table, table_of_means
+    from dkt.search_beams import compare_beams
 
     systems = []
     for text in args.systems:
@@ -33,6 +34,9 @@ def run(args: argparse.Namespace) -> None:
     means = table_of_means(results)
     if means:
         print(f"\n{means}\n")
+    beams = compare_beams(systems)
+    if beams:
+        print(beams)
     print(f"figures: {out}/results.csv")
     if plot_learning_curves(out / "learning_curves.png", systems):
         print(f"learning curves: {out}/learning_curves.png")

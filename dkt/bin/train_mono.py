@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, Numbers, OptionLine, add_max_loss, add_steal_lock, held
+from dkt.bin.options import (
+    Number,
+    Numbers,
+    OptionLine,
+    add_max_loss,
+    add_max_oov,
+    add_steal_lock,
+    held,
+)
 from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.hmm.symbols import OOV_POLICIES
 
@@ -63,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_max_loss(parser)
     add_steal_lock(parser)
+    add_max_oov(parser)
     parser.add_argument(
         "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
     )
@@ -85,6 +94,8 @@ def run(args: argparse.Namespace) -> None:
         seed=args.seed,
         oov_policy=args.oov_policy,
         max_loss=args.max_loss,
+        max_oov=args.max_oov,
+        allow_implausible=args.allow_implausible,
     )
     with held(args, args.exp_dir, "train-mono"):
         train_mono(args.data_dir, args.lang_dir, args.exp_dir, options)

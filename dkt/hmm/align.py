@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.datadir import DataDir
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
@@ -20,6 +21,7 @@ from dkt.feature_reader import FeatureReader
 from dkt.files import read_file, replace_file
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
+from dkt.hmm.oov import DEFAULT_MAX_OOV, OovCount
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions
@@ -46,12 +48,15 @@ class TranscribedData:
         oov_policy: see ``transcripts_to_ints``.
         tally: counts the utterances that have one without the other.
         loglikes: a table to read instead of the features.
+        max_oov: the share of words that may be outside the lexicon.
 
     Attributes:
         names: the utterances, in the order of their bytes.
+        oov: the words outside the lexicon.
 
     Raises:
-        DktError: a file is missing or malformed, or an utterance has no speaker.
+        DktError: a file is missing or malformed, an utterance has no speaker, or more than ``max_oov`` of
+            the words are outside the lexicon.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class TranscribedData:
         oov_policy: str,
         tally: Tally,
         loglikes: str | None = None,
+        max_oov: float = DEFAULT_MAX_OOV,
     ) -> None:
         data.check_sorted()
         self._loglikes = loglikes
@@ -77,13 +83,12 @@ class TranscribedData:
             if name not in data.utt2spk:
                 raise DktError("has no speaker", path=data.path / "utt2spk", utt=name)
         oov = fields(" ".join(read_lines(lang_dir / "oov.txt")))
+        words, path = read_symbol_table(lang_dir / "words.txt"), data.path / "text"
+        transcripts = {name: fields(data.text[name]) for name in self.names}
         self._words = transcripts_to_ints(
-            {name: fields(data.text[name]) for name in self.names},
-            read_symbol_table(lang_dir / "words.txt"),
-            oov[0] if oov else None,
-            policy=oov_policy,
-            path=data.path / "text",
+            transcripts, words, oov[0] if oov else None, policy=oov_policy, path=path, max_oov=max_oov
         )
+        self.oov = OovCount.of(transcripts.values(), words, path)
 
     def __iter__(self) -> Iterator[Utterance]:
         missing = dict.fromkeys(self.names)
@@ -107,41 +112,43 @@ def align_directory(
     silence_boost: float = 1.0,
     oov_policy: str = "map",
     max_loss: float = DEFAULT_MAX_LOSS,
+    max_oov: float = DEFAULT_MAX_OOV,
+    allow_implausible: bool = False,
 ) -> None:
     """Align a data directory and write an alignment directory, as Kaldi's ``steps/align_si.sh`` does.
-
-    With ``loglikes`` any acoustic model can align: a network, as in ``steps/nnet/align.sh``.
 
     Args:
         data_dir: with ``feats.scp``, ``cmvn.scp``, ``text`` and ``utt2spk``.
         lang_dir: the lang directory.
         model_dir: with ``final.mdl``, ``tree`` and the option files of the features.
         ali_dir: the directory to write.
-        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance; None to have
-            the GMM of ``final.mdl`` score the features.
+        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance, of any model,
+            as in ``steps/nnet/align.sh``; None to have the GMM of ``final.mdl`` score the features.
         options: beams and scales.
         num_jobs: the number of processes, and of ``ali.JOB.gz``.
         silence_boost: factor on the likelihoods of the optional silence.
         oov_policy: what is done about words outside the lexicon, see ``transcripts_to_ints``.
         max_loss: the share of utterances that may fail.
+        max_oov: the share of words that may be outside the lexicon.
+        allow_implausible: alignments that cannot be right are only warned of.
 
     Raises:
-        DktError: an input is wrong, or too many utterances fail.
+        DktError: an input is wrong, too many utterances fail, or the alignments cannot be right.
     """
     lang, source, target = Path(lang_dir), Path(model_dir), Path(ali_dir)
     if source.resolve() == target.resolve():
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
     check_phones(lang / "phones.txt", source / "phones.txt")
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
-    tree = load_tree(source / "tree")
-    tally = Tally("align", max_loss)
-    data = DataDir(data_dir)
-    corpus = TranscribedData(data, lang, FeatureOptions.of_gmm_dir(source), oov_policy, tally, loglikes)
+    tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)
+    features = FeatureOptions.of_gmm_dir(source)
+    corpus = TranscribedData(data, lang, features, oov_policy, tally, loglikes, max_oov)
     jobs = split_into_jobs(data.utt2spk, num_jobs)
-    worker_args = (tree, transitions, lang, model, options or AlignOptions())
-    with WorkerPool(num_jobs, AlignWorker, *worker_args) as pool:
-        alignments = _align_corpus(pool, corpus, tally)
+    search = options or AlignOptions()
+    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, search) as pool:
+        alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
+    tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
     write_alignment_dir(target, lambda: _copy_model(source, target, lang), jobs, alignments)
 
 
@@ -158,7 +165,26 @@ def _load_model(
     return transitions, GivenLoglikes(transitions.num_pdfs)
 
 
-def _align_corpus(pool: WorkerPool, corpus: TranscribedData, tally: Tally) -> dict[str, np.ndarray]:
+def tell_quality(
+    data: DataDir,
+    lang: Path,
+    transitions: TransitionModel,
+    alignments: Mapping[str, np.ndarray],
+    num_retried: int,
+    oov: OovCount,
+    allow_implausible: bool,
+) -> None:
+    """Log what alignments look like; raises DktError if they cannot be right (``judge_and_tell``)."""
+    quality = AlignmentQuality(transitions, SilencePhones.of(None, lang), data.frame_shift, num_retried)
+    for utt, ids in alignments.items():
+        quality.add(utt, ids)
+    judge_and_tell(quality, data.path, oov.figures(), allow_implausible)
+
+
+def _align_corpus(
+    pool: WorkerPool, corpus: TranscribedData, tally: Tally
+) -> tuple[dict[str, np.ndarray], int]:
+    """The alignments, and how many of them needed the wider beam."""
     alignments: dict[str, np.ndarray] = {}
     loglike, num_retried = 0.0, 0
     pending: deque[tuple[list[str], Future]] = deque()
@@ -184,7 +210,7 @@ def _align_corpus(pool: WorkerPool, corpus: TranscribedData, tally: Tally) -> di
     num_frames = sum(map(len, alignments.values()))
     logger.info("loglike per frame %.4f over %d frames", loglike / max(num_frames, 1), num_frames)
     logger.info("retried %d utterances with the wider beam", num_retried)
-    return alignments
+    return alignments, num_retried
 
 
 def blocks(utterances: Iterable[Utterance], size: int) -> Iterator[list[Utterance]]:

@@ -219,14 +219,18 @@ def _iter_sections(
     lines: Iterator[tuple[int, str]], counts: list[int], path: str | Path
 ) -> Iterator[tuple[NGram, float, float]]:
     order, found = 1, 0
+    seen = _Repetitions(path)
     for number, line in lines:
         parts = fields(line)
         if not parts:
             continue
         if len(parts) > 1 or not parts[0].startswith("\\"):
             found += 1
-            yield _parse_ngram(parts, order, number, path)
+            ngram, log_prob, backoff = _parse_ngram(parts, order, number, path)
+            seen.add(ngram, number)
+            yield ngram, log_prob, backoff
             continue
+        seen.report(order)
         if found != counts[order - 1]:
             logger.warning(
                 "%s: the header promises %d %d-grams, found %d", path, counts[order - 1], order, found
@@ -238,6 +242,41 @@ def _iter_sections(
         if parts[0] == "\\end\\":
             return
     raise DktError("the file ends without \\end\\", path=path, hint="it was cut short: make it again")
+
+
+class _Repetitions:
+    """Counts the n-grams of a section that stand in it before.
+
+    Kaldi's ``arpa2fst`` takes each for an n-gram of its own, and says nothing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = path
+        # Hashes: the n-grams of a large model themselves would take several times the memory.
+        self._seen: set[int] = set()
+        self._count, self._first = 0, ""
+
+    def add(self, ngram: NGram, number: int) -> None:
+        """Take the n-gram of line ``number``."""
+        key = hash(ngram)
+        if key in self._seen:
+            self._count += 1
+            self._first = self._first or f"'{' '.join(ngram)}' in line {number}"
+        self._seen.add(key)
+
+    def report(self, order: int) -> None:
+        """Warn at the end of a section, and begin anew."""
+        if self._count:
+            logger.warning(
+                "%s: %d %d-grams stand there twice, the first %s: each is taken, as by Kaldi's arpa2fst, "
+                "and the probabilities sum to more than one - make the language model anew",
+                self._path,
+                self._count,
+                order,
+                self._first,
+            )
+        self._seen.clear()
+        self._count, self._first = 0, ""
 
 
 def _parse_ngram(parts: list[str], order: int, number: int, path: str | Path) -> tuple[NGram, float, float]:

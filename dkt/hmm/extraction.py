@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,10 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from dkt.errors import DktError
+from dkt.hmm.resampling import resample
+from dkt.hmm.vtln import warped_features
+from dkt.option_text import nearest, read_option_lines, to_bool
 from dkt.ranges import kaldi_number
-from dkt.text import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -43,36 +44,40 @@ _TYPE_OPTIONS: dict[str, dict[str, tuple[str, type]]] = {
     "fbank": {"use-log-fbank": ("use_log_fbank", bool), "use-power": ("use_power", bool)},
     "mfcc": {"num-ceps": ("num_ceps", int), "cepstral-lifter": ("cepstral_lifter", float)},
 }
+# What is done before the package sees the samples: another sample rate than that of the features.
+_RATE_OPTIONS: dict[str, type] = {"allow-downsample": bool, "allow-upsample": bool}
+# Of Kaldi's programs, and without effect here: what is logged, how memory is saved.
+_WITHOUT_MEANING: dict[str, type] = {"debug-mel": bool, "max-feature-vectors": int}
 # Kaldi's own defaults where the package differs; dither is random noise, which Kaldi adds and we do not.
 _DEFAULTS = {"dither": "0.0", "window-type": "povey", "raw-energy": "true", "snip-edges": "true"}
 _WINDOWS = ("hamming", "hanning", "povey", "rectangular", "blackman", "sine")
 
 
+def option_types(kind: str) -> dict[str, type]:
+    """The options of features of a kind, ``fbank`` or ``mfcc``, without dashes, and their types."""
+    native = {name: of_type for name, (_, of_type) in (_FRAME_OPTIONS | _TYPE_OPTIONS[kind]).items()}
+    return native | _RATE_OPTIONS | _WITHOUT_MEANING
+
+
 def read_config(path: str | Path) -> dict[str, str]:
-    """Options of a Kaldi configuration file: lines ``--name=value``, ``#`` begins a comment.
+    """Options of a Kaldi configuration file, as ``dkt.option_text.read_option_lines`` gives them.
 
     Raises:
-        DktError: a line is something else.
+        DktError: a line is no option.
     """
-    options = {}
-    for number, line in enumerate(read_lines(str(path)), 1):
-        text = line.partition("#")[0].strip()
-        if not text:
-            continue
-        name, equals, value = text.removeprefix("--").partition("=")
-        if not text.startswith("--") or not name:
-            raise DktError(f"line {number}: expected '--name=value', found '{text}'", path=path)
-        options[name.strip()] = value.strip() if equals else "true"
-    return options
+    return {name: value or "" for _, name, value in read_option_lines(path)}
 
 
-def _convert(name: str, value: str, kind: type) -> Any:
+def convert(name: str, value: str, kind: type) -> Any:
+    """The value of an option, by Kaldi's rules; empty is true.
+
+    Raises:
+        DktError: it is of another type.
+    """
     try:
         if kind is bool:
-            return {"true": True, "false": False}[value]
+            return to_bool(value)
         return value if kind is str else kind(kaldi_number(name, value))
-    except KeyError:
-        raise DktError(f"--{name}={value}: expected true or false") from None
     except ValueError as error:
         raise DktError(f"--{name}={value}: {error}") from None
 
@@ -93,19 +98,21 @@ class FeatureExtractor:
     options: dict[str, str]
 
     def __post_init__(self) -> None:
-        known = _FRAME_OPTIONS | _TYPE_OPTIONS[self.kind]
+        types = option_types(self.kind)
+        places = _FRAME_OPTIONS | _TYPE_OPTIONS[self.kind]
         self._native = knf.FbankOptions() if self.kind == "fbank" else knf.MfccOptions()
-        for name, value in (_DEFAULTS | self.options).items():
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                raise DktError(
-                    f"unknown option --{name} of {self.kind}",
-                    hint=f"did you mean --{near[0]}?" if near else f"known are {', '.join(sorted(known))}",
-                )
-            place, kind = known[name]
-            *parents, leaf = place.split(".")
-            target = getattr(self._native, parents[0]) if parents else self._native
-            setattr(target, leaf, _convert(name, value, kind))
+        self._allowed = dict.fromkeys(_RATE_OPTIONS, False)
+        for name, text in (_DEFAULTS | self.options).items():
+            if name not in types:
+                raise DktError(f"unknown option --{name} of {self.kind}", hint=nearest(name, types))
+            value = convert(name, text, types[name])
+            if name in _WITHOUT_MEANING:
+                logger.warning("--%s is Kaldi's and without effect here", name)
+            elif name in _RATE_OPTIONS:
+                self._allowed[name] = value
+            else:
+                *parents, leaf = places[name][0].split(".")
+                setattr(getattr(self._native, parents[0]) if parents else self._native, leaf, value)
         if self._native.frame_opts.window_type not in _WINDOWS:
             raise DktError(
                 f"--window-type={self._native.frame_opts.window_type}: known are {', '.join(_WINDOWS)}"
@@ -138,7 +145,7 @@ class FeatureExtractor:
         """The sample rate that the features are made for, in Hz."""
         return float(self._native.frame_opts.samp_freq)
 
-    def compute(self, samples: np.ndarray, rate: int, path: str, utt: str) -> np.ndarray:
+    def compute(self, samples: np.ndarray, rate: int, path: str, utt: str, warp: float = 1.0) -> np.ndarray:
         """The features of one utterance.
 
         Args:
@@ -146,6 +153,7 @@ class FeatureExtractor:
             rate: their rate in Hz.
             path: the recording, for errors.
             utt: the utterance, for errors.
+            warp: the factor that mel filters are warped by (VTLN).
 
         Returns:
             float32 of shape ``(T, F)``.
@@ -153,21 +161,44 @@ class FeatureExtractor:
         Raises:
             DktError: another sample rate than the options say, or less than one frame of samples.
         """
-        if rate != self.sample_frequency:
-            raise DktError(
-                f"is sampled at {rate} Hz, the feature configuration says {self.sample_frequency:g} Hz",
-                path=path,
-                utt=utt,
-                hint="resample it, or set --sample-frequency in the configuration",
-            )
-        computer = self._maker(self._native)
-        computer.accept_waveform(rate, samples)
-        computer.input_finished()
-        if computer.num_frames_ready == 0:
+        samples, frequency = self._at_rate(samples, rate, path, utt)
+        features = (
+            self._compute(samples, frequency) if warp == 1.0 else self._warped(samples, warp, path, utt)
+        )
+        if len(features) == 0:
             raise DktError(
                 f"holds {len(samples)} samples, less than one frame",
                 path=path,
                 utt=utt,
                 hint="remove the utterance from the data directory",
             )
-        return np.stack([computer.get_frame(i) for i in range(computer.num_frames_ready)])
+        return features
+
+    def _compute(self, samples: np.ndarray, rate: float) -> np.ndarray:
+        computer = self._maker(self._native)
+        computer.accept_waveform(rate, samples)
+        computer.input_finished()
+        frames = [computer.get_frame(i) for i in range(computer.num_frames_ready)]
+        return np.stack(frames) if frames else np.empty((0, 0), dtype=np.float32)
+
+    def _warped(self, samples: np.ndarray, warp: float, path: str, utt: str) -> np.ndarray:
+        try:
+            return warped_features(self._native, samples, warp)
+        except DktError as error:
+            raise DktError(str(error), path=path, utt=utt) from None
+
+    def _at_rate(self, samples: np.ndarray, rate: int, path: str, utt: str) -> tuple[np.ndarray, float]:
+        """Samples at the rate that the features are made for (``OfflineFeatureTpl::ComputeFeatures``)."""
+        wanted = self.sample_frequency
+        if rate == wanted:
+            return samples, rate
+        option = "allow-downsample" if rate > wanted else "allow-upsample"
+        if not self._allowed[option]:
+            raise DktError(
+                f"is sampled at {rate} Hz, the feature configuration says {wanted:g} Hz",
+                path=path,
+                utt=utt,
+                hint=f"resample it, give --{option}=true, or set --sample-frequency in the configuration",
+            )
+        # Kaldi's filter takes rates in whole numbers, too.
+        return resample(samples, rate, int(wanted)), wanted

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from dkt.errors import DktError
 from dkt.hmm.grouping import offsets_of
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
-from dkt.objectio import replace_file
+from dkt.objectio import read_object_bytes, replace_file
 
 __all__ = ["ARC", "FstArrays", "load_fst"]
 
@@ -154,11 +154,10 @@ def _scratch_file() -> Iterator[Path]:
 def load_fst(path: str | Path) -> FstArrays:
     """Read an OpenFst file of type ``vector`` or ``const`` over standard arcs; symbol tables are passed over.
 
+    Args:
+        path: a file, maybe compressed by gzip, ``-`` or ``command |``.
+
     Raises:
         DktError: the file is missing, cut short, of another type, or inconsistent.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise DktError(f"cannot be read: {error.strerror}", path=path) from None
-    return FstArrays(*parse_openfst(data, path))
+    return FstArrays(*parse_openfst(read_object_bytes(path), path))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
+from dkt.findings import some
 from dkt.hmm.arpa import NGram, iter_arpa
 from dkt.hmm.lexicon_fst import write_fst
 from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LANG_FILES = ("phones.txt", "words.txt", "topo", "L.fst", "L_disambig.fst", "oov.txt", "oov.int")
-_NAMED = 5
 _LN10 = math.log(10.0)
 
 #: input label, output label, cost, next state
@@ -167,9 +167,7 @@ def arpa_to_fst(path: str | Path, words: Mapping[str, int]) -> kaldifst.StdVecto
 
 def _report(grammar: _Grammar, path: str | Path) -> None:
     if grammar.unknown:
-        named = ", ".join(sorted(grammar.unknown)[:_NAMED]) + (
-            ", ..." if len(grammar.unknown) > _NAMED else ""
-        )
+        named = some(sorted(grammar.unknown))
         logger.warning(
             "%s: %d n-grams are left out because %d words are not in words.txt (%s)",
             path,

@@ -12,8 +12,9 @@ import numpy as np
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.hmm.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
+from dkt.hmm.lang_fsts import load_lexicon_and_grammar
 from dkt.hmm.training_graph import context_to_transition_ids, determinize, read_disambig
 from dkt.hmm.tree import ContextDependency, load_tree
 from dkt.text import write_lines
@@ -148,11 +149,10 @@ def compile_lg(lang_dir: str | Path) -> FstArrays:
     """LG of a lang directory: lexicon and grammar composed, determinised, minimised, pushed; sorted on input.
 
     Raises:
-        DktError: ``L_disambig.fst`` or ``G.fst`` is missing or broken, or they have no path in common.
+        DktError: as ``load_lexicon_and_grammar``, or ``L_disambig.fst`` and ``G.fst`` have no path in common.
     """
     lang_dir = Path(lang_dir)
-    lexicon = load_fst(lang_dir / "L_disambig.fst").to_kaldifst()
-    grammar = load_fst(lang_dir / "G.fst").to_kaldifst()
+    lexicon, grammar = (fst.to_kaldifst() for fst in load_lexicon_and_grammar(lang_dir))
     kaldifst.arcsort(lexicon, "olabel")
     kaldifst.arcsort(grammar, "ilabel")
     lg = kaldifst.compose(lexicon, grammar)

@@ -9,6 +9,7 @@ from dkt.errors import DktError
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_oracle import OraclePath, oracle_path
 from dkt.hmm.lattice_paths import BestPath, CostScale, best_path, count_arc_frames, count_frames
+from dkt.hmm.progress import told
 from dkt.hmm.scoring import WerStats
 from dkt.tally import Tally
 
@@ -31,7 +32,7 @@ def take_best_paths(
     """
     graph = acoustic = 0.0
     num_frames = 0
-    for utt, lattice in lattices:
+    for utt, lattice in told(lattices, tally.what):
         path = best_path(lattice, scale)
         if path is None:
             tally.drop(utt, _NO_PATH)
@@ -75,7 +76,7 @@ def take_oracle_paths(
         The errors of all utterances done.
     """
     stats = WerStats()
-    for utt, lattice in lattices:
+    for utt, lattice in told(lattices, tally.what):
         if utt not in references:
             tally.drop(utt, "no reference present")
             continue
@@ -119,7 +120,7 @@ def take_depths(lattices: Lattices, path: str, write: Callable[[str, float], Non
         DktError: paths of a lattice differ in length, or there are no frames at all.
     """
     num_done = num_arcs = arc_frames = num_frames = 0
-    for utt, lattice in lattices:
+    for utt, lattice in told(lattices, "lattice-depth"):
         try:
             frames = count_frames(lattice)
         except DktError as error:

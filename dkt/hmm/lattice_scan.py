@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_paths import CostScale, best_paths
+from dkt.hmm.progress import told
 from dkt.hmm.scan_points import ScanTexts, acoustic_scale
 from dkt.hmm.symbols import to_words
 from dkt.tally import Tally
@@ -42,7 +43,7 @@ def scan_lattices(
     scales = {lmwt: acoustic_scale(lmwt) for lmwt in lmwts}
     texts = ScanTexts(lmwts, penalties, out_dir)
     points = [CostScale(1.0, scales[lmwt], float(penalty)) for lmwt, penalty in texts]
-    for utt, lattice in lattices:
+    for utt, lattice in told(lattices, tally.what):
         paths = best_paths(lattice, points)
         for point, path in zip(texts, paths, strict=True):
             texts.add(point, utt, to_words(path.words if path else [], words, "words.txt"))

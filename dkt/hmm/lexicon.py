@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.findings import some
 from dkt.hmm.symbols import EPS, RESERVED
 from dkt.text import fields, read_lines
 
@@ -17,7 +17,6 @@ logger = logging.getLogger(__name__)
 
 # "#..." would read as a disambiguation symbol and "_B" as a mark of the position in the word.
 _FORBIDDEN_PHONE = re.compile(r"#.*|.*_[BESI]|<eps>")
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -274,7 +273,7 @@ def _report_unused(dictionary: Dictionary) -> None:
     used = set(chain(*(entry.phones for entry in dictionary.lexicon)))
     unused = sorted(set(chain(*dictionary.nonsilence_phones)) - used)
     if unused:
-        logger.warning("%s: phones that no word uses: %s", dictionary.path, _some(unused))
+        logger.warning("%s: %d phones that no word uses: %s", dictionary.path, len(unused), some(unused))
 
 
 def _refuse_unsupported(path: Path) -> None:
@@ -288,7 +287,3 @@ def _refuse_unsupported(path: Path) -> None:
         logger.warning(
             "%s: lexiconp_silprob.txt is not used: silence is as probable after every word (--sil-prob)", path
         )
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

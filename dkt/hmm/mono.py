@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.files import read_file, replace_file, replace_link
+from dkt.findings import some
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -23,6 +25,7 @@ from dkt.hmm.align import (
     find_optional_silence,
     read_phones,
     split_into_jobs,
+    tell_quality,
     write_alignment_dir,
 )
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
@@ -34,9 +37,11 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
+from dkt.hmm.oov import DEFAULT_MAX_OOV
+from dkt.hmm.speech_activity import main_direction, upper_is_speech
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
-from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool
+from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
 from dkt.objectio import ObjectWriter
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.topology import load_topology
@@ -46,7 +51,10 @@ logger = logging.getLogger(__name__)
 
 # Statistics are summed block by block, whatever the number of processes: the result is then always the same.
 _MAX_BLOCKS = 64
-_NAMED = 5
+# Silence is split in two twice, and four times re-estimated after each.
+_SILENCE_ITERS, _SILENCE_SPLIT_ITERS = 8, (0, 4)
+_MIN_SPLIT_FRAMES = 40  # of each Gaussian that is split
+_SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
 
@@ -67,6 +75,8 @@ class MonoOptions:
         seed: of the random directions in which Gaussians are split.
         oov_policy: what is done about words outside the lexicon, ``map`` or ``error``.
         max_loss: the share of utterances that may fail.
+        max_oov: the share of words that may be outside the lexicon.
+        allow_implausible: a last alignment that cannot be right is only warned of.
         initial_beam, regular_beam, retry_beam: of the first alignment, the later ones, and second tries.
     """
 
@@ -82,6 +92,8 @@ class MonoOptions:
     seed: int = 0
     oov_policy: str = "map"
     max_loss: float = DEFAULT_MAX_LOSS
+    max_oov: float = DEFAULT_MAX_OOV
+    allow_implausible: bool = False
     initial_beam: float = 6.0
     regular_beam: float = 10.0
     retry_beam: float = 40.0
@@ -129,8 +141,9 @@ class MonoTrainer:
 
     def train(self) -> None:
         """Train from the flat start to the final model."""
-        self._report("aligned evenly", self.pool.call_all("align_equally", self.is_silence))
+        self._report("flat start: aligned", self._align_flat())
         self._update(0, self.gmm.num_gauss, _FLAT_START_MLE)
+        self._fit_silence()
         target = self.gmm.num_gauss
         step = max(0, self.options.totgauss - target) // self.options.max_iter_inc
         for iteration in range(1, self.options.num_iters):
@@ -148,6 +161,30 @@ class MonoTrainer:
             tally.drop(name, reason)
         tally.finish(str(path))
 
+    def _align_flat(self) -> list[AlignReport]:
+        """Share the frames of all utterances out by what sounds like speech, see ``flat_start``."""
+        deltas = FeatureOptions(delta_opts=self.options.delta_opts).parse_deltas("--delta-opts")
+        num_static = self.gmm.dim // (deltas.delta_order + 1) if deltas else self.gmm.dim
+        direction = main_direction(sum_arrays(self._of_blocks("correlations", num_static)))
+        evidence = sum_arrays(self._of_blocks("split_frames", num_static, direction))
+        return self.pool.call_all("align_flat", self.is_silence, upper_is_speech(evidence))
+
+    def _fit_silence(self) -> None:
+        """Give silence several Gaussians while the alignment is still that of the start.
+
+        Pauses of one corpus are of several kinds, digital silence and noise: what one Gaussian leaves of
+        them, the first alignment would give to the phones beside.
+        """
+        is_silence = np.isin(np.arange(self.gmm.num_pdfs), self.transitions.id2pdf[self.is_silence])
+        for iteration in range(_SILENCE_ITERS):
+            stats = self._accumulate()
+            self.gmm, _ = update_gmm(self.gmm, stats, _FLAT_START_MLE)
+            if iteration in _SILENCE_SPLIT_ITERS:
+                sizes = np.diff(self.gmm.offsets)
+                sizes[is_silence & (self.occupancies >= _MIN_SPLIT_FRAMES * sizes)] *= 2
+                rng = np.random.default_rng([self.options.seed, 0, iteration])
+                self.gmm = mix_up(self.gmm, sizes, rng, _SILENCE_PERTURB)
+
     def _align(self, iteration: int) -> None:
         options = self.options
         boosted = boost_silence(self.gmm, self.transitions, self.is_silence, options.boost_silence)
@@ -161,8 +198,7 @@ class MonoTrainer:
         for report in reports:
             self.report.add(report)
         if failed := sorted(self.report.failed):
-            named = ", ".join(failed[:_NAMED]) + (", ..." if len(failed) > _NAMED else "")
-            logger.warning("%s, but for %d utterances: %s", what, len(failed), named)
+            logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed))
         if self.report.num_retried:
             logger.info("%s, %d utterances in the second try", what, self.report.num_retried)
 
@@ -180,14 +216,18 @@ class MonoTrainer:
             f"{self.gmm.num_gauss} Gaussians ({report.num_removed} removed)"
         )
 
+    def _of_blocks(self, method: str, *args: object) -> list[Any]:
+        """What ``method`` of the workers gives for each block, in the order of the blocks."""
+        parts = self.pool.call_all(method, *args)
+        return [s for _, s in sorted(((n, s) for part in parts for n, s in part.items()), key=itemgetter(0))]
+
     def _accumulate(self) -> GmmStats:
-        parts = self.pool.call_all("accumulate", self.transitions, self.gmm)
         total = GmmStats.zeros(self.gmm, self.transitions)
-        for _, stats in sorted(((n, s) for part in parts for n, s in part.items()), key=itemgetter(0)):
+        for stats in self._of_blocks("accumulate", self.transitions, self.gmm):
             total.add(stats)
         if total.num_frames == 0:
             raise DktError(
-                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values())))}",
+                f"no utterance could be aligned: {'; '.join(sorted(set(self.report.failed.values()))[:3])}",
                 hint="do the transcripts belong to the features?",
             )
         return total
@@ -209,7 +249,8 @@ def train_mono(
         The trainer, with what it logged.
 
     Raises:
-        DktError: an input is wrong, too many utterances fail, or ``exp_dir`` holds a system of another kind.
+        DktError: an input is wrong, too many utterances fail, the last alignment cannot be right, or
+            ``exp_dir`` holds a system of another kind.
     """
     options = options or MonoOptions()
     lang, target = Path(lang_dir), Path(exp_dir)
@@ -231,6 +272,8 @@ def train_mono(
         trainer.train()
         alignments = {k: v for part in pool.call_all("alignments") for k, v in part.items()}
     trainer.count_losses(len(alignments), data.path)
+    retried, allow = trainer.report.num_retried, options.allow_implausible
+    tell_quality(data, lang, trainer.transitions, alignments, retried, corpus.oov, allow)
     write_alignment_dir(target, lambda: _write_system(target, lang, tree, trainer), jobs, alignments)
     return trainer
 
@@ -238,7 +281,7 @@ def train_mono(
 def _read_corpus(data: DataDir, lang: Path, options: MonoOptions) -> TranscribedData:
     tally = Tally("train-mono: data", options.max_loss)
     features = FeatureOptions(cmvn_opts=options.cmvn_opts, delta_opts=options.delta_opts)
-    corpus = TranscribedData(data, lang, features, options.oov_policy, tally)
+    corpus = TranscribedData(data, lang, features, options.oov_policy, tally, max_oov=options.max_oov)
     tally.done(len(corpus.names))
     tally.finish(str(data.path))
     return corpus

@@ -97,6 +97,7 @@ def _write_copies(
         tally.done()
         if tally.num_done % _REPORT_EVERY == 0:
             logger.info("%d of %d utterances at %d speeds", tally.num_done, len(recordings), 1 + len(factors))
+    recordings.tell_cut()
     tally.finish(str(data.path))
     logger.info("%d samples clipped", num_clipped)
     return wav_scp
@@ -130,4 +131,4 @@ def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dic
         genders = read_keyed_lines(data.path / "spk2gender")
         tables["spk2gender"] = {p + speaker: gender for p in prefixes for speaker, gender in genders.items()}
     for name, table in [*tables.items(), ("wav.scp", wav_scp)]:
-        write_lines(out / name, [f"{key} {value}" for key, value in sorted(table.items())])
+        write_lines(out / name, [f"{key} {value}".rstrip() for key, value in sorted(table.items())])

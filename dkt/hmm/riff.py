@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from typing import Literal
 
-from dkt.errors import DktError
-
-# A program that writes to a pipe cannot come back to put in the size, and leaves one of these (sox, ffmpeg).
-_STREAMED_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
+#: A program that writes to a pipe cannot come back to put in the size, and leaves one of these (sox, ffmpeg).
+STREAMED_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
-def check_riff(data: bytes, path: str, utt: str) -> bytes:
-    """The bytes of a recording, those of a streamed wav with the true size in the header.
+def mend_riff(data: bytes) -> tuple[bytes, str | None]:
+    """The bytes of a recording, those of a wav file with the true size in the header.
 
     Args:
         data: of any format; all but wav is returned as it is.
-        path, utt: for errors.
 
-    Raises:
-        DktError: a wav file holds fewer samples than its header says.
+    Returns:
+        The bytes; and how many samples there are of how many if the file is cut short, which Kaldi warns of
+        (``WaveInfo::Read``) and uses. A streamed wav, whose header does not know its size, is whole.
     """
     if data[8:12] != b"WAVE" or data[:4] not in (b"RIFF", b"RIFX"):
-        return data
+        return data, None
     order: Literal["little", "big"] = "little" if data[:4] == b"RIFF" else "big"
 
     def number(place: int, size: int) -> int:
@@ -34,17 +32,15 @@ def check_riff(data: bytes, path: str, utt: str) -> bytes:
         size = number(place + 4, 4)
         place += 8 + size + size % 2
         if place + 8 > len(data):
-            return data  # damaged otherwise: libsndfile says how
+            return data, None  # damaged otherwise: libsndfile says how
     size, found = number(place + 4, 4), len(data) - place - 8
     # sox rounds the size down to whole samples.
-    streamed = any(size in (mark, mark - mark % block) for mark in _STREAMED_SIZES)
-    if streamed or number(4, 4) in (0, 0xFFFFFFFF):
-        return data[: place + 4] + min(found, 0xFFFFFFFF).to_bytes(4, order) + data[place + 8 :]
-    if found // block < size // block:
-        raise DktError(
-            f"is cut short: {found // block} samples of {size // block}",
-            path=path,
-            utt=utt,
-            hint="copy it again, or remove the utterance",
-        )
-    return data
+    streamed = any(size in (mark, mark - mark % block) for mark in STREAMED_SIZES)
+    cut = None
+    if not streamed and number(4, 4) not in (0, 0xFFFFFFFF):
+        if found // block >= size // block:
+            return data, None
+        cut = f"{found // block} samples of {size // block}"
+    # What is left over of a sample is none.
+    size = min(found - found % block, 0xFFFFFFFF)
+    return data[: place + 4] + size.to_bytes(4, order) + data[place + 8 : place + 8 + size], cut

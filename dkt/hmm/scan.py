@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.hmm.progress import told
 from dkt.hmm.scan_points import ScanTexts, acoustic_scale
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError, SearchTimer, search_utterance
@@ -15,8 +16,6 @@ from dkt.hmm.symbols import to_words
 from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
-
-_PROGRESS_EVERY = 50
 
 
 def scan(
@@ -38,7 +37,7 @@ def scan(
         searchers: word insertion penalty, as it is to stand in the file name, to its search.
         lmwts: language-model weights, as they are to stand in the file names.
         loglikes: utterances and log-likelihoods of shape ``(T, P)``.
-        path: where they come from, for errors.
+        path: the rspecifier that they come from, for errors.
         words: integers of ``words.txt`` to words.
         out_dir: where to; each file is written whole, at the end.
         tally: counts the utterances without a path.
@@ -51,7 +50,7 @@ def scan(
     texts = ScanTexts(lmwts, list(searchers), out_dir)
     timer = SearchTimer()
     num_frames = 0
-    for count, (utt, matrix) in enumerate(loglikes, 1):
+    for utt, matrix in told(loglikes, f"search at {len(texts)} points", path, len):
         losses = set()
         for lmwt, penalty in texts:
             try:
@@ -66,8 +65,6 @@ def scan(
             tally.drop(utt, min(losses))
         else:
             tally.done()
-        if count % _PROGRESS_EVERY == 0:
-            logger.info("%d utterances searched at %d points each, %.0fs", count, len(texts), timer.seconds)
     texts.write()
     timer.log(num_frames * len(texts))
     logger.info("Searched %d frames at %d points, into %s", num_frames, len(texts), out_dir)

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from dkt.errors import DktError
+from dkt.findings import some
+from dkt.hmm.oov import OovCount
 from dkt.hmm.symbols import parse_transcripts
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import open_input
-from dkt.text import decode_lines
+from dkt.text import decode_lines, natural
 
 logger = logging.getLogger(__name__)
 
+# From this share of the words of the references on, words that look alike are no chance.
+_TOLD_FROM = 0.02
+
 #: What to do with a reference without a hypothesis: stop, leave it out, or score it as empty.
 MODES = ("strict", "present", "all")
-_NAMED = 5
 
 
 @dataclass
@@ -92,7 +96,28 @@ def compute_wer(ref_rspecifier: str, hyp_rspecifier: str, mode: str = "strict") 
     if _filename(ref_rspecifier) == _filename(hyp_rspecifier) == "-":
         raise DktError("references and hypotheses cannot both come from standard input")
     refs, hyps = read_texts(ref_rspecifier), read_texts(hyp_rspecifier)
-    return score(refs, hyps, mode, ref_name=ref_rspecifier, hyp_name=hyp_rspecifier)
+    _warn_of_integers(refs, hyps, ref_rspecifier, hyp_rspecifier)
+    stats = score(refs, hyps, mode, ref_name=ref_rspecifier, hyp_name=hyp_rspecifier)
+    tell_spellings(refs, hyps, ref_rspecifier)
+    return stats
+
+
+def _warn_of_integers(
+    refs: Mapping[str, Sequence[str]], hyps: Mapping[str, Sequence[str]], ref_name: str, hyp_name: str
+) -> None:
+    """Warn where one side is words and the other their integers: every word would be an error."""
+
+    def all_integers(texts: Mapping[str, Sequence[str]]) -> bool:
+        words = [word for text in texts.values() for word in text]
+        return bool(words) and all(natural(word) is not None for word in words)
+
+    of_integers = [name for name, texts in ((ref_name, refs), (hyp_name, hyps)) if all_integers(texts)]
+    if len(of_integers) == 1:
+        logger.warning(
+            "%s holds integers and the other table words: map them (int2sym.pl, or --words-as-text=true of "
+            "the command that wrote them)",
+            of_integers.pop(),
+        )
 
 
 def read_texts(rspecifier: str) -> dict[str, list[str]]:
@@ -165,7 +190,41 @@ def score(
     return stats
 
 
+def tell_spellings(
+    refs: Mapping[str, Sequence[str]],
+    hyps: Mapping[str, Sequence[str]],
+    ref_name: str,
+    words: Collection[str] | None = None,
+) -> None:
+    """Warn where words of the references are written in another way than those that can be recognised.
+
+    Another Unicode form is always told, as the difference cannot be seen; another letter case, punctuation
+    and the like where there is much of it.
+
+    Args:
+        refs, hyps: utterance to words.
+        ref_name: what a warning calls the references.
+        words: the words that can be recognised; None for those of the hypotheses.
+    """
+    texts = [refs[utt] for utt in refs if utt in hyps]
+    known = words or {word for utt in hyps if utt in refs for word in hyps[utt]}
+    count = OovCount.of(texts, known, ref_name)
+    for cause in count.causes():
+        if cause.hidden or cause.count >= _TOLD_FROM * count.num_words:
+            wrong, right = cause.example
+            logger.warning(
+                "%s: %d of %d words count as errors, differing from those of %s in %s ('%s' for '%s') - %s",
+                ref_name,
+                cause.count,
+                count.num_words,
+                "the hypotheses" if words is None else "words.txt",
+                cause.name,
+                wrong,
+                right,
+                cause.mend,
+            )
+
+
 def _report_surplus(utts: Sequence[str], hyp_name: str) -> None:
     if utts:
-        named = ", ".join(utts[:_NAMED]) + (", ..." if len(utts) > _NAMED else "")
-        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), named)
+        logger.warning("%s: %d hypotheses have no reference (%s)", hyp_name, len(utts), some(utts))

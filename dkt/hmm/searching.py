@@ -11,6 +11,7 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
+from dkt.hmm.progress import told
 from dkt.memory import memory_for
 from dkt.tally import Tally
 
@@ -116,7 +117,7 @@ def decode_table(
     Args:
         searcher: the search.
         loglikes: utterances and log-likelihoods of shape ``(T, P)``.
-        path: where they come from, for errors.
+        path: the rspecifier that they come from, for errors.
         tally: counts the utterances without a path.
         write: takes every utterance and what was found.
 
@@ -125,7 +126,7 @@ def decode_table(
     """
     total, num_frames = 0.0, 0
     timer = SearchTimer()
-    for utt, matrix in loglikes:
+    for utt, matrix in told(loglikes, tally.what, path, len):
         try:
             with timer:
                 result = search_utterance(searcher, matrix, path, utt)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.hmm.oov import OovCount
 from dkt.text import fields, natural, parse_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,6 @@ RESERVED = (EPS, BACKOFF, BOS, EOS)
 
 #: What to do with a word that is not in ``words.txt``: count it as the OOV word, as Kaldi does, or stop.
 OOV_POLICIES = ("map", "error")
-_NAMED = 5
 
 
 def read_symbol_table(path: str | Path) -> dict[str, int]:
@@ -106,6 +105,7 @@ def transcripts_to_ints(
     *,
     policy: str = "map",
     path: str | Path = "text",
+    max_oov: float = 1.0,
 ) -> dict[str, list[int]]:
     """Transcripts as the integers of ``words.txt``.
 
@@ -116,17 +116,17 @@ def transcripts_to_ints(
         policy: ``"map"`` counts words outside the lexicon as ``oov_word`` and logs how many there were, as
             Kaldi's ``sym2int.pl --map-oov``; ``"error"`` stops at the first one.
         path: the file that errors and the log name.
+        max_oov: the share of words that may be counted so.
 
     Raises:
         DktError: an unknown word under ``"error"`` or without ``oov_word``, an ``oov_word`` outside
-            ``words``, or a reserved symbol in a transcript.
+            ``words``, more than ``max_oov`` unknown words, or a reserved symbol in a transcript.
     """
     if policy not in OOV_POLICIES:
         raise DktError(f"--oov-policy is '{policy}', expected one of {', '.join(OOV_POLICIES)}")
     if oov_word is not None and oov_word not in words:
         raise DktError(f"the OOV word '{oov_word}' is not in words.txt", path=path)
     oov = None if policy == "error" or oov_word is None else words[oov_word]
-    unknown: Counter[str] = Counter()
     numbered: dict[str, list[int]] = {}
     for utt, transcript in transcripts.items():
         numbered[utt] = []
@@ -137,10 +137,12 @@ def transcripts_to_ints(
             if index is None:
                 if oov is None:
                     raise _unknown_word(word, path, utt)
-                unknown[word] += 1
                 index = oov
             numbered[utt].append(index)
-    _log_unknown(unknown, sum(map(len, numbered.values())), oov_word, path)
+    count = OovCount.of(transcripts.values(), words, path)
+    count.check(max_oov)
+    if count.unknown:
+        logger.warning("%s: %s", path, count.describe(oov_word or ""))
     return numbered
 
 
@@ -150,19 +152,4 @@ def _unknown_word(word: str, path: str | Path, utt: str) -> DktError:
         path=path,
         utt=utt,
         hint="add it to the lexicon and prepare the lang directory again, or use --oov-policy=map",
-    )
-
-
-def _log_unknown(unknown: Counter[str], num_words: int, oov_word: str | None, path: str | Path) -> None:
-    if not unknown:
-        return
-    frequent = sorted(unknown.items(), key=lambda item: (-item[1], item[0]))[:_NAMED]
-    logger.warning(
-        "%s: %d of %d words (%.2f %%) are not in the lexicon and count as '%s'; the most frequent: %s",
-        path,
-        unknown.total(),
-        num_words,
-        100 * unknown.total() / num_words,
-        oov_word,
-        ", ".join(f"{word} ({count})" for word, count in frequent),
     )

@@ -49,7 +49,7 @@ class TrainingGraphCompiler:
         """The graph of a transcript, without transition probabilities (``CompileGraphFromText``).
 
         Args:
-            word_ids: the transcript as integers of ``words.txt``; it may be empty.
+            word_ids: the transcript as integers of ``words.txt``; an empty one is the optional silence.
 
         Returns:
             transition-ids on the input, words on the output; pronunciation costs as in ``L.fst``.
@@ -68,6 +68,8 @@ class TrainingGraphCompiler:
                 )
         transcript = kaldifst.make_linear_acceptor(list(word_ids))
         phones_to_words = kaldifst.compose(self._lexicon, transcript)
+        if phones_to_words.start < 0 and not len(word_ids):
+            phones_to_words = transcript  # silence is not optional here: a graph of nothing
         if phones_to_words.start < 0:
             raise DktError("the lexicon has no path for the transcript", path=self.lang_dir / "L.fst")
         graph, _ = context_to_transition_ids(phones_to_words, self._disambig, self._hmms)

@@ -1,11 +1,8 @@
-"""Alignment of one utterance: the best path through its training graph, or an evenly spaced one."""
+"""Alignment of one utterance: the best path through its training graph."""
 
 from __future__ import annotations
 
-import heapq
-import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import kaldi_decoder
@@ -18,11 +15,7 @@ from dkt.hmm.fst import FstArrays
 from dkt.hmm.training_graph import transition_costs
 from dkt.transitions import TransitionModel
 
-_NOT_ALLOWED = -1
-# Phases of a path, the last one final: the phase that a label of speech leads to, and that of silence.
-_SILENCE_AT_ENDS = ((_NOT_ALLOWED, 1), (2, 1), (2, 3), (_NOT_ALLOWED, 3))
-_ANY_PATH = ((0, 0),)
-_TIE_BREAK = 1.0e-3
+_MARGIN = 0.1  # in units of the beam: single precision adds scores up less exactly
 
 
 class AlignmentError(Exception):
@@ -107,11 +100,13 @@ class Alignment:
         loglike: the score of the path over the acoustic scale, in nats over all frames, as
             ``gmm-align-compiled`` reports it.
         retried: whether the first beam was too narrow.
+        graph_cost: the part of the score that is the graph's: pronunciations and silences.
     """
 
     transition_ids: np.ndarray
     loglike: float
     retried: bool
+    graph_cost: float = 0.0
 
 
 class ViterbiAligner:
@@ -131,33 +126,52 @@ class ViterbiAligner:
             transitions, options.transition_scale, options.self_loop_scale
         )
 
-    def align(self, graph: UtteranceGraph, features: np.ndarray) -> Alignment:
+    def align(self, graph: UtteranceGraph, features: np.ndarray, known: Alignment | None = None) -> Alignment:
         """Align an utterance.
+
+        The second try with the wider beam is for a search that does not reach the end, and for one that finds
+        less than a path that is known already: it lost the best path on the way. (Kaldi has the first only.)
 
         Args:
             graph: the training graph of its transcript.
             features: shape ``(T, F)``.
+            known: any alignment of the utterance, such as that of the iteration before. It is the result if
+                not even the second try finds a better one.
 
         Raises:
             AlignmentError: no path reaches the end of the transcript, or a score is not a number.
             DktError: the features are not of the model's dimension.
         """
-        decodable = kaldi_decoder.DecodableCtc(self._scores(graph, features))
-        config = kaldi_decoder.FasterDecoderOptions(beam=self.options.beam)
-        decoder = kaldi_decoder.FasterDecoder(graph.search_fst, config)
-        decoder.decode(decodable)
-        retried = not decoder.reached_final() and self.options.retry_beam != 0
-        if retried:
-            decoder.set_options(kaldi_decoder.FasterDecoderOptions(beam=self.options.retry_beam))
-            decoder.decode(decodable)
-        if not decoder.reached_final():
+        if not len(graph.transition_ids):
+            raise AlignmentError("its transcript is empty, and the lexicon has no optional silence")
+        scores = self._scores(graph, features)
+        least = -np.inf
+        if known is not None:
+            columns = np.searchsorted(graph.transition_ids, known.transition_ids)
+            least = float(scores[np.arange(len(scores)), columns].sum(dtype=np.float64)) - known.graph_cost
+            known = replace(known, loglike=least / self.options.acoustic_scale, retried=True)
+        found = self._search(graph, scores, self.options.beam)
+        lost = found is None or found.loglike * self.options.acoustic_scale < least - _MARGIN
+        if lost and self.options.retry_beam != 0:
+            wider = self._search(graph, scores, self.options.retry_beam)
+            candidates = [path for path in (wider, known) if path is not None]
+            found = max(candidates, key=lambda path: path.loglike) if candidates else None
+            found = None if found is None else replace(found, retried=True)
+        if found is None:
             raise AlignmentError(self._why(graph, len(features)))
+        return found
+
+    def _search(self, graph: UtteranceGraph, scores: np.ndarray, beam: float) -> Alignment | None:
+        decoder = kaldi_decoder.FasterDecoder(graph.search_fst, kaldi_decoder.FasterDecoderOptions(beam=beam))
+        decoder.decode(kaldi_decoder.DecodableCtc(scores))
+        if not decoder.reached_final():
+            return None
         _, path = decoder.get_best_path()
         is_linear, labels, _, weight = kaldifst.get_linear_symbol_sequence(path)
-        if not is_linear or len(labels) != len(features):
-            raise AlignmentError(f"the best path has {len(labels)} frames, the features {len(features)}")
-        score = -(weight.value1 + weight.value2) / self.options.acoustic_scale
-        return Alignment(graph.transition_ids[np.array(labels) - 1], score, retried)
+        if not is_linear or len(labels) != len(scores):
+            raise AlignmentError(f"the best path has {len(labels)} frames, the features {len(scores)}")
+        loglike = -(weight.value1 + weight.value2) / self.options.acoustic_scale
+        return Alignment(graph.transition_ids[np.array(labels) - 1], loglike, False, weight.value1)
 
     def _scores(self, graph: UtteranceGraph, features: np.ndarray) -> np.ndarray:
         # The cost of a transition depends on the transition-id alone, and so it can go into the column of its
@@ -178,90 +192,3 @@ class ViterbiAligner:
             return "there are fewer frames than its transcript needs"
         beam = self.options.retry_beam or self.options.beam
         return f"no path reached the end of the transcript within beam {beam:g}"
-
-
-def equal_align(fst: FstArrays, num_frames: int, is_silence: np.ndarray, utt: str) -> np.ndarray:
-    """An evenly spaced alignment, for the flat start.
-
-    The frames are shared out evenly over the shortest path that begins and ends with silence and has none
-    between. Kaldi's ``align-equal-compiled`` takes a random path, with silence between every other pair of
-    words, where sentences seldom have it: on 400 of speechocean762, training from random paths put 81 and
-    83 % of the frames in the phone that Kaldi's triphone system finds, from these 85 %. Digit strings with
-    gaps came out alike from both.
-
-    Args:
-        fst: the graph over transition-ids.
-        num_frames: the number of frames, T.
-        is_silence: shape ``(num_transition_ids + 1,)``, the transition-ids of the optional silence.
-        utt: the utterance; which of several shortest paths is taken depends on its name.
-
-    Returns:
-        Transition-ids, shape ``(T,)``, int32.
-
-    Raises:
-        AlignmentError: every path needs more frames.
-    """
-    rng = np.random.default_rng(zlib.crc32(utt.encode("utf-8")))
-    # The topology of silence has many shortest paths: chance spreads the utterances over its states.
-    costs = (fst.arcs["ilabel"] != 0) + _TIE_BREAK * rng.random(fst.num_arcs)
-    silent = is_silence[fst.arcs["ilabel"]]
-    for steps in (_SILENCE_AT_ENDS, _ANY_PATH):
-        path = _shortest_path(fst, costs, silent, steps)
-        if path is not None:
-            num_extra = num_frames - int((fst.arcs["ilabel"][path] != 0).sum())
-            if num_extra >= 0:
-                return _spread(fst, path, num_extra)
-    raise AlignmentError("there are fewer frames than its transcript needs")
-
-
-def _shortest_path(
-    fst: FstArrays, costs: np.ndarray, silent: np.ndarray, steps: Sequence[tuple[int, int]]
-) -> np.ndarray | None:
-    """The arcs of the cheapest path without self-loops whose phones follow ``steps`` (Dijkstra), if any."""
-    labels, targets = fst.arcs["ilabel"].tolist(), fst.arcs["nextstate"].tolist()
-    queue: list[tuple[float, int, int, int, tuple[int, int]]] = [(0.0, fst.start, 0, -1, (-1, -1))]
-    came_from: dict[tuple[int, int], tuple[tuple[int, int], int]] = {}
-    while queue:
-        cost, state, phase, arc, before = heapq.heappop(queue)
-        if (state, phase) in came_from:
-            continue
-        came_from[state, phase] = (before, arc)
-        if np.isfinite(fst.final[state]) and phase == len(steps) - 1:
-            return _trace_back(came_from, (state, phase))
-        for arc in range(int(fst.offsets[state]), int(fst.offsets[state + 1])):
-            next_phase = phase if labels[arc] == 0 else steps[phase][int(silent[arc])]
-            if targets[arc] != state and next_phase != _NOT_ALLOWED:
-                item = (cost + float(costs[arc]), targets[arc], next_phase, arc, (state, phase))
-                heapq.heappush(queue, item)
-    return None
-
-
-def _trace_back(
-    came_from: dict[tuple[int, int], tuple[tuple[int, int], int]], end: tuple[int, int]
-) -> np.ndarray:
-    path = []
-    place, arc = came_from[end]
-    while arc >= 0:
-        path.append(arc)
-        place, arc = came_from[place]
-    return np.array(path[::-1], dtype=np.int64)
-
-
-def _spread(fst: FstArrays, path: np.ndarray, num_extra: int) -> np.ndarray:
-    sources = fst.sources
-    loop_arcs = np.flatnonzero((sources == fst.arcs["nextstate"]) & (fst.arcs["ilabel"] != 0))
-    loop_label = np.zeros(fst.num_states, dtype=np.int32)
-    loop_label[sources[loop_arcs]] = fst.arcs["ilabel"][loop_arcs]
-    states = np.concatenate([[fst.start], fst.arcs["nextstate"][path]])
-    loops = loop_label[states]
-    with_loop = np.flatnonzero(loops)
-    if num_extra and not len(with_loop):
-        raise AlignmentError("its graph has no self-loop to stretch")
-    counts = np.zeros(len(states), dtype=np.int64)
-    if num_extra:
-        counts[with_loop] = num_extra // len(with_loop)
-        counts[with_loop[: num_extra % len(with_loop)]] += 1
-    labels = np.stack([loops, np.append(fst.arcs["ilabel"][path], 0)], axis=1).ravel()
-    repeats = np.stack([counts, np.ones_like(counts)], axis=1).ravel()
-    sequence = np.repeat(labels, repeats)
-    return sequence[sequence != 0].astype(np.int32)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.hmm.symbols import read_transcripts
+from dkt.hmm.scoring import tell_spellings
+from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.wer_scan import ScanPoint
 from dkt.text import fields, read_keyed_lines, read_lines, write_lines
 
@@ -150,7 +151,11 @@ def bootstrap_line(refs: Sequence[Sequence[str]], hyps: Sequence[Sequence[str]])
 
 
 def write_details(
-    directory: str | Path, data: str | Path, points: Sequence[ScanPoint], best: ScanPoint
+    directory: str | Path,
+    data: str | Path,
+    points: Sequence[ScanPoint],
+    best: ScanPoint,
+    words: str | Path | None = None,
 ) -> None:
     """Write ``test_filt.txt`` and ``wer_details/{per_utt,per_spk,ops,wer_bootci}`` into ``scoring_kaldi``.
 
@@ -162,6 +167,8 @@ def write_details(
         data: the data directory; of it ``text`` and ``utt2spk`` are read.
         points: the scan.
         best: the point of it that the details are about.
+        words: ``words.txt`` of the graph, with which the spelling of the references is compared; None for
+            the words of the hypotheses.
 
     Raises:
         DktError: a file is missing, cannot be read or written, a transcript holds ``NO_WORD``, an
@@ -177,6 +184,7 @@ def write_details(
     utts = [utt for utt in refs if utt in hyps]
     if not utts:
         raise DktError(f"has a hypothesis for none of the {len(refs)} utterances of {text}", path=path)
+    tell_spellings(refs, hyps, str(text), None if words is None else read_symbol_table(words))
     alignments = {utt: align_words(refs[utt], hyps[utt]) for utt in utts}
     write_lines(details / "per_utt", per_utt_lines(alignments))
     write_lines(details / "ops", ops_lines(alignments))

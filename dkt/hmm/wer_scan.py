@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.text import read_lines, write_lines
+from dkt.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _scan_files(directory: Path) -> list[tuple[Path, re.Match[str]]]:
 
 
 def _read_point(path: Path, name: re.Match[str]) -> ScanPoint | None:
-    for line in read_lines(path):
+    for line in read_lines(path, Content.FREE):
         found = _LINE.fullmatch(line)
         if found and int(found["words"]):
             rate = int(found["errors"]) / int(found["words"])
@@ -92,11 +92,14 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
             weights[-1],
         )
     penalties = sorted({float(point.wip) for point in points if point.wip is not None})
-    if len(penalties) > 1 and best.wip is not None and float(best.wip) == penalties[-1]:
+    if len(penalties) > 1 and best.wip is not None and float(best.wip) in (penalties[0], penalties[-1]):
         logger.warning(
-            "%s: the best word insertion penalty, %s, is the largest of the scan: widen it",
+            "%s: the best word insertion penalty, %s, is the %s of the scan from %g to %g: widen it",
             best.path,
             best.wip,
+            "smallest" if float(best.wip) == penalties[0] else "largest",
+            penalties[0],
+            penalties[-1],
         )
     if "[PARTIAL]" in best.line:
         logger.warning("%s: some utterances have no hypothesis", best.path)

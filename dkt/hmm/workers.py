@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,8 +18,11 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.acoustic import AcousticModel
+from dkt.hmm.flat_start import share_frames
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
+from dkt.hmm.speech_activity import Split, correlations, split
+from dkt.hmm.state_chain import state_chain
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import ContextDependency
 from dkt.hmm.viterbi import (
@@ -28,7 +31,6 @@ from dkt.hmm.viterbi import (
     AlignOptions,
     UtteranceGraph,
     ViterbiAligner,
-    equal_align,
 )
 from dkt.stopping import end_with_parent
 from dkt.transitions import TransitionModel
@@ -201,7 +203,13 @@ class AlignReport:
 class _Entry:
     utterance: Utterance
     graph: UtteranceGraph
-    alignment: np.ndarray | None = None
+    alignment: Alignment | None = None
+    split: Split | None = None
+
+
+def sum_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of arrays of one shape, in their order."""
+    return np.add.reduce(list(arrays))
 
 
 class TrainingWorker:
@@ -219,17 +227,35 @@ class TrainingWorker:
         """Take a block in and compile its graphs."""
         self.blocks[block] = [_Entry(u, _compile(self.compiler, u)) for u in utterances]
 
-    def align_equally(self, is_silence: np.ndarray) -> AlignReport:
-        """Align all utterances evenly, see ``equal_align``."""
+    def correlations(self, num_static: int) -> dict[int, np.ndarray]:
+        """``speech_activity.correlations`` of each block, over the first ``num_static`` columns."""
+        return {
+            block: sum_arrays(correlations(entry.utterance.features[:, :num_static]) for entry in entries)
+            for block, entries in self.blocks.items()
+        }
+
+    def split_frames(self, num_static: int, direction: np.ndarray) -> dict[int, np.ndarray]:
+        """Part the frames of each utterance, see ``speech_activity.split``; the evidence of each block."""
+        for entry in self.entries:
+            entry.split = split(entry.utterance.features[:, :num_static], direction)
+        return {
+            block: sum_arrays(entry.split.evidence for entry in entries if entry.split)
+            for block, entries in self.blocks.items()
+        }
+
+    def align_flat(self, is_silence: np.ndarray, upper_is_speech: bool) -> AlignReport:
+        """Align all utterances without a model, see ``flat_start.share_frames``."""
         report = AlignReport()
         for entry in self.entries:
-            utterance = entry.utterance
+            name, parted, entry.split = entry.utterance.name, entry.split, None
+            assert parted is not None
             try:
-                entry.alignment = equal_align(
-                    entry.graph.fst, len(utterance.features), is_silence, utterance.name
-                )
+                chain = state_chain(entry.graph.fst, is_silence, name)
+                ids = share_frames(chain, parted.speech_scores(upper_is_speech))
             except AlignmentError as error:
-                report.failed[utterance.name] = str(error)
+                report.failed[name] = str(error)
+                continue
+            entry.alignment = Alignment(ids, 0.0, False, chain.graph_cost)
         return report
 
     def align(self, transitions: TransitionModel, gmm: AmDiagGmm, options: AlignOptions) -> AlignReport:
@@ -237,21 +263,20 @@ class TrainingWorker:
         aligner = ViterbiAligner(gmm, transitions, options)
         report = AlignReport()
         for entry in self.entries:
-            entry.alignment = None
             try:
-                result = aligner.align(entry.graph, entry.utterance.features)
+                entry.alignment = aligner.align(entry.graph, entry.utterance.features, entry.alignment)
             except AlignmentError as error:
+                entry.alignment = None
                 report.failed[entry.utterance.name] = str(error)
                 continue
-            entry.alignment = result.transition_ids
-            report.num_retried += result.retried
+            report.num_retried += entry.alignment.retried
         return report
 
     def accumulate(self, transitions: TransitionModel, gmm: AmDiagGmm) -> dict[int, GmmStats]:
         """The statistics of each block, as far as it is aligned."""
         stats = {}
         for block, entries in self.blocks.items():
-            aligned = [(e.utterance.features, e.alignment) for e in entries if e.alignment is not None]
+            aligned = [(e.utterance.features, e.alignment.transition_ids) for e in entries if e.alignment]
             if aligned:
                 features, alignments = (np.concatenate(parts) for parts in zip(*aligned, strict=True))
                 stats[block] = accumulate(gmm, transitions, features, alignments)
@@ -259,4 +284,4 @@ class TrainingWorker:
 
     def alignments(self) -> dict[str, np.ndarray]:
         """The present alignments."""
-        return {e.utterance.name: e.alignment for e in self.entries if e.alignment is not None}
+        return {e.utterance.name: e.alignment.transition_ids for e in self.entries if e.alignment}

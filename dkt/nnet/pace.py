@@ -26,8 +26,11 @@ MOST_WORKERS = 4
 _ROUNDS = 3
 _WINDOW_SECONDS = 0.1
 _WINDOW_STEPS = 3
-# The steps after a change are not timed: threads wake up, and products of new shapes are tried.
+# The steps after a change are not timed, as threads wake up; nor are those in which products of new shapes
+# were tried, which may take so many times as long, unless there is no end of them.
 _SETTLING_STEPS = 3
+_TRYING_STEPS = 100
+_TRYING_COST = 3.0
 # What is so many times slower than the window before it, or costs so many windows, ends a comparison.
 _HOPELESS = 2.5
 _LOST_WINDOWS = 3.0
@@ -73,9 +76,9 @@ class _Trial:
     def __init__(self, present: int, other: int) -> None:
         self.present, self.other = present, other
         self._windows = [_Window()]
-        self._settling = 0
+        self._settling = self._trying = 0
         self._given_up = False
-        #: Seconds that the other number has lost so far.
+        #: Seconds that the other number has lost so far, against what was expected of it.
         self.cost = 0.0
 
     @property
@@ -83,13 +86,16 @@ class _Trial:
         """The number of threads of the next step."""
         return self.present if len(self._windows) % 2 else self.other
 
-    def add(self, amount: int, seconds: float) -> bool:
+    def add(self, amount: int, seconds: float, typical: bool) -> bool:
         """Add a step; whether the comparison is over."""
         window = self._windows[-1]
         if self.now == self.other:
             before = self._windows[-2]
-            self.cost += seconds - amount * before.pace
+            self.cost += seconds - amount * before.pace * (1.0 if typical else _TRYING_COST)
             self._given_up = self.cost > _LOST_WINDOWS * before.seconds
+        if not typical and self._trying < _TRYING_STEPS:
+            self._trying += 1
+            return self._given_up
         if self._settling:
             self._settling -= 1
             return self._given_up
@@ -152,9 +158,9 @@ class Pace:
         self._look()
         return min(self._free, MOST_WORKERS)
 
-    def took(self, amount: int, seconds: float) -> None:
+    def took(self, amount: int, seconds: float, typical: bool = True) -> None:
         """As ``Policy``."""
-        if self._trial is not None and self._trial.add(amount, seconds):
+        if self._trial is not None and self._trial.add(amount, seconds, typical):
             self._decide(self._trial)
         self._look()
         if self._trial is None:

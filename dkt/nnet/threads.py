@@ -36,8 +36,11 @@ class Policy(Protocol):
     def count(self) -> int:
         """Threads for the next step, which wait for each other."""
 
-    def took(self, amount: int, seconds: float) -> None:
-        """The step that ``count`` was asked for did ``amount`` of work."""
+    def took(self, amount: int, seconds: float, typical: bool = True) -> None:
+        """The step that ``count`` was asked for did ``amount`` of work.
+
+        It was not ``typical`` if products of new shapes were tried in it.
+        """
 
     def workers(self) -> int:
         """Threads that need not wait for each other."""
@@ -53,7 +56,7 @@ class Fixed:
         """As ``Policy``."""
         return self.number
 
-    def took(self, amount: int, seconds: float) -> None:
+    def took(self, amount: int, seconds: float, typical: bool = True) -> None:
         """As ``Policy``."""
 
     def workers(self) -> int:
@@ -63,6 +66,7 @@ class Fixed:
 
 _policy: Policy = Fixed()
 _count = 1
+_typical = True
 # Of products, by shape and number of threads: seen once, then whether threads change no bit.
 _unchanged: dict[Hashable, bool | None] = {}
 _pool: ThreadPoolExecutor | None = None
@@ -94,14 +98,14 @@ def step(amount: int) -> Iterator[None]:
     Args:
         amount: of work, by which steps are compared: frames.
     """
-    global _count
-    _count = _policy.count()
+    global _count, _typical
+    _count, _typical = _policy.count(), True
     began = time.perf_counter()
     try:
         yield
     finally:
         _count = 1
-    _policy.took(amount, time.perf_counter() - began)
+    _policy.took(amount, time.perf_counter() - began, _typical)
 
 
 def product(compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
@@ -114,11 +118,13 @@ def product(compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torc
     Returns:
         The bits of one thread.
     """
+    global _typical
     threads = _count
     if threads == 1 or left.shape[0] * right.numel() < _WORTH_SHARING:
         return compute()
     key = (left.shape, right.shape, left.stride(), right.stride(), left.dtype, threads)
     if key not in _unchanged:
+        _typical = False
         # A shape that does not come again is not worth a trial.
         if len(_unchanged) < _MOST_SHAPES:
             _unchanged[key] = None
@@ -128,6 +134,7 @@ def product(compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torc
         return _in_threads(compute, threads)
     alone = compute()
     if same is None:
+        _typical = False
         _unchanged[key] = _same_bits(alone, _in_threads(compute, threads))
     return alone
 

@@ -150,10 +150,13 @@ class TrainingInputs:
             DktError: bad data.
         """
         loss, cache = self.max_loss, (self.cache_dir, self.cache_otherwise)
+        # Both before the first is read, which may take long.
         reader = FeatureReader(self.data_train, options, self.side_train)
+        reader_dev = FeatureReader(self.data_dev, options, self.side_dev, "-dev")
         train = load_utterances(reader, self.ali_train, "training data", loss, self.targets_train, *cache)
-        reader = FeatureReader(self.data_dev, options, self.side_dev)
-        dev = load_utterances(reader, self.ali_dev, "cross-validation data", loss, self.targets_dev, *cache)
+        dev = load_utterances(
+            reader_dev, self.ali_dev, "cross-validation data", loss, self.targets_dev, *cache
+        )
         if train.dim != dev.dim:
             raise DktError(
                 f"features of dimension {dev.dim}, {self.data_train.path} has {train.dim}",

@@ -91,6 +91,7 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
     options = recipe.features.options(inputs.data_train, inputs.side_train)
     train, dev = inputs.load(options)
     check_reach(recipe.features.splice, "features.splice", train)
+    _check_lda_dim(recipe.features, train.dim - options.ivector_dim)
     info = ModelInfo.with_features(
         options,
         kind="dnn",
@@ -158,6 +159,12 @@ def _train(
     )
     TrainingLoop(task, recipe.schedule, recipe.training, directory).run()
     return network
+
+
+def _check_lda_dim(config: SplicedFeatureConfig, acoustic_dim: int) -> None:
+    spliced = (2 * config.splice + 1) * acoustic_dim
+    if config.lda_dim is not None and config.lda_dim > spliced:
+        raise DktError(f"'features.lda_dim' is {config.lda_dim}, but the spliced features have {spliced}")
 
 
 def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np.ndarray | None:

@@ -8,6 +8,7 @@ at once, so jobs that split the same data at the same time do not see each other
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -25,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from dkt.errors import DktError
 from dkt.files import partial_directory
 from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
+from dkt.text import BYTE_ORDER_MARK, refusal
 
 if TYPE_CHECKING:
     Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
@@ -53,7 +55,11 @@ def text_of(raw: bytes) -> str:
 
 def read_lines(path: Path) -> list[tuple[bytes, bytes]]:
     """The lines of a file that are not blank, each after its first field."""
-    lines = [line for line in path.read_bytes().split(b"\n") if line.strip()]
+    data = path.read_bytes()
+    if data.startswith(codecs.BOM_UTF8):
+        what, hint = refusal(BYTE_ORDER_MARK, path)
+        raise DktError(f"begins with {what}", path=path, hint=hint)
+    lines = [line for line in data.split(b"\n") if line.strip()]
     return [(line.split(None, 1)[0], line) for line in lines]
 
 

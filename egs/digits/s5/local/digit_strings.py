@@ -16,7 +16,8 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from prepare_dict import write_dict
 
-from dkt.bin.options import positive_int
+from dkt import ranges
+from dkt.bin.options import Number
 from dkt.errors import DktError
 
 logger = logging.getLogger(__name__)
@@ -257,19 +258,17 @@ def add_corpus_arguments(
     parser: argparse.ArgumentParser, num_train: int, num_dev: int, num_test: int
 ) -> None:
     """Add the arguments that every corpus takes, with its default numbers of utterances."""
-    parser.add_argument("--seed", type=_seed, default=0, help="seed of everything drawn at random")
+    parser.add_argument(
+        "--seed", type=Number(ranges.SEED), default=0, help="seed of everything drawn at random"
+    )
     for split, default in zip(SPLITS, (num_train, num_dev, num_test), strict=True):
         parser.add_argument(
-            f"--num-{split}", type=positive_int, default=default, help=f"number of {split} utterances"
+            f"--num-{split}",
+            type=Number(ranges.whole(1, 1_000_000)),
+            default=default,
+            help=f"number of {split} utterances",
         )
     parser.add_argument("data_dir", type=Path, metavar="data-dir", help="where to write the data directories")
-
-
-def _seed(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"expected an integer from 0 up, got '{text}'")
-    return value
 
 
 def run_script(name: str, run: Callable[[], None]) -> int:

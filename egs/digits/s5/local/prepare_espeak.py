@@ -38,7 +38,8 @@ from digit_strings import (
 )
 from resample import resample
 
-from dkt.bin.options import positive_int
+from dkt import ranges
+from dkt.bin.options import Number
 from dkt.errors import DktError
 
 logger = logging.getLogger("prepare_espeak")
@@ -219,7 +220,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add_corpus_arguments(parser, NUM_TRAIN, NUM_DEV, NUM_TEST)
-    parser.add_argument("--nj", type=positive_int, default=2, help="number of processes that synthesise")
+    parser.add_argument(
+        "--nj", type=Number(ranges.JOBS), default=2, help="number of processes that synthesise"
+    )
     args = parser.parse_args()
     return run_script("prepare_espeak.py", lambda: prepare(args))
 

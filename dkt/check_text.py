@@ -1,0 +1,128 @@
+"""Transcripts against a lang directory: what a GMM training or an alignment would refuse or drop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dkt.alignment_quality import least_frames
+from dkt.check_data import DataFiles
+from dkt.errors import DktError
+from dkt.findings import Findings, Level, plural
+from dkt.hmm.oov import OovCount
+from dkt.hmm.symbols import read_symbol_table
+from dkt.text import fields, natural, read_lines
+from dkt.topology import load_topology
+
+
+@dataclass
+class Transcripts:
+    """What was learnt of the transcripts.
+
+    Attributes:
+        least_frames: utterance to the fewest frames that its words take, as far as known.
+        unalignable: utterances that cannot be aligned, with the reason in the words of the aligner.
+    """
+
+    least_frames: dict[str, int] = field(default_factory=dict)
+    unalignable: dict[str, str] = field(default_factory=dict)
+
+
+def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings) -> Transcripts:
+    """Note words outside the lexicon and words that nobody can pronounce.
+
+    Args:
+        files: the data directory, with ``text``.
+        lang: a lang directory; what it lacks is not looked at.
+        max_oov: the share of words that may be outside the lexicon.
+        findings: where it is noted.
+    """
+    transcripts = {utt: line[1:] for utt, line in files.lines("text").items()}
+    path, found = files.data.path / "text", Transcripts()
+    try:
+        words = read_symbol_table(lang / "words.txt")
+        oov_path = lang / "oov.txt"
+        oov = fields(" ".join(read_lines(oov_path))) if oov_path.is_file() else []
+    except DktError as error:
+        findings.error("words.txt", str(error))
+        return found
+    count = OovCount.of(transcripts.values(), words, path)
+    if count.share > max_oov:
+        message = f"{count.describe()}; the limit is {100 * max_oov:g} %"
+        findings.error("words", message, path=path, hint=f"{count.mend()}, or allow it with --max-oov")
+    elif count.causes():
+        findings.warn("words", count.describe(), path=path, hint=count.mend())
+    findings.passed("words", count.figures())
+    try:
+        _look_up(transcripts, words, oov[0] if oov else "", lang, found, findings)
+    except DktError as error:
+        findings.error("lang", str(error))
+    return found
+
+
+def _look_up(
+    transcripts: dict[str, list[str]],
+    words: dict[str, int],
+    oov: str,
+    lang: Path,
+    found: Transcripts,
+    findings: Findings,
+) -> None:
+    """Find the fewest frames of every transcript, and the words without pronunciation."""
+    lexicon = lang / "phones" / "align_lexicon.int"
+    if not (lexicon.is_file() and (lang / "topo").is_file()):
+        return
+    topology = load_topology(lang / "topo")
+    least = {phone: least_frames(topology.states(phone)) for phone in topology.phones}
+    frames: dict[int, int] = {}
+    for number, line in enumerate(read_lines(lexicon), 1):
+        row = [natural(word) for word in fields(line)]
+        if len(row) < 3 or None in row or any(phone not in least for phone in row[2:]):
+            raise DktError(f"line {number}: expected '<word> <word> <phone>...' in integers", path=lexicon)
+        length = sum(least[phone] for phone in row[2:] if phone is not None)
+        word = row[1] or 0
+        frames[word] = min(length, frames.get(word, length))
+    dumb: dict[str, str] = {}
+    for utt, transcript in transcripts.items():
+        ids = [words.get(word, words.get(oov, -1)) for word in transcript]
+        found.least_frames[utt] = sum(frames.get(index, 0) for index in ids)
+        dumb |= {word: utt for word, index in zip(transcript, ids, strict=True) if index not in frames}
+    if dumb:
+        message = f"{plural(len(dumb), 'word')} of the text without a pronunciation"
+        hint = "add them to the lexicon and prepare the lang directory again"
+        named = [f"{word} in {utt}" for word, utt in sorted(dumb.items())]
+        findings.add(Level.ERROR, "words", message, path=lexicon, names=named, hint=hint)
+
+
+def check_empty(files: DataFiles, lang: Path, found: Transcripts) -> None:
+    """Note utterances without words that cannot be silence, as the lexicon has no optional silence."""
+    empty = [utt for utt, line in files.lines("text").items() if len(line) == 1]
+    if not empty or not (lang / "L.fst").is_file() or _silence_is_optional(lang / "L.fst"):
+        return
+    reason = "its transcript is empty, and the lexicon has no optional silence"
+    found.unalignable |= dict.fromkeys(empty, reason)
+
+
+def _silence_is_optional(path: Path) -> bool:
+    """Whether the lexicon has a path with a phone for no words."""
+    from dkt.hmm.fst import load_fst  # its package is needed for this alone
+
+    lexicon = load_fst(path)
+    arcs = lexicon.arcs[lexicon.arcs["olabel"] == 0]
+    sources = lexicon.sources[lexicon.arcs["olabel"] == 0]
+    # States as they are reached without a phone, and after one.
+    reached = {(lexicon.start, False)}
+    queue = [(lexicon.start, False)]
+    by_source: dict[int, list[tuple[int, bool]]] = {}
+    for source, label, target in zip(
+        sources.tolist(), arcs["ilabel"].tolist(), arcs["nextstate"].tolist(), strict=True
+    ):
+        by_source.setdefault(source, []).append((target, label != 0))
+    while queue:
+        state, after = queue.pop()
+        for target, phone in by_source.get(state, []):
+            if (target, after or phone) not in reached:
+                reached.add((target, after or phone))
+                queue.append((target, after or phone))
+    finals = {state for state, weight in enumerate(lexicon.final.tolist()) if weight < float("inf")}
+    return any(state in finals for state, after in reached if after)

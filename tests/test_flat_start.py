@@ -1,0 +1,149 @@
+"""The start of monophone training: frames shared out without a model, and training from there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dkt.alignments import AlignmentDir
+from dkt.hmm.flat_start import share_frames
+from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
+from dkt.hmm.state_chain import StateChain, StateRow
+from dkt.hmm.symbols import read_symbol_table
+from dkt.hmm.viterbi import AlignmentError
+from tests.test_mono import LEXICON, lang, write_data  # noqa: F401 (lang is a fixture)
+
+SIL_OUT, SIL_LOOP = 1, 2
+
+
+def row(labels: list[int]) -> StateRow:
+    """States whose self-loop is the label behind their own."""
+    return StateRow(np.array(labels, dtype=np.int32), np.array(labels, dtype=np.int32) + 1)
+
+
+def make_chain(words: list[int], pauses: bool = True) -> StateChain:
+    """Words of so many states each, numbered through from 11; pauses of two states may stand between them."""
+    num_states = sum(words)
+    places = np.cumsum([0, *words]).tolist() if pauses else []
+    silence = row([SIL_OUT, SIL_OUT])
+    states = row((11 + 2 * np.arange(num_states)).tolist())
+    return StateChain(states, np.zeros(num_states, dtype=bool), dict.fromkeys(places, silence), 0.0)
+
+
+def frames_of(ids: np.ndarray, words: list[int]) -> list[int]:
+    """Frames of pause, word, pause ... pause."""
+    bounds = 11 + 2 * np.cumsum([0, *words])
+    which = np.where(ids <= SIL_LOOP, -1, np.searchsorted(bounds, ids, side="right") - 1)
+    lengths, at = [], 0
+    for part in [-1, *[part for word in range(len(words)) for part in (word, -1)]]:
+        length = 0
+        while at < len(ids) and which[at] == part:
+            at, length = at + 1, length + 1
+        lengths.append(length)
+    assert at == len(ids), "the words are out of order"
+    return lengths
+
+
+@pytest.mark.parametrize("lengths", [
+    (0, 30, 0, 30, 0, 30, 0), (80, 30, 0, 25, 0, 35, 120), (0, 30, 90, 20, 0, 20, 0), (5, 20, 100, 45, 7, 24, 60),
+    (0, 20, 0, 40, 200, 30, 0),
+])  # fmt: skip
+def test_words_are_where_speech_is(lengths: tuple[int, ...]) -> None:
+    words = [6, 6, 6]
+    scores = np.concatenate(
+        [np.full(length, 3.0 if place % 2 else -3.0) for place, length in enumerate(lengths)]
+    )
+    rng = np.random.default_rng(sum(lengths))
+    ids = share_frames(make_chain(words), scores + rng.normal(0.0, 3.0, len(scores)))
+    found = frames_of(ids, words)
+    pauses, right = found[::2], lengths[::2]
+    assert max(abs(a - b) for a, b in zip(pauses, right, strict=True)) <= 5
+    # Words that touch share their frames evenly.
+    assert found[3] == pytest.approx(lengths[3], abs=15 if 0 in lengths[2:5:2] else 5)
+
+
+def test_without_any_hint_all_states_last_equally_long() -> None:
+    words = [3, 9, 6]
+    ids = share_frames(make_chain(words), np.full(180, 5.0))
+    assert frames_of(ids, words) == [0, 30, 0, 90, 0, 60, 0]
+    assert ids.dtype == np.int32
+    _, counts = np.unique((ids + 1) // 2, return_counts=True)
+    assert counts.tolist() == [10] * 18
+
+
+def test_without_optional_silence_the_scores_do_not_matter() -> None:
+    scores = np.where(np.arange(90) < 60, -5.0, 5.0)
+    ids = share_frames(make_chain([3, 3, 3], pauses=False), scores)
+    assert frames_of(ids, [3, 3, 3]) == [0, 30, 0, 30, 0, 30, 0]
+
+
+def test_as_many_frames_as_states_and_fewer() -> None:
+    chain = make_chain([3, 3])
+    quiet = np.full(6, -5.0)
+    assert share_frames(chain, quiet).tolist() == chain.states.labels.tolist()
+    with pytest.raises(AlignmentError, match="fewer frames"):
+        share_frames(chain, quiet[:5])
+
+
+def test_silence_of_the_transcript_takes_the_quiet() -> None:
+    states = row([11, 13, SIL_OUT, 15, 17])
+    chain = StateChain(states, np.array([False, False, True, False, False]), {}, 0.0)
+    scores = np.concatenate([np.full(20, 3.0), np.full(70, -3.0), np.full(20, 3.0)])
+    ids = share_frames(chain, scores)
+    assert int((ids <= SIL_LOOP).sum()) == 70
+    assert (ids[20:90] <= SIL_LOOP).all()
+
+
+def test_a_transcript_without_words_is_silence() -> None:
+    ids = share_frames(make_chain([]), np.full(30, 5.0))
+    assert len(ids) == 30 and (ids <= SIL_LOOP).all()
+
+
+def spoken(words: list[str], rng: np.random.Generator, longest_pause: int) -> tuple[np.ndarray, list[str]]:
+    """Frames of shape ``(T, 5)``, the first column loudness, and the phone of each frame."""
+    sounds = {"A": [9, 6, 0, 0], "B": [7, 0, 6, 0], "D": [8, 0, 0, 6], "SIL": [0, 0, 0, 0]}
+    phones: list[str] = []
+    for word in [None, *words]:
+        if word is not None:
+            phones += [phone for phone in LEXICON[word].split() for _ in range(rng.integers(8, 16))]
+        phones += ["SIL"] * int(rng.integers(0, longest_pause + 1))
+    means = np.array([[*sounds[phone], 0.0] for phone in phones])
+    return means + rng.normal(0.0, 1.0, means.shape), phones
+
+
+@pytest.mark.parametrize("longest_pause", [0, 200])
+def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int) -> None:  # noqa: F811
+    rng = np.random.default_rng(longest_pause)
+    features, text, truth = {}, {}, {}
+    for speaker in ("ann", "bob", "cat"):
+        for number in range(8):
+            utt = f"{speaker}-{number}"
+            words = rng.choice(["bad", "dab", "add"], size=4).tolist()
+            features[utt], truth[utt] = spoken(words, rng, longest_pause)
+            text[utt] = " ".join(words)
+    write_data(tmp_path / "data", features, text)
+    options = MonoOptions(nj=1, num_iters=12, totgauss=40, max_iter_inc=8, delta_opts="--delta-order=1")
+    trainer = train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
+    right, silence, total = judge(lang, tmp_path / "mono", trainer, truth)
+    share = np.mean([phone == "SIL" for phones in truth.values() for phone in phones])
+    assert right / total > 0.9
+    assert silence / total == pytest.approx(share, abs=0.04)
+    assert trainer.report.num_retried == 0
+
+
+def judge(
+    lang_dir: Path, exp: Path, trainer: MonoTrainer, truth: dict[str, list[str]]
+) -> tuple[int, int, int]:
+    """Frames in the right phone, in silence, and in all."""
+    names = {
+        index: phone.split("_")[0] for phone, index in read_symbol_table(lang_dir / "phones.txt").items()
+    }
+    right = silence = total = 0
+    for utt, ids in AlignmentDir(exp).transition_ids():
+        found = [names[phone] for phone in trainer.transitions.id2phone[ids].tolist()]
+        right += sum(a == b for a, b in zip(found, truth[utt], strict=True))
+        silence += found.count("SIL")
+        total += len(found)
+    return right, silence, total
