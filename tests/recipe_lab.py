@@ -1,4 +1,4 @@
-"""A working directory with all that any step looks for, and a call of every step, for stand-ins of what computes."""
+"""A working directory with all that any step looks for, and a call of every step, for stand-ins."""
 
 from __future__ import annotations
 

@@ -115,7 +115,8 @@ elif name == "train-mono":
 elif name == "mkgraph":
     make(args[-1], "HCLG.fst", "words.txt", "phones.txt", "phones/silence.csl")
 elif name == "prepare-lang":
-    make(args[-1], "L.fst", "L_disambig.fst", "words.txt", "phones.txt", "topo", "oov.txt", "oov.int", "phones/sets.int")
+    make(args[-1], "L.fst", "L_disambig.fst", "words.txt", "phones.txt", "topo", "oov.txt", "oov.int")
+    make(args[-1], "phones/sets.int")
 elif name == "train-lm":
     make(Path(args[-1]).parent, "lm.arpa.gz")
 elif name == "format-lm":

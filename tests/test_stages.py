@@ -191,3 +191,44 @@ def test_copies_at_other_speeds_get_the_features_that_the_network_reads(recipe):
     recipe(SPEEDS="0.9", FEATURES="mfcc")
     output = recipe(SPEEDS="0.9", FEATURES="fbank")
     assert any(line.startswith("make_feature_sets") for line in output)
+
+
+RESULTS = {"exp/mono/final.mdl": "train_mono mono", "exp/mono/graph/HCLG.fst": "mkgraph graph"}
+RESULTS |= {"exp/dnn_seed1/final.pt": "train_dnn dnn_seed1"}
+
+
+@pytest.mark.parametrize("result", RESULTS)
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_a_stage_whose_result_is_gone_or_damaged_makes_it_again_and_no_network(recipe, tmp_path, result, how):
+    """The stand-in of a step writes final.pt alone: what else it leaves is written here."""
+    for path in RESULTS:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        if not path.endswith("final.pt"):
+            (tmp_path / path).write_text("whole")
+    recipe(STUDENTS=STUDENTS)
+    assert recipe(STUDENTS=STUDENTS) == []
+    path = tmp_path / result
+    whole = path.read_text()
+    path.unlink()
+    if how == "damaged":
+        path.write_text(whole[::-1])
+    output = recipe(STUDENTS=STUDENTS, FAIL=RESULTS[result])
+    # An interruption in between changes nothing.
+    assert output[-1].startswith(RESULTS[result])
+    path.write_text(whole)
+    output = recipe(STUDENTS=STUDENTS)
+    assert output and RESULTS[result] in " ".join(output)
+    assert not [line for line in output if "moved to" in line or line.startswith(("train_student", "decode"))]
+    assert recipe(STUDENTS=STUDENTS) == []
+
+
+def test_a_result_that_comes_out_otherwise_makes_what_follows_again(recipe, tmp_path):
+    for name in ("mono/final.mdl", "mono/graph/HCLG.fst"):
+        (tmp_path / "exp" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "exp" / name).write_text("whole")
+    recipe()
+    (tmp_path / "exp/mono/final.mdl").write_text("another")
+    output = recipe()
+    assert "train_mono mono" in output and "align_si mono_ali_dev" in output
+    assert "exp/dnn_seed1 is of an earlier run: moved to exp/.backup/dnn_seed1.1" in output
+    assert recipe() == []

@@ -152,8 +152,8 @@ def set_thread_variables() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
-    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that ends the
-    program, with status 128 and its number.
+    Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that
+    ends the program, with status 128 and its number.
     """
     argv = sys.argv[1:] if argv is None else list(argv)
     set_thread_variables()

@@ -2,11 +2,11 @@
 
     guard.py <name> <command> [<argument>...]
 
-SIGTERM, SIGHUP, SIGINT and SIGQUIT end the command and all that it has started: with SIGTERM, so that a training saves
-what it has, and after ``GRACE_SECONDS``, or a second signal, with SIGKILL. The processes are found by their parents, in
-process groups and sessions of their own too, and (on Linux) also where the parent has ended already. A guard within a
-guard ends its part when the outer one dies, even of SIGKILL. The exit status is that of the command, or 128 and the
-number of the signal.
+SIGTERM, SIGHUP, SIGINT and SIGQUIT end the command and all that it has started: with SIGTERM, so that a
+training saves what it has, and after ``GRACE_SECONDS``, or a second signal, with SIGKILL. The processes are
+found by their parents, in process groups and sessions of their own too, and (on Linux) also where the parent
+has ended already. A guard within a guard ends its part when the outer one dies, even of SIGKILL. The exit
+status is that of the command, or 128 and the number of the signal.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     run.pl [options] [JOB=1:n] <log-file> <command> [<argument>...]
 
-Unlike Kaldi's it takes lists of jobs too: JOB=1,4:6. The string JOB is replaced by the job's number in the command and in the log's name. The command's
-arguments are joined and run by bash, so a quoted ``'|'`` or ``'>'`` is a pipe or a redirection. Options:
+Unlike Kaldi's it takes lists of jobs too: JOB=1,4:6. The string JOB is replaced by the job's number in the
+command and in the log's name. The command's arguments are joined and run by bash, so a quoted ``'|'`` or
+``'>'`` is a pipe or a redirection. Options:
 
     --max-jobs-run N   at most N jobs at once; by default as many as there are processors (or GPUs)
     --gpu N            the jobs use a GPU: by default as many at once as there are GPUs
