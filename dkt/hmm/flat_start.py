@@ -8,14 +8,67 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 
+from dkt.hmm.speech_activity import split
 from dkt.hmm.state_chain import StateChain, StateRow
 from dkt.hmm.viterbi import AlignmentError
 
 _LONGEST = 4.0  # times its share of the speech: no word is longer, unless it is the only one
 _COST_OF_PAUSE = 2.0  # nats
+
+
+class Speech(Enum):
+    """What is taken for speech: the upper or the lower class of ``speech_activity.split``, or all."""
+
+    UPPER = "upper"
+    LOWER = "lower"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class FlatStart:
+    """A way to align without a model.
+
+    Attributes:
+        speech: what is taken for speech.
+        direction: of ``speech_activity.split``, over as many columns of the features as it has.
+    """
+
+    speech: Speech
+    direction: np.ndarray
+
+    def align(self, chain: StateChain, features: np.ndarray) -> np.ndarray:
+        """Transition-ids of an utterance, shape ``(T,)``, int32.
+
+        Raises:
+            AlignmentError: there are fewer frames than states, or the states cannot take so many.
+        """
+        if self.speech is Speech.ALL:
+            return spread_evenly(chain, len(features))
+        parted = split(features[:, : len(self.direction)], self.direction)
+        return share_frames(chain, parted.speech_scores(self.speech is Speech.UPPER))
+
+
+def spread_evenly(chain: StateChain, num_frames: int) -> np.ndarray:
+    """Share the frames out evenly, with silence at both ends only; without it if there is no room.
+
+    Returns:
+        Transition-ids, shape ``(T,)``, int32.
+
+    Raises:
+        AlignmentError: there are fewer frames than states, or the states cannot take so many.
+    """
+    num_states = len(chain.states)
+    ends = [chain.pauses.get(place) for place in ((0, num_states) if num_states else (0,))]
+    rows = [row for row in (ends[0], chain.states, *ends[1:]) if row is not None]
+    everything = StateRow(
+        np.concatenate([row.labels for row in rows]), np.concatenate([row.loops for row in rows])
+    )
+    states = everything if num_frames >= len(everything) else chain.states
+    return states.spread(num_frames).astype(np.int32)
 
 
 @dataclass(frozen=True)

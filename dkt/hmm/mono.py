@@ -28,6 +28,7 @@ from dkt.hmm.align import (
     tell_quality,
     write_alignment_dir,
 )
+from dkt.hmm.flat_start import FlatStart, Speech
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.gmm_estimation import (
     GmmStats,
@@ -54,6 +55,9 @@ _MAX_BLOCKS = 64
 # Silence is split in two twice, and four times re-estimated after each.
 _SILENCE_ITERS, _SILENCE_SPLIT_ITERS = 8, (0, 4)
 _MIN_SPLIT_FRAMES = 40  # of each Gaussian that is split
+# Starts are tried on so many utterances or blocks, and so many iterations.
+_TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 200, 4, 4
+_CLEARLY_BETTER = 0.5  # nats per frame
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
@@ -138,12 +142,11 @@ class MonoTrainer:
         self.loglikes: list[float] = []
         self.occupancies = np.zeros(gmm.num_pdfs)
         self.report = AlignReport()
+        self._in_trial = False
 
     def train(self) -> None:
         """Train from the flat start to the final model."""
-        self._report("flat start: aligned", self._align_flat())
-        self._update(0, self.gmm.num_gauss, _FLAT_START_MLE)
-        self._fit_silence()
+        self._start(self._choose_start())
         target = self.gmm.num_gauss
         step = max(0, self.options.totgauss - target) // self.options.max_iter_inc
         for iteration in range(1, self.options.num_iters):
@@ -161,13 +164,56 @@ class MonoTrainer:
             tally.drop(name, reason)
         tally.finish(str(path))
 
-    def _align_flat(self) -> list[AlignReport]:
-        """Share the frames of all utterances out by what sounds like speech, see ``flat_start``."""
+    def _start(self, start: FlatStart) -> None:
+        self._report("flat start: aligned", self.pool.call_all("align_flat", self.is_silence, start))
+        self._update(0, self.gmm.num_gauss, _FLAT_START_MLE)
+        self._fit_silence()
+
+    def _starts(self) -> list[FlatStart]:
+        """The starts to try, that which seems right first."""
         deltas = FeatureOptions(delta_opts=self.options.delta_opts).parse_deltas("--delta-opts")
         num_static = self.gmm.dim // (deltas.delta_order + 1) if deltas else self.gmm.dim
         direction = main_direction(sum_arrays(self._of_blocks("correlations", num_static)))
-        evidence = sum_arrays(self._of_blocks("split_frames", num_static, direction))
-        return self.pool.call_all("align_flat", self.is_silence, upper_is_speech(evidence))
+        classes = [Speech.UPPER, Speech.LOWER]
+        if not upper_is_speech(sum_arrays(self._of_blocks("evidence", direction))):
+            classes.reverse()
+        return [FlatStart(speech, direction) for speech in (*classes, Speech.ALL)]
+
+    def _choose_start(self) -> FlatStart:
+        """Try the starts on some of the utterances; the first is taken unless another is clearly better."""
+        starts = self._starts()
+        self.pool.call_all("choose", self._trial_blocks())
+        loglikes = [self._try(start) for start in starts]
+        self.pool.call_all("choose", None)
+        best = int(np.argmax(loglikes))
+        chosen = starts[best if loglikes[best] > loglikes[0] + _CLEARLY_BETTER else 0]
+        for start, loglike in zip(starts, loglikes, strict=True):
+            mark = "chosen" if start is chosen else "not chosen"
+            logger.info(
+                "flat start, speech %s: loglike per frame %.4f, %s", start.speech.value, loglike, mark
+            )
+        return chosen
+
+    def _try(self, start: FlatStart) -> float:
+        """The log-likelihood per frame a few iterations after a start; the model stays what it was."""
+        begin = self.transitions, self.gmm
+        self._in_trial = True
+        self._start(start)
+        for iteration in range(1, _TRIAL_ITERS + 1):
+            self._align(iteration)
+            self._update(iteration, self.gmm.num_gauss, MleOptions())
+        self._in_trial = False
+        loglike = self.loglikes[-1]
+        self.transitions, self.gmm = begin
+        self.loglikes = []
+        return loglike
+
+    def _trial_blocks(self) -> list[int]:
+        """Blocks from all over the data, of some hundred utterances or a share of very many."""
+        sizes = self._of_blocks("block_size")
+        count = max(_MIN_TRIAL_BLOCKS, -(-len(sizes) * _TRIAL_UTTS // max(sum(sizes), 1)))
+        count = min(count, len(sizes))
+        return [place * len(sizes) // count for place in range(count)]
 
     def _fit_silence(self) -> None:
         """Give silence several Gaussians while the alignment is still that of the start.
@@ -197,6 +243,8 @@ class MonoTrainer:
         self.report = AlignReport()
         for report in reports:
             self.report.add(report)
+        if self._in_trial:
+            return
         if failed := sorted(self.report.failed):
             logger.warning("%s, but for %d utterances: %s", what, len(failed), some(failed, VERBOSE))
             list_names(logger, "not aligned", [f"{utt}: {self.report.failed[utt]}" for utt in failed])

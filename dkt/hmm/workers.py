@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -18,10 +18,10 @@ import numpy as np
 
 from dkt.errors import DktError
 from dkt.hmm.acoustic import AcousticModel
-from dkt.hmm.flat_start import share_frames
+from dkt.hmm.flat_start import FlatStart
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
-from dkt.hmm.speech_activity import Split, correlations, split
+from dkt.hmm.speech_activity import correlations, split
 from dkt.hmm.state_chain import state_chain
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import ContextDependency
@@ -204,7 +204,6 @@ class _Entry:
     utterance: Utterance
     graph: UtteranceGraph
     alignment: Alignment | None = None
-    split: Split | None = None
 
 
 def sum_arrays(arrays: Iterable[np.ndarray]) -> np.ndarray:
@@ -217,15 +216,30 @@ class TrainingWorker:
 
     def __init__(self, tree: ContextDependency, transitions: TransitionModel, lang_dir: Path) -> None:
         self.compiler = TrainingGraphCompiler(tree, transitions, lang_dir)
-        self.blocks: dict[int, list[_Entry]] = {}
+        self._all_blocks: dict[int, list[_Entry]] = {}
+        self._chosen: Collection[int] | None = None
+
+    @property
+    def blocks(self) -> dict[int, list[_Entry]]:
+        """The blocks to work on, see ``choose``."""
+        return {n: b for n, b in self._all_blocks.items() if self._chosen is None or n in self._chosen}
 
     @property
     def entries(self) -> list[_Entry]:
+        """The utterances of ``blocks``."""
         return [entry for block in self.blocks.values() for entry in block]
+
+    def block_size(self) -> dict[int, int]:
+        """The number of utterances of each block."""
+        return {block: len(entries) for block, entries in self.blocks.items()}
+
+    def choose(self, blocks: Collection[int] | None) -> None:
+        """Work on some of the blocks from now on, or on all."""
+        self._chosen = blocks
 
     def load(self, block: int, utterances: Sequence[Utterance]) -> None:
         """Take a block in and compile its graphs."""
-        self.blocks[block] = [_Entry(u, _compile(self.compiler, u)) for u in utterances]
+        self._all_blocks[block] = [_Entry(u, _compile(self.compiler, u)) for u in utterances]
 
     def correlations(self, num_static: int) -> dict[int, np.ndarray]:
         """``speech_activity.correlations`` of each block, over the first ``num_static`` columns."""
@@ -234,26 +248,24 @@ class TrainingWorker:
             for block, entries in self.blocks.items()
         }
 
-    def split_frames(self, num_static: int, direction: np.ndarray) -> dict[int, np.ndarray]:
-        """Part the frames of each utterance, see ``speech_activity.split``; the evidence of each block."""
-        for entry in self.entries:
-            entry.split = split(entry.utterance.features[:, :num_static], direction)
+    def evidence(self, direction: np.ndarray) -> dict[int, np.ndarray]:
+        """``speech_activity.Split.evidence`` of each block."""
+        columns = slice(len(direction))
         return {
-            block: sum_arrays(entry.split.evidence for entry in entries if entry.split)
+            block: sum_arrays(split(e.utterance.features[:, columns], direction).evidence for e in entries)
             for block, entries in self.blocks.items()
         }
 
-    def align_flat(self, is_silence: np.ndarray, upper_is_speech: bool) -> AlignReport:
-        """Align all utterances without a model, see ``flat_start.share_frames``."""
+    def align_flat(self, is_silence: np.ndarray, start: FlatStart) -> AlignReport:
+        """Align all utterances without a model."""
         report = AlignReport()
         for entry in self.entries:
-            name, parted, entry.split = entry.utterance.name, entry.split, None
-            assert parted is not None
+            entry.alignment = None
             try:
-                chain = state_chain(entry.graph.fst, is_silence, name)
-                ids = share_frames(chain, parted.speech_scores(upper_is_speech))
+                chain = state_chain(entry.graph.fst, is_silence, entry.utterance.name)
+                ids = start.align(chain, entry.utterance.features)
             except AlignmentError as error:
-                report.failed[name] = str(error)
+                report.failed[entry.utterance.name] = str(error)
                 continue
             entry.alignment = Alignment(ids, 0.0, False, chain.graph_cost)
         return report
