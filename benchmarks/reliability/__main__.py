@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/reliability [--short] [--seed N] [--only KIND,...] [--out docs/reliability.md]
 
-A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every
-trial ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not zero.
+A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every trial
+ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not zero.
 The exit status is 1 if a trial did not hold.
 """
 
@@ -70,8 +70,8 @@ KINDS = {
         damage.trials, 3, 20,
     ),
     "calls": Kind(
-        "bad calls: absurd numbers in options and configurations, arguments that name nothing or another kind "
-        "of file",
+        "bad calls: absurd numbers in options and configurations, arguments that name nothing or another "
+        "kind of file",
         "an error of one line within a minute and 4 GiB; NaN and infinity never pass",
         calls.trials, 2, 12,
     ),

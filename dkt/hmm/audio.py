@@ -139,7 +139,7 @@ def tell_cut(cut: dict[str, str]) -> None:
         logger.warning(
             "%s cut short (%s): what is there is used",
             plural(len(cut), "recording"),
-            some([f"{name}: {samples}" for name, samples in cut.items()], "the log"),
+            some([f"{name}: {samples}" for name, samples in cut.items()], "all in the log"),
         )
 
 
