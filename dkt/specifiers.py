@@ -65,7 +65,7 @@ def parse_wspecifier(wspecifier: str) -> Specifier:
 
 
 def file_name(path: str | Path) -> str:
-    """The name of a file to be written, for a wspecifier: one that begins like a pipe does is a file still."""
+    """The name of a file, for a wspecifier: one that begins like a pipe does is a file still."""
     name = str(path)
     return name if re.match(r"[\w./]", name) else str(Path.cwd() / name)
 
