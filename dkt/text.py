@@ -196,6 +196,9 @@ def read_lines(path: str | Path, content: Content = Content.WORDS) -> list[str]:
     """
     with open_input(str(path)) as stream:
         data = stream.read()
+    if not data and str(path).endswith(".gz"):
+        # gzip of nothing is 20 bytes: this is what a full disk leaves.
+        raise DktError("broken gzip file: it is empty", path=path)
     return decode_lines(data, path, content)
 
 
