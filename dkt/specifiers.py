@@ -71,11 +71,7 @@ def parse_wspecifier(wspecifier: str) -> Specifier:
 
 
 def file_name(path: str | Path) -> str:
-<<<<<<< HEAD
-    """The name of a file to be written, for a wspecifier: a file, even if it begins like a pipe."""
-=======
     """The name of a file, for a wspecifier: one that begins like a pipe does is a file still."""
->>>>>>> refs/heads/quoting
     name = str(path)
     return name if re.match(r"[\w./]", name) else str(Path.cwd() / name)
 
