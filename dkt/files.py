@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -44,6 +45,9 @@ def replace_file(path: str | Path, data: bytes) -> None:
         DktError: it cannot be written; what was there before stays.
     """
     path = Path(path)
+    if is_stream(path):
+        _write_into(path, data)
+        return
     # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
     partial = path.with_name(partial_name(path.name))
     _remove_leftovers_once(path.parent)
@@ -57,6 +61,22 @@ def replace_file(path: str | Path, data: bytes) -> None:
             partial.unlink(missing_ok=True)
 
 
+def is_stream(path: Path) -> bool:
+    """Whether a name is that of a device or a pipe, such as ``/dev/stdout``: it cannot be replaced."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
 def copy_file(source: str | Path, target: str | Path) -> None:
     """Copy a file, whole or not at all; an error names the one of the two that is at fault.
 
@@ -64,6 +84,9 @@ def copy_file(source: str | Path, target: str | Path) -> None:
         DktError: the source cannot be read, or the target cannot be written.
     """
     source, target = Path(source), Path(target)
+    if is_stream(target):
+        _write_into(target, read_file(source))
+        return
     partial = target.with_name(partial_name(target.name))
     _remove_leftovers_once(target.parent)
     try:

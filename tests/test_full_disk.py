@@ -211,3 +211,19 @@ def test_directories_and_links_are_made_aside_too(tmp_path):
     (tmp_path / "final.nnet").write_text("of before")
     replace_link(tmp_path / "final.nnet", "final.pt")
     assert (tmp_path / "final.nnet").readlink() == Path("final.pt") and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    "write", [lambda p: replace_file(p, b"ab"), lambda p: copy_file(p.parent / "source", p)]
+)
+def test_what_is_no_regular_file_is_written_into_and_not_replaced(tmp_path, write):
+    """As root a program could put a file in the place of /dev/null."""
+    (tmp_path / "source").write_bytes(b"ab")
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        write(path)
+        assert os.read(reader, 10) == b"ab" and path.is_fifo()
+        os.close(reader)
