@@ -66,6 +66,8 @@ HOW = {
     "skip-scoring",
     "scoring-opts",
     "help",
+    "steal-lock",
+    "allow-implausible",
 }
 BY_FILES = {
     "srcdir",
