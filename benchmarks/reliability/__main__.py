@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/reliability [--short] [--seed N] [--only KIND,...] [--out docs/reliability.md]
 
-A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every trial
-ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not zero.
+A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every
+trial ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not 0.
 The exit status is 1 if a trial did not hold.
 """
 
