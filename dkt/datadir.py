@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.ranges import SECONDS_A_FRAME
 from dkt.tables import read_script
 from dkt.text import read_keyed_lines, read_lines
 
@@ -95,7 +95,7 @@ class DataDir:
             shift = float(text)
         except ValueError:
             shift = 0.0
-        if shift not in SECONDS_A_FRAME:
+        if not 0.0 < shift < math.inf:
             raise DktError(f"expected one number of seconds above 0, found '{text}'", path=path)
         return shift
 
