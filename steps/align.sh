@@ -46,17 +46,14 @@ log=$dir/log
 check_runner "$log"
 parts=$dir/.parts
 
-# analyze_alignment: tells what the alignments of all jobs together look like. If they cannot be right it stops, and the
-# directory is not one of alignments.
+# analyze_alignment: tells what the alignments of all jobs together look like. If they cannot be right it stops.
 analyze_alignment() {
-  local retried
+  local retried job made=()
+  for job in $(seq "$nj"); do made+=("$parts/$job"); done
   local analyze=$log/analyze_alignments.log
   retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
   dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
-    --allow-implausible="$allow_implausible" "$lang" "$dir" >"$analyze" 2>&1 || {
-    rm -f "$dir/num_jobs"
-    job_failed "$analyze"
-  }
+    --allow-implausible="$allow_implausible" "$lang" "${made[@]}" >"$analyze" 2>&1 || job_failed "$analyze"
   tell_alignment "$analyze"
 }
 
@@ -84,12 +81,8 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
   make_dir "$log"
-  begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
-  # The files of the model come with any of the jobs.
-  [ ${#pending[@]} -gt 0 ] || pending=(1)
-  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -rf "$parts" "$dir"/{num_jobs,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
-  is_resumed || rm -f "$log"/align.[0-9]*.log "$dir"/ali.*.gz
+  begin_jobs "$nj" "$log/align.JOB.log" "$parts/JOB"
+  is_resumed || rm -rf "$log"/align.[0-9]*.log "$parts"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   if is_network; then
     set_loglikes
@@ -102,17 +95,18 @@ if [ "$stage" -le 0 ] &&
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB" \
-    "$AND" mv "$parts/JOB/ali.1.gz" "$dir/ali.JOB.gz"
+    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB"
   check_losses "$max_loss" "$log"/align.[0-9]*.log
+  analyze_alignment
+  # Without num_jobs the directory is not one of alignments: it goes first and comes last.
+  rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
+  for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
   # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
-  part=$parts/${pending[0]}
-  ! is_network || rm -f "$part"/{*_opts,final.mat,full.mat,final.occs}
-  rm "$part/num_jobs"
-  mv "$part"/* "$dir"
+  ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}
+  rm "$parts/1/num_jobs"
+  mv "$parts"/1/* "$dir"
   rm -r "$parts"
   write_file "$dir/num_jobs" echo "$nj"
-  analyze_alignment
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
