@@ -28,7 +28,8 @@ _check_option() {
 # check_numbers: stops if an option that is a number, or a list of them, holds anything else.
 check_numbers() {
   local whole='0|-?[1-9][0-9]{0,17}' number='[-+]?([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?'
-  _check_option "nj num_utts" '([1-9][0-9]{0,8})?' "a number above 0"
+  _check_option nj '([1-9][0-9]{0,3}|10000)?' "a number above 0, at most 10000"
+  _check_option num_utts '([1-9][0-9]{0,8})?' "a number above 0"
   _check_option "$_whole_numbers" "$whole" "a whole number"
   _check_option "$_whole_or_empty" "($whole)?" "a whole number"
   _check_option "$_numbers" "$number" "a number"
