@@ -187,4 +187,4 @@ def contents(place: Path) -> dict[str, str]:
 def _beside_the_result(path: Path) -> bool:
     hidden = any(part.startswith(".") or part in ("log", "q") for part in path.parts)
     # Times are told in them.
-    return hidden or path.suffix == ".log" or path.name in ("history.csv", "config.yaml")
+    return hidden or path.suffix == ".log" or path.name == "history.csv"
