@@ -53,10 +53,12 @@ _NAMED = 5
 _SILENCE_ITERS, _SILENCE_SPLIT_ITERS = 8, (0, 4)
 _MIN_SPLIT_FRAMES = 40  # of each Gaussian that is split
 # Starts are tried on so many utterances or blocks, and so many iterations.
-_TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 200, 4, 4
+_TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 120, 4, 4
 _CLEARLY_BETTER = 0.5  # nats per frame
 _CLEAR_LEANING = 1.25
-_SEVERAL_KINDS = 10.0  # nats per frame: less than 4 where pauses are alike, 39 to 91 where they are not
+# Nats per frame of silence. Two Gaussians gain up to 3 where pauses are alike, 5 or more where they are not;
+# four up to 4, and 39 or more.
+_PERHAPS_SEVERAL_KINDS, _SEVERAL_KINDS = 4.0, 10.0
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
@@ -221,15 +223,18 @@ class MonoTrainer:
         num_frames = self.occupancies[is_silence].sum()
         before, stats = self.gmm, self._accumulate()
         first = stats.loglike
+        gain = 0.0
         for iteration in range(_SILENCE_ITERS if num_frames else 0):
             self.gmm, _ = update_gmm(self.gmm, stats, _FLAT_START_MLE)
             if iteration in _SILENCE_SPLIT_ITERS:
+                if iteration and gain < _PERHAPS_SEVERAL_KINDS:
+                    break
                 sizes = np.diff(self.gmm.offsets)
                 sizes[is_silence & (self.occupancies >= _MIN_SPLIT_FRAMES * sizes)] *= 2
                 rng = np.random.default_rng([self.options.seed, 0, iteration])
                 self.gmm = mix_up(self.gmm, sizes, rng, _SILENCE_PERTURB)
             stats = self._accumulate()
-        gain = (stats.loglike - first) / max(num_frames, 1.0)
+            gain = (stats.loglike - first) / num_frames
         logger.info("silence of several Gaussians: %.2f nats per frame more", gain)
         if gain < _SEVERAL_KINDS:
             self.gmm = before
