@@ -46,22 +46,22 @@ def frames_of(ids: np.ndarray, words: list[int]) -> list[int]:
     return lengths
 
 
-@pytest.mark.parametrize("lengths", [
-    (0, 30, 0, 30, 0, 30, 0), (80, 30, 0, 25, 0, 35, 120), (0, 30, 90, 20, 0, 20, 0), (5, 20, 100, 45, 7, 24, 60),
-    (0, 20, 0, 40, 200, 30, 0),
+@pytest.mark.parametrize(("lengths", "expected"), [
+    ((0, 30, 0, 30, 0, 30, 0), None), ((5, 20, 100, 45, 7, 24, 60), None), ((60, 20, 9, 20, 90, 20, 0), None),
+    # Words that touch share their frames evenly.
+    ((80, 30, 0, 25, 0, 35, 120), (80, 30, 0, 30, 0, 30, 120)),
+    ((0, 20, 0, 40, 200, 30, 0), (0, 30, 0, 30, 200, 30, 0)),
+    ((0, 30, 90, 28, 0, 12, 0), (0, 30, 90, 20, 0, 20, 0)),
 ])  # fmt: skip
-def test_words_are_where_speech_is(lengths: tuple[int, ...]) -> None:
+def test_words_are_where_speech_is(lengths: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
     words = [6, 6, 6]
     scores = np.concatenate(
         [np.full(length, 3.0 if place % 2 else -3.0) for place, length in enumerate(lengths)]
     )
-    rng = np.random.default_rng(sum(lengths))
-    ids = share_frames(make_chain(words), scores + rng.normal(0.0, 3.0, len(scores)))
-    found = frames_of(ids, words)
-    pauses, right = found[::2], lengths[::2]
-    assert max(abs(a - b) for a, b in zip(pauses, right, strict=True)) <= 5
-    # Words that touch share their frames evenly.
-    assert found[3] == pytest.approx(lengths[3], abs=15 if 0 in lengths[2:5:2] else 5)
+    for seed in range(5):
+        noise = np.random.default_rng(seed).normal(0.0, 1.5, len(scores))
+        found = frames_of(share_frames(make_chain(words), scores + noise), words)
+        assert found == pytest.approx(expected or lengths, abs=5), seed
 
 
 def test_without_any_hint_all_states_last_equally_long() -> None:
@@ -113,8 +113,8 @@ def spoken(words: list[str], rng: np.random.Generator, longest_pause: int) -> tu
     return means + rng.normal(0.0, 1.0, means.shape), phones
 
 
-@pytest.mark.parametrize("longest_pause", [0, 200])
-def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int) -> None:  # noqa: F811
+@pytest.mark.parametrize(("longest_pause", "accuracy"), [(5, 0.8), (20, 0.9), (200, 0.9)])
+def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int, accuracy: float) -> None:  # noqa: F811
     rng = np.random.default_rng(longest_pause)
     features, text, truth = {}, {}, {}
     for speaker in ("ann", "bob", "cat"):
@@ -128,8 +128,8 @@ def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int
     trainer = train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
     right, silence, total = judge(lang, tmp_path / "mono", trainer, truth)
     share = np.mean([phone == "SIL" for phones in truth.values() for phone in phones])
-    assert right / total > 0.9
-    assert silence / total == pytest.approx(share, abs=0.04)
+    assert right / total > accuracy
+    assert silence / total == pytest.approx(share, abs=0.05)
     assert trainer.report.num_retried == 0
 
 

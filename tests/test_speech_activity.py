@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkt.hmm.speech_activity import correlations, main_direction, split, upper_is_speech
+from dkt.hmm.speech_activity import correlations, leaning, main_direction, split
 
 DIM = 8
 
@@ -30,7 +30,7 @@ def made_up_speech(
 def accuracy(corpus: list[np.ndarray], truth: list[np.ndarray]) -> float:
     direction = main_direction(np.add.reduce([correlations(frames) for frames in corpus]))
     parted = [split(frames, direction) for frames in corpus]
-    upper = upper_is_speech(np.add.reduce([each.evidence for each in parted]))
+    upper = leaning(np.add.reduce([each.evidence for each in parted])) >= 0
     found = np.concatenate([each.speech_scores(upper) > 0 for each in parted])
     return float((found == np.concatenate(truth)).mean())
 

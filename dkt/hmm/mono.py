@@ -39,7 +39,7 @@ from dkt.hmm.gmm_estimation import (
     update_transitions,
 )
 from dkt.hmm.oov import DEFAULT_MAX_OOV
-from dkt.hmm.speech_activity import main_direction, upper_is_speech
+from dkt.hmm.speech_activity import leaning, main_direction
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
@@ -56,8 +56,12 @@ _MAX_BLOCKS = 64
 _SILENCE_ITERS, _SILENCE_SPLIT_ITERS = 8, (0, 4)
 _MIN_SPLIT_FRAMES = 40  # of each Gaussian that is split
 # Starts are tried on so many utterances or blocks, and so many iterations.
-_TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 200, 4, 4
+_TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 120, 4, 4
 _CLEARLY_BETTER = 0.5  # nats per frame
+_CLEAR_LEANING = 1.25
+# Nats per frame of silence. Two Gaussians gain up to 3 where pauses are alike, 5 or more where they are not;
+# four up to 4, and 39 or more.
+_PERHAPS_SEVERAL_KINDS, _SEVERAL_KINDS = 4.0, 10.0
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
@@ -174,10 +178,10 @@ class MonoTrainer:
         deltas = FeatureOptions(delta_opts=self.options.delta_opts).parse_deltas("--delta-opts")
         num_static = self.gmm.dim // (deltas.delta_order + 1) if deltas else self.gmm.dim
         direction = main_direction(sum_arrays(self._of_blocks("correlations", num_static)))
-        classes = [Speech.UPPER, Speech.LOWER]
-        if not upper_is_speech(sum_arrays(self._of_blocks("evidence", direction))):
-            classes.reverse()
-        return [FlatStart(speech, direction) for speech in (*classes, Speech.ALL)]
+        upper = leaning(sum_arrays(self._of_blocks("evidence", direction)))
+        starts = [FlatStart(Speech.UPPER if upper >= 0 else Speech.LOWER, direction)]
+        starts.insert(1 if abs(upper) >= _CLEAR_LEANING else 0, FlatStart(Speech.ALL, direction))
+        return starts
 
     def _choose_start(self) -> FlatStart:
         """Try the starts on some of the utterances; the first is taken unless another is clearly better."""
@@ -216,20 +220,31 @@ class MonoTrainer:
         return [place * len(sizes) // count for place in range(count)]
 
     def _fit_silence(self) -> None:
-        """Give silence several Gaussians while the alignment is still that of the start.
+        """Give silence several Gaussians before the first alignment, if it is of several kinds.
 
-        Pauses of one corpus are of several kinds, digital silence and noise: what one Gaussian leaves of
-        them, the first alignment would give to the phones beside.
+        Where a corpus has both digital silence and noise in its pauses, the alignment would give what one
+        Gaussian leaves of them to the phones beside. Where all pauses are alike, more Gaussians than speech
+        has would take its weak sounds.
         """
         is_silence = np.isin(np.arange(self.gmm.num_pdfs), self.transitions.id2pdf[self.is_silence])
-        for iteration in range(_SILENCE_ITERS):
-            stats = self._accumulate()
+        num_frames = self.occupancies[is_silence].sum()
+        before, stats = self.gmm, self._accumulate()
+        first = stats.loglike
+        gain = 0.0
+        for iteration in range(_SILENCE_ITERS if num_frames else 0):
             self.gmm, _ = update_gmm(self.gmm, stats, _FLAT_START_MLE)
             if iteration in _SILENCE_SPLIT_ITERS:
+                if iteration and gain < _PERHAPS_SEVERAL_KINDS:
+                    break
                 sizes = np.diff(self.gmm.offsets)
                 sizes[is_silence & (self.occupancies >= _MIN_SPLIT_FRAMES * sizes)] *= 2
                 rng = np.random.default_rng([self.options.seed, 0, iteration])
                 self.gmm = mix_up(self.gmm, sizes, rng, _SILENCE_PERTURB)
+            stats = self._accumulate()
+            gain = (stats.loglike - first) / num_frames
+        logger.info("silence of several Gaussians: %.2f nats per frame more", gain)
+        if gain < _SEVERAL_KINDS:
+            self.gmm = before
 
     def _align(self, iteration: int) -> None:
         options = self.options

@@ -30,7 +30,7 @@ class Split:
     Attributes:
         scores: log-likelihood ratio of the upper class to the lower one, shape ``(T,)``, 0 where unknown.
         repeated: frames that equal a neighbour: digital silence, shape ``(T,)``, bool.
-        evidence: see ``upper_is_speech``, shape ``(6,)``.
+        evidence: see ``leaning``, shape ``(6,)``.
     """
 
     scores: np.ndarray
@@ -74,16 +74,18 @@ def split(features: np.ndarray, direction: np.ndarray) -> Split:
     return Split(scores, repeated, evidence)
 
 
-def upper_is_speech(evidence: np.ndarray) -> bool:
-    """Whether the upper class is speech, for the sum of the evidence of all utterances.
+def leaning(evidence: np.ndarray) -> float:
+    """How much speaks for the upper class being speech, or, below 0, the lower one.
+
+    Above 1.3 for recordings with pauses or noise in any place, below 1 where there is hardly a pause.
 
     Args:
-        evidence: for the upper and the lower class the sum of log-variances and the number of frames, then
-            the surplus of the upper class at the ends and the number of utterances.
+        evidence: the sum over all utterances: for upper and lower class the sum of log-variances and number
+            of frames, then the surplus of the upper class at the ends and the number of utterances.
     """
-    upper, num_upper, lower, num_lower, surplus, num_utts = evidence
+    upper, num_upper, lower, num_lower, surplus, num_utts = evidence.tolist()
     wider = upper / max(num_upper, 1.0) - lower / max(num_lower, 1.0)
-    return bool(wider - surplus / max(num_utts, 1.0) >= 0)
+    return wider - surplus / max(num_utts, 1.0)
 
 
 def _evidence(frames: np.ndarray, is_upper: np.ndarray) -> np.ndarray:
