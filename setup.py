@@ -12,6 +12,7 @@ STANDALONE = ["kaldi-native-fbank", "kaldifst>=1.8", "kaldi-decoder>=0.3", "kald
 REPORT = ["matplotlib"]
 DEV = [
     "pytest",
+    "pytest-xdist",
     "ruff",
     "mypy",
     "types-PyYAML",

@@ -237,7 +237,7 @@ def test_a_second_step_is_refused_and_touches_no_log(lab, tmp_path):
     content = (exp / "final.pt").read_bytes()
     (exp / "final.pt").write_bytes(content[:-200])
     output = succeed(lab, *call, *places, str(exp))
-    assert "done already" not in output and "final.pt: is damaged" in output
+    assert "done again" in output and "final.pt: is damaged" in (exp / "log/train.log").read_text()
     assert (exp / "final.pt").read_bytes() == content
 
 

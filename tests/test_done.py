@@ -207,6 +207,7 @@ def test_every_step_is_known_here() -> None:
         "marks",
         "make_feats",
         "check_data",
+        "fix_data_dir",
     ]
     steps = {path.stem for path in (ROOT / "steps").glob("*.sh") if "help_message=" in path.read_text()}
     assert set(CALLS) == (steps | {"make_mfcc", "make_fbank"}) - set(sourced)

@@ -157,9 +157,9 @@ def test_damaged_statistics_and_an_impossible_window_are_refused(data):
     write_scp(data / "cmvn.scp", data / "cmvn.ark", stats)
     with pytest.raises(DktError, match=r"feats\.scp: utterance 's-0': CMVN statistics .*not a number"):
         list(FeatureReader(DataDir(data), FeatureOptions(cmvn_opts="")))
-    with pytest.raises(DktError, match="window 0"):
+    with pytest.raises(DktError, match="--delta-window: expected"):
         list(FeatureReader(DataDir(data), FeatureOptions(delta_opts="--delta-window=0")))
-    with pytest.raises(DktError, match="expected 0 or more"):
+    with pytest.raises(DktError, match="--left-context: expected"):
         FeatureReader(DataDir(data), FeatureOptions(splice_opts="--left-context=-1"))
 
 

@@ -224,7 +224,7 @@ def test_without_kaldi_dkt_runs_its_networks(tmp_path):
     done = shim(tmp_path / "kaldi.nnet", f"ark:{tmp_path}/x.ark", "ark,t:-", "--use-gpu=no", path=[BIN])
     assert done.stdout.split() == [b"u", b"[", b"2", b"4", b"]"], done.stderr.decode()
     log = done.stderr.decode()
-    assert "on the CPU with 1 threads" in log and "Done 1 files" in log.splitlines()[-1]
+    assert "1 CPU thread" in log and "Done 1 files" in log.splitlines()[-1]
     done = shim(tmp_path / "kaldi.nnet", f"ark:cat {tmp_path}/x.ark; exit 1 |", "ark:/dev/null", path=[BIN])
     assert done.returncode == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from dkt.config import build
 from dkt.errors import DktError
 from dkt.train.optimizer import OptimizerConfig, Updates
 
@@ -36,4 +37,4 @@ def test_the_norm_is_of_a_frame_and_of_what_clipping_left():
 @pytest.mark.parametrize("name", ["l2_penalty", "max_grad_norm", "grad_clip", "momentum"])
 def test_values_below_zero_are_refused(name):
     with pytest.raises(DktError, match=f"optimizer.{name}"):
-        OptimizerConfig(**{name: -0.1})
+        build(OptimizerConfig, {name: -0.1}, "optimizer")

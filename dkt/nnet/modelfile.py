@@ -132,6 +132,8 @@ def build_lstm(info: ModelInfo) -> Lstm:
 
 
 def _require(weights: int, keys: str) -> None:
+    if torch.get_default_device().type == "meta":
+        return
     what = f"a network of {weights / 1e6:.0f} million weights"
     require_memory(_BYTES * weights, what, f"lower {keys}")
 
@@ -194,7 +196,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     if not isinstance(matrices, dict) or not set(matrices) <= set(_MATRICES):
         raise DktError("is of a newer dkt", path=path, hint="update dkt")
     try:
-        info = build(ModelInfo, content.get("info"), "info")
+        info = build(ModelInfo, _described(content), "info")
         info.matrices = matrices
         state = _checked_state(info, content.get("state"))
         network = _build(info, state)
@@ -202,6 +204,12 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     except (DktError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise DktError(f"is no model of this dkt ({_short(error)})", path=path) from None
     return info, network.to(device).eval()
+
+
+def _described(content: dict[str, Any]) -> Any:
+    if content.get("info") is None:
+        raise DktError("its description is missing")
+    return content["info"]
 
 
 def _short(value: object) -> str:
