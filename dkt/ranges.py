@@ -118,6 +118,8 @@ MAX_INT = 2**31 - 1
 _HUGE = 1.0e9
 
 SHARE = real(0.0, 1.0)
+#: A relative improvement; below 0 any loss will do, as for a schedule that is never to end early.
+IMPROVEMENT = real(-1.0e6, 1.0)
 #: A probability, or a share, that leaves something over.
 NOT_ALL = Range(0.0, 1.0, below=True)
 #: A factor that makes smaller, or leaves as it is.

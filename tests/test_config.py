@@ -15,6 +15,7 @@ from dkt.feature_options import FeatureOptions
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 from dkt.yaml_text import parse_yaml
+from tests.shell import ROOT
 from tests.student_lab import CPU, DNN, LSTM
 
 RECIPES = [DnnRecipe, LstmRecipe]
@@ -156,3 +157,14 @@ def test_a_bomb_of_aliases_is_one_short_line():
     with pytest.raises(DktError) as error:
         build(LstmRecipe, {"network": values["i"]}, "")
     assert len(str(error.value)) < 300
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("egs/*/s5/conf/*.yaml")), ids=lambda path: path.name)
+def test_the_configurations_of_the_recipes_are_taken(path):
+    load_config(LstmRecipe if "lstm" in path.name else DnnRecipe, path)
+
+
+@pytest.mark.parametrize("value", ["-1.0", "1.0", "0"])
+def test_an_improvement_below_zero_keeps_a_schedule_from_ending(value):
+    recipe = load_config(DnnRecipe, None, [f"schedule.end_halving_impr={value}"])
+    assert recipe.schedule.end_halving_impr == float(value)

@@ -27,8 +27,8 @@ class NewbobConfig:
     max_iters: Annotated[int, ranges.EPOCHS] = 20
     min_iters: Annotated[int, ranges.EPOCHS_OR_NONE] = 0
     keep_lr_iters: Annotated[int, ranges.EPOCHS_OR_NONE] = 0
-    start_halving_impr: Annotated[float, ranges.SHARE] = 0.01
-    end_halving_impr: Annotated[float, ranges.SHARE] = 0.001
+    start_halving_impr: Annotated[float, ranges.IMPROVEMENT] = 0.01
+    end_halving_impr: Annotated[float, ranges.IMPROVEMENT] = 0.001
     halving_factor: Annotated[float, ranges.REDUCTION] = 0.5
 
 
