@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
-from dkt.hmm.flat_start import share_frames
+from dkt.hmm.flat_start import Speech, share_frames, spread_at_random
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.state_chain import StateChain, StateRow
 from dkt.hmm.symbols import read_symbol_table
@@ -101,6 +101,34 @@ def test_a_transcript_without_words_is_silence() -> None:
     assert len(ids) == 30 and (ids <= SIL_LOOP).all()
 
 
+def test_a_random_path_takes_half_of_the_pauses_and_is_even() -> None:
+    words = [3, 3, 3]
+    taken = []
+    for number in range(400):
+        ids = spread_at_random(make_chain(words), 160, f"utt-{number}")
+        frames = frames_of(ids, words)
+        _, counts = np.unique(np.where(ids <= SIL_LOOP, 0, (ids + 1) // 2), return_counts=True)
+        assert np.ptp(counts[-9:]) <= 1
+        assert len(ids) == 160 and set(frames[1::2]) <= set(
+            range(3 * counts[-9:].min(), 3 * counts.max() + 1)
+        )
+        taken.append([length > 0 for length in frames[::2]])
+        assert ids.tolist() == spread_at_random(make_chain(words), 160, f"utt-{number}").tolist()
+    assert np.mean(taken, axis=0) == pytest.approx([0.5] * 4, abs=0.1)
+    assert len({tuple(each) for each in taken}) == 16
+
+
+def test_a_random_path_without_room_without_pauses_and_without_words() -> None:
+    chain = make_chain([3, 3])
+    for number in range(10):
+        assert spread_at_random(chain, 6, f"{number}").tolist() == chain.states.labels.tolist()
+        assert (spread_at_random(make_chain([]), 30, f"{number}") <= SIL_LOOP).all()
+        even = frames_of(spread_at_random(make_chain([3, 9], pauses=False), 60, f"{number}"), [3, 9])
+        assert even == [0, 15, 0, 45, 0]
+    with pytest.raises(AlignmentError, match="fewer frames"):
+        spread_at_random(chain, 5, "short")
+
+
 def spoken(words: list[str], rng: np.random.Generator, longest_pause: int) -> tuple[np.ndarray, list[str]]:
     """Frames of shape ``(T, 5)``, the first column loudness, and the phone of each frame."""
     sounds = {"A": [9, 6, 0, 0], "B": [7, 0, 6, 0], "D": [8, 0, 0, 6], "SIL": [0, 0, 0, 0]}
@@ -113,8 +141,8 @@ def spoken(words: list[str], rng: np.random.Generator, longest_pause: int) -> tu
     return means + rng.normal(0.0, 1.0, means.shape), phones
 
 
-@pytest.mark.parametrize(("longest_pause", "accuracy"), [(5, 0.8), (20, 0.9), (200, 0.9)])
-def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int, accuracy: float) -> None:  # noqa: F811
+def make_corpus(data: Path, longest_pause: int) -> dict[str, list[str]]:
+    """Write a data directory; returns the phone of each frame."""
     rng = np.random.default_rng(longest_pause)
     features, text, truth = {}, {}, {}
     for speaker in ("ann", "bob", "cat"):
@@ -123,7 +151,37 @@ def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int
             words = rng.choice(["bad", "dab", "add"], size=4).tolist()
             features[utt], truth[utt] = spoken(words, rng, longest_pause)
             text[utt] = " ".join(words)
-    write_data(tmp_path / "data", features, text)
+    write_data(data, features, text)
+    return truth
+
+
+@pytest.mark.parametrize(("longest_pause", "expected"), [(5, Speech.UNKNOWN), (200, None)])
+def test_quiet_frames_decide_only_where_there_are_pauses(
+    lang: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    longest_pause: int,
+    expected: Speech | None,
+) -> None:
+    make_corpus(tmp_path / "data", longest_pause)
+    chosen = []
+    choose = MonoTrainer._choose_start
+    monkeypatch.setattr(
+        MonoTrainer, "_choose_start", lambda trainer: chosen.append(choose(trainer)) or chosen[0]
+    )
+    options = MonoOptions(
+        nj=1, num_iters=2, totgauss=40, delta_opts="--delta-order=1", allow_implausible=True
+    )
+    train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
+    if expected:
+        assert chosen[0].speech is expected
+    else:
+        assert chosen[0].speech is not Speech.UNKNOWN
+
+
+@pytest.mark.parametrize(("longest_pause", "accuracy"), [(5, 0.8), (20, 0.9), (200, 0.9)])
+def test_training_survives_pauses(lang: Path, tmp_path: Path, longest_pause: int, accuracy: float) -> None:  # noqa: F811
+    truth = make_corpus(tmp_path / "data", longest_pause)
     options = MonoOptions(nj=1, num_iters=12, totgauss=40, max_iter_inc=8, delta_opts="--delta-order=1")
     trainer = train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
     right, silence, total = judge(lang, tmp_path / "mono", trainer, truth)

@@ -7,6 +7,7 @@ long, a pause between words as long as it is, and every frame should sound like 
 from __future__ import annotations
 
 import itertools
+import zlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,11 +22,11 @@ _COST_OF_PAUSE = 2.0  # nats
 
 
 class Speech(Enum):
-    """What is taken for speech: the upper or the lower class of ``speech_activity.split``, or all."""
+    """What is taken for speech: the upper or the lower class of ``speech_activity.split``; not known."""
 
     UPPER = "upper"
     LOWER = "lower"
-    ALL = "all"
+    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -40,20 +41,22 @@ class FlatStart:
     speech: Speech
     direction: np.ndarray
 
-    def align(self, chain: StateChain, features: np.ndarray) -> np.ndarray:
+    def align(self, chain: StateChain, features: np.ndarray, utt: str) -> np.ndarray:
         """Transition-ids of an utterance, shape ``(T,)``, int32.
 
         Raises:
             AlignmentError: there are fewer frames than states, or the states cannot take so many.
         """
-        if self.speech is Speech.ALL:
-            return spread_evenly(chain, len(features))
+        if self.speech is Speech.UNKNOWN:
+            return spread_at_random(chain, len(features), utt)
         parted = split(features[:, : len(self.direction)], self.direction)
         return share_frames(chain, parted.speech_scores(self.speech is Speech.UPPER))
 
 
-def spread_evenly(chain: StateChain, num_frames: int) -> np.ndarray:
-    """Share the frames out evenly, with silence at both ends only; without it if there is no room.
+def spread_at_random(chain: StateChain, num_frames: int, utt: str) -> np.ndarray:
+    """Share the frames out evenly over a random path, as Kaldi's ``align-equal-compiled`` does.
+
+    Each pause is in it with probability 1/2; none is if there is no room. A name always gives the same path.
 
     Returns:
         Transition-ids, shape ``(T,)``, int32.
@@ -61,13 +64,16 @@ def spread_evenly(chain: StateChain, num_frames: int) -> np.ndarray:
     Raises:
         AlignmentError: there are fewer frames than states, or the states cannot take so many.
     """
+    rng = np.random.default_rng(zlib.crc32(utt.encode()))
     num_states = len(chain.states)
-    ends = [chain.pauses.get(place) for place in ((0, num_states) if num_states else (0,))]
-    rows = [row for row in (ends[0], chain.states, *ends[1:]) if row is not None]
-    everything = StateRow(
-        np.concatenate([row.labels for row in rows]), np.concatenate([row.loops for row in rows])
-    )
-    states = everything if num_frames >= len(everything) else chain.states
+    places = [place for place in sorted(chain.pauses) if rng.random() < 0.5 or not num_states]
+    rows, end = [], 0
+    for place in places:
+        rows += [chain.states[end:place], chain.pauses[place]]
+        end = place
+    rows.append(chain.states[end:])
+    path = StateRow(np.concatenate([row.labels for row in rows]), np.concatenate([row.loops for row in rows]))
+    states = path if num_frames >= len(path) else chain.states
     return states.spread(num_frames).astype(np.int32)
 
 

@@ -57,8 +57,11 @@ _SILENCE_ITERS, _SILENCE_SPLIT_ITERS = 8, (0, 4)
 _MIN_SPLIT_FRAMES = 40  # of each Gaussian that is split
 # Starts are tried on so many utterances or blocks, and so many iterations.
 _TRIAL_UTTS, _MIN_TRIAL_BLOCKS, _TRIAL_ITERS = 120, 4, 4
-_CLEARLY_BETTER = 0.5  # nats per frame
+_CLEARLY_BETTER = 2.0  # nats per frame: by less, likelihood does not foretell the word error rate
 _CLEAR_LEANING = 1.25
+# Frames, and the share of all in longer silence: strings of digits with gaps of up to 0.2 s have 0.15 to 0.2,
+# as weak sounds seem quiet; words with gaps of up to 0.4 s 0.3, with pauses up to 2 s 0.5 and more.
+_LONG_PAUSE, _MANY_PAUSES = 30, 0.25
 # Nats per frame of silence. Two Gaussians gain up to 3 where pauses are alike, 5 or more where they are not;
 # four up to 4, and 39 or more.
 _PERHAPS_SEVERAL_KINDS, _SEVERAL_KINDS = 4.0, 10.0
@@ -171,31 +174,37 @@ class MonoTrainer:
     def _start(self, start: FlatStart) -> None:
         self._report("flat start: aligned", self.pool.call_all("align_flat", self.is_silence, start))
         self._update(0, self.gmm.num_gauss, _FLAT_START_MLE)
-        self._fit_silence()
+        if start.speech is not Speech.UNKNOWN:  # on a random path, silence has frames of all kinds of speech
+            self._fit_silence()
 
     def _starts(self) -> list[FlatStart]:
-        """The starts to try, that which seems right first."""
+        """The starts to try, that which seems right first; only a random path where there are few pauses."""
         deltas = FeatureOptions(delta_opts=self.options.delta_opts).parse_deltas("--delta-opts")
         num_static = self.gmm.dim // (deltas.delta_order + 1) if deltas else self.gmm.dim
         direction = main_direction(sum_arrays(self._of_blocks("correlations", num_static)))
         upper = leaning(sum_arrays(self._of_blocks("evidence", direction)))
-        starts = [FlatStart(Speech.UPPER if upper >= 0 else Speech.LOWER, direction)]
-        starts.insert(1 if abs(upper) >= _CLEAR_LEANING else 0, FlatStart(Speech.ALL, direction))
-        return starts
+        quiet = FlatStart(Speech.UPPER if upper >= 0 else Speech.LOWER, direction)
+        random = FlatStart(Speech.UNKNOWN, direction)
+        self.pool.call_all("align_flat", self.is_silence, quiet)
+        in_pauses, total = sum_arrays(self._of_blocks("pauses", self.is_silence, _LONG_PAUSE)).tolist()
+        share = in_pauses / max(total, 1.0)
+        logger.info("flat start: %.1f %% of the frames seem to be in long pauses", 100 * share)
+        if share < _MANY_PAUSES:
+            return [random]
+        return [quiet, random] if abs(upper) >= _CLEAR_LEANING else [random, quiet]
 
     def _choose_start(self) -> FlatStart:
         """Try the starts on some of the utterances; the first is taken unless another is clearly better."""
-        starts = self._starts()
         self.pool.call_all("choose", self._trial_blocks())
-        loglikes = [self._try(start) for start in starts]
+        starts = self._starts()
+        loglikes = [self._try(start) for start in starts] if len(starts) > 1 else []
         self.pool.call_all("choose", None)
-        best = int(np.argmax(loglikes))
-        chosen = starts[best if loglikes[best] > loglikes[0] + _CLEARLY_BETTER else 0]
-        for start, loglike in zip(starts, loglikes, strict=True):
-            mark = "chosen" if start is chosen else "not chosen"
-            logger.info(
-                "flat start, speech %s: loglike per frame %.4f, %s", start.speech.value, loglike, mark
-            )
+        chosen = starts[0]
+        if loglikes and max(loglikes) > loglikes[0] + _CLEARLY_BETTER:
+            chosen = starts[int(np.argmax(loglikes))]
+        for start, loglike in zip(starts, loglikes, strict=False):
+            logger.info("flat start, speech %s: loglike per frame %.4f", start.speech.value, loglike)
+        logger.info("flat start, speech %s: chosen", chosen.speech.value)
         return chosen
 
     def _try(self, start: FlatStart) -> float:

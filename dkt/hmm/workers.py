@@ -263,12 +263,22 @@ class TrainingWorker:
             entry.alignment = None
             try:
                 chain = state_chain(entry.graph.fst, is_silence, entry.utterance.name)
-                ids = start.align(chain, entry.utterance.features)
+                ids = start.align(chain, entry.utterance.features, entry.utterance.name)
             except AlignmentError as error:
                 report.failed[entry.utterance.name] = str(error)
                 continue
             entry.alignment = Alignment(ids, 0.0, False, chain.graph_cost)
         return report
+
+    def pauses(self, is_silence: np.ndarray, longer_than: int) -> dict[int, np.ndarray]:
+        """Of each block: the frames in silence ``longer_than`` so many, and all; as far as it is aligned."""
+        counts = {block: np.zeros(2) for block in self.blocks}
+        for block, entries in self.blocks.items():
+            for ids in (entry.alignment.transition_ids for entry in entries if entry.alignment):
+                bounds = np.flatnonzero(np.diff(is_silence[ids].astype(int), prepend=0, append=0))
+                lengths = bounds[1::2] - bounds[::2]
+                counts[block] += lengths[lengths > longer_than].sum(), len(ids)
+        return counts
 
     def align(self, transitions: TransitionModel, gmm: AmDiagGmm, options: AlignOptions) -> AlignReport:
         """Align all utterances anew; one that fails is without an alignment then."""
