@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shlex
 import sys
 import tempfile
 import time
@@ -157,8 +158,7 @@ def main() -> int:
     kinds = [KINDS[name] for name in chosen]
     print(_table(kinds))
     if args.out:
-        command = f"python benchmarks/reliability --seed {args.seed} --out docs/reliability.md"
-        args.out.write_text(_page(kinds, command))
+        args.out.write_text(_page(kinds, shlex.join(["python", "benchmarks/reliability", *sys.argv[1:]])))
     return int(any(kind.failures for kind in kinds))
 
 
