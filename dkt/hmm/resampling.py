@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -28,15 +29,35 @@ def resample(samples: np.ndarray, rate: int, new_rate: int) -> np.ndarray:
     cutoff = _PASSBAND * 0.5 * min(rate, new_rate)
     width = _ZERO_CROSSINGS / (2.0 * cutoff)  # seconds on each side
     reach = math.ceil(width * rate) + 1
-    length = -(-len(samples) * new_rate // rate)
+    return filter_phases(
+        samples, (step, phases), reach, lambda places: _filter(places / rate, cutoff, width) / rate
+    )
+
+
+def filter_phases(
+    samples: np.ndarray, ratio: tuple[int, int], reach: int, taps_at: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray:
+    """Samples at other places: ``phases`` of them for every ``step`` there are, each phase with its taps.
+
+    Args:
+        samples: shape ``(num_samples,)``.
+        ratio: step and phases.
+        reach: samples on each side that a result is made of.
+        taps_at: gives the taps for the distances of ``2 reach + 1`` samples, in samples, from a result.
+
+    Returns:
+        float32 of shape ``(ceil(num_samples * phases / step),)``.
+    """
+    step, phases = ratio
+    length = -(-len(samples) * phases // step)
     padded = np.pad(samples.astype(np.float64), (reach, reach + step))
     windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
     result = np.empty(length, dtype=np.float32)
     for phase in range(min(phases, length)):
         first, rest = divmod(phase * step, phases)
         count = len(range(phase, length, phases))
-        times = (np.arange(-reach, reach + 1) - rest / phases) / rate
-        result[phase::phases] = windows[first::step][:count] @ (_filter(times, cutoff, width) / rate)
+        taps = taps_at(np.arange(-reach, reach + 1) - rest / phases)
+        result[phase::phases] = windows[first::step][:count] @ taps
     return result
 
 

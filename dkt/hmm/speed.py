@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from dkt.hmm.resampling import filter_phases
 from dkt.ranges import SPEED
 
 _ZERO_CROSSINGS = 16  # of the sinc, on each side
@@ -42,16 +43,7 @@ def change_speed(samples: np.ndarray, factor: float) -> np.ndarray:
     step, phases = ratio.numerator, ratio.denominator
     cutoff = _PASSBAND * min(1.0, phases / step)  # as a share of half the sampling rate
     reach = int(np.ceil(_ZERO_CROSSINGS / cutoff))
-    length = -(-len(samples) * phases // step)
-    padded = np.pad(samples.astype(np.float64), (reach, reach + step))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1)
-    result = np.empty(length, dtype=np.float32)
-    for phase in range(min(phases, length)):
-        first, rest = divmod(phase * step, phases)
-        count = len(range(phase, length, phases))
-        taps = _sinc_filter(np.arange(-reach, reach + 1) - rest / phases, cutoff, reach)
-        result[phase::phases] = windows[first::step][:count] @ taps
-    return result
+    return filter_phases(samples, (step, phases), reach, lambda places: _sinc_filter(places, cutoff, reach))
 
 
 def _sinc_filter(times: np.ndarray, cutoff: float, reach: int) -> np.ndarray:
