@@ -48,11 +48,18 @@ def replace_file(path: str | Path, data: bytes) -> None:
     if is_stream(path):
         _write_into(path, data)
         return
+    with _aside(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _aside(path: Path) -> Iterator[Path]:
+    """The name to write a file under that is renamed to ``path`` once whole, else removed."""
     # Through a link (final.mdl -> 40.mdl) the link is replaced, not the file it points to.
     partial = path.with_name(partial_name(path.name))
     _remove_leftovers_once(path.parent)
     try:
-        partial.write_bytes(data)
+        yield partial
         partial.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from None
@@ -87,23 +94,13 @@ def copy_file(source: str | Path, target: str | Path) -> None:
     if is_stream(target):
         _write_into(target, read_file(source))
         return
-    partial = target.with_name(partial_name(target.name))
-    _remove_leftovers_once(target.parent)
     try:
         stream = source.open("rb")
     except OSError as error:
         raise cannot_read(source, error) from None
-    with stream:
-        try:
-            with partial.open("wb") as out:
-                while piece := _read(stream, source):
-                    out.write(piece)
-            partial.replace(target)
-        except OSError as error:
-            raise cannot_write(target, error) from None
-        finally:
-            with contextlib.suppress(OSError):
-                partial.unlink(missing_ok=True)
+    with stream, _aside(target) as partial, partial.open("wb") as out:
+        while piece := _read(stream, source):
+            out.write(piece)
 
 
 def _read(stream: BinaryIO, source: Path) -> bytes:
