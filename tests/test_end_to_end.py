@@ -120,7 +120,7 @@ def test_kaldis_own_reader_reads_every_archive(exp):
 
 
 def test_a_network_on_adapted_features_of_two_speeds_aligns_its_data(exp, tmp_path):
-    speeds = ["--factors", "0.9", "data/train", str(tmp_path / "train_sp")]
+    speeds = ["--factors", "0.95", "data/train", str(tmp_path / "train_sp")]
     assert "utterances in" in succeed(exp, "steps/perturb_data_dir_speed.sh", *speeds)
     succeed(exp, "local/make_feature_sets.sh", "--nj", "2", "--kinds", "mfcc", str(tmp_path), "train_sp")
     assert not (tmp_path / "train_sp_fbank").exists()
