@@ -62,9 +62,9 @@ _CLEAR_LEANING = 1.25
 # Frames, and the share of all in longer silence: strings of digits with gaps of up to 0.2 s have 0.15 to 0.2,
 # as weak sounds seem quiet; words with gaps of up to 0.4 s 0.3, with pauses up to 2 s 0.5 and more.
 _LONG_PAUSE, _MANY_PAUSES = 30, 0.25
-# Nats per frame of silence. Two Gaussians gain up to 3 where pauses are alike, 5 or more where they are not;
-# four up to 4, and 39 or more.
-_PERHAPS_SEVERAL_KINDS, _SEVERAL_KINDS = 4.0, 10.0
+# Nats per frame of silence that four Gaussians gain: up to 3.8 where pauses are alike, 4 to 6 where noise of
+# another kind was added to recordings, 28 and more where some of it is digital silence.
+_SEVERAL_KINDS = 4.0
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
@@ -231,26 +231,23 @@ class MonoTrainer:
     def _fit_silence(self) -> None:
         """Give silence several Gaussians before the first alignment, if it is of several kinds.
 
-        Where a corpus has both digital silence and noise in its pauses, the alignment would give what one
-        Gaussian leaves of them to the phones beside. Where all pauses are alike, more Gaussians than speech
-        has would take its weak sounds.
+        Where pauses are of digital silence and noise, or of two noises, one Gaussian fits the more frequent
+        and the alignment gives the other to the phones beside: words are then recognised in the noise of
+        unseen speakers. Where all pauses are alike, more Gaussians than speech has would take its weak sounds.
         """
         is_silence = np.isin(np.arange(self.gmm.num_pdfs), self.transitions.id2pdf[self.is_silence])
         num_frames = self.occupancies[is_silence].sum()
         before, stats = self.gmm, self._accumulate()
         first = stats.loglike
-        gain = 0.0
         for iteration in range(_SILENCE_ITERS if num_frames else 0):
             self.gmm, _ = update_gmm(self.gmm, stats, _FLAT_START_MLE)
             if iteration in _SILENCE_SPLIT_ITERS:
-                if iteration and gain < _PERHAPS_SEVERAL_KINDS:
-                    break
                 sizes = np.diff(self.gmm.offsets)
                 sizes[is_silence & (self.occupancies >= _MIN_SPLIT_FRAMES * sizes)] *= 2
                 rng = np.random.default_rng([self.options.seed, 0, iteration])
                 self.gmm = mix_up(self.gmm, sizes, rng, _SILENCE_PERTURB)
             stats = self._accumulate()
-            gain = (stats.loglike - first) / num_frames
+        gain = (stats.loglike - first) / max(num_frames, 1.0)
         logger.info("silence of several Gaussians: %.2f nats per frame more", gain)
         if gain < _SEVERAL_KINDS:
             self.gmm = before
