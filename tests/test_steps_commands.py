@@ -221,6 +221,34 @@ def test_a_job_that_fails_leaves_no_lattices(tools: StandIns, place: Path, progr
     assert command_of(tools.calls(), "latgen-faster-mapped") == SEARCH + LATTICES
 
 
+FULL = 'echo "gzip: stdout: No space left on device" >&2; exit 1'
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (FULL, "(gzip_to.sh) 'exp/dnn/decode/.lat.1.gz' cannot be written: No space left on device - a job"),
+        ("kill -9 $$", "gzip_to.sh was killed by signal 9 (SIGKILL)"),
+        # What a disk did that told nothing of it.
+        (
+            'if [ "$1" = -c ]; then /bin/gzip -c | head -c 15; else exec /bin/gzip "$@"; fi',
+            "unexpected end of",
+        ),
+    ],
+)
+def test_lattices_that_cannot_be_written(tools: StandIns, place: Path, program: str, message: str) -> None:
+    stub = tools.calls_file.parent / "bin/gzip"
+    write(stub, f"#!/bin/bash\n{program}\n")
+    stub.chmod(0o755)
+    for variables in (tools.alone, tools.with_kaldi):
+        output = fails(place, *DECODE, **variables)
+        (error,) = (line for line in output.splitlines() if line.startswith("steps/decode.sh: error: "))
+        assert message in error and "log is in exp/dnn/decode/log/decode.1.log" in error
+        assert not list((place / "exp/dnn/decode").glob("lat.*"))
+    stub.unlink()
+    succeed(place, *QUICK, **tools.alone)
+
+
 def test_priors_of_posteriors_come_before_counts_of_labels(tools: StandIns, place: Path) -> None:
     succeed(place, *QUICK, **tools.alone)
     output = succeed(place, "steps/make_priors.sh", "--nj", "2", "data", "exp/dnn", **tools.alone)
