@@ -289,7 +289,7 @@ def test_data_run_no_commands_in_any_step(exp, copy, tmp_path, step, places):
     told = rf"{name}: utterance '{utt}': line 3: a command, 'touch .*', and commands are forbidden \("
     (line,) = (line for line in output.splitlines() if line.startswith(f"steps/{step}.sh: error:"))
     assert re.search(told, line), output
-    assert not mark.exists() and not list(tmp_path.rglob(".*.done"))
+    assert not mark.exists() and not list(tmp_path.rglob(f".{step}.done"))
 
 
 def test_features_of_another_dimension_are_refused(exp, tmp_path):
