@@ -88,22 +88,24 @@ class AlignmentDir:
         """Utterance and its transition-ids, shape ``(T,)``, job by job.
 
         Raises:
-            DktError: an archive is damaged, or a transition-id is not of ``final.mdl``.
+            DktError: an archive is damaged, an utterance stands in two jobs, or a transition-id is not of
+                ``final.mdl``.
         """
+        seen: set[str] = set()
         for file in self.files:
-            yield from _checked(read_gzipped_int_vectors(file), self.transitions, file)
+            for utt, ids in _checked(read_gzipped_int_vectors(file), self.transitions, file):
+                if utt in seen:
+                    raise DktError("is aligned twice", path=self.path, utt=utt, hint="align again")
+                seen.add(utt)
+                yield utt, ids
 
     def read_pdfs(self) -> Iterator[tuple[str, np.ndarray]]:
         """Utterances one by one and their pdf-ids, int32 of shape ``(T,)``.
 
         Raises:
-            DktError: an utterance stands in two jobs, or a transition-id is not of ``final.mdl``.
+            DktError: as ``transition_ids``.
         """
-        seen: set[str] = set()
         for utt, ids in self.transition_ids():
-            if utt in seen:
-                raise DktError("is aligned twice", path=self.path, utt=utt, hint="align again")
-            seen.add(utt)
             yield utt, self.transitions.id2pdf[ids]
 
     def pdfs(self) -> dict[str, np.ndarray]:

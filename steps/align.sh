@@ -84,18 +84,15 @@ if [ "$stage" -le 0 ] &&
   begin_jobs "$nj" "$log/align.JOB.log" "$parts/JOB"
   is_resumed || rm -rf "$log"/align.[0-9]*.log "$parts"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
-  if is_network; then
-    set_loglikes
-    table=$(loglikes_rspecifier "$sdata/JOB")
-  else
-    table="ark:dkt gmm-compute-likes --max-loss=1 $(shell_quote "$model") $(shell_quote "scp:$sdata/JOB/feats.scp")"
-    table+=" ark:- |"
-  fi
+  set_loglikes
+  # The features that a GMM aligns are made for it already.
+  if is_network; then loglikes+=("$sdata/JOB"); else loglikes+=("scp:$sdata/JOB/feats.scp"); fi
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" set -o pipefail "$THEN" \
+    "${loglikes[@]}" ark:- "$PIPE" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --max-oov=1 --allow-implausible --loglikes="$table" "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB"
+    --max-oov=1 --allow-implausible --loglikes=ark:- "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB"
   check_losses "$max_loss" "$log"/align.[0-9]*.log
   analyze_alignment
   # Without num_jobs the directory is not one of alignments: it goes first and comes last.

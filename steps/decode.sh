@@ -100,9 +100,8 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
     --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
-    --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- \
-    "ark:| gzip -c >$(shell_quote "$dir/.lat.JOB.gz")" "ark,t:$dir/.decoded.JOB" \
-    "$AND" gzip -t "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz"
+    --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- ark:- "ark,t:$dir/.decoded.JOB" "$PIPE" \
+    "$DKT_ROOT/steps/utils/gzip_to.sh" "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz"
   tell_losses "$log"/decode.[0-9]*.log
   check_decoded
   mark_done

@@ -67,10 +67,11 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]
   write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   set_resources "$use_gpu"
-  run_jobs ${resources[@]+"${resources[@]}"} "$log/decode.JOB.log" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$log/decode.JOB.log" set -o pipefail "$THEN" \
+    "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
-    --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" \
-    "$(loglikes_rspecifier "$sdata/JOB")" "$dir/scoring/job.JOB"
+    --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" ark:- \
+    "$dir/scoring/job.JOB"
   check_losses "$max_loss" "$log"/decode.[0-9]*.log
   mark_done
   echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"

@@ -39,22 +39,13 @@ set_search_inputs() {
 set_loglikes() {
   local side
   set_side_inputs
+  # shellcheck disable=SC2034 # for the step
   if is_network; then
     loglikes=(dkt forward --no-softmax=true --class-frame-counts="$class_frame_counts" --use-gpu="$use_gpu"
       --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$nnet")
   else
     loglikes=(dkt gmm-compute-likes --max-loss=1 ${side[@]+"${side[@]}"} "$model")
   fi
-}
-
-# loglikes_rspecifier data: the same as an rspecifier. A shell reads it once more: what is not plain is quoted.
-loglikes_rspecifier() {
-  local word text=
-  for word in "${loglikes[@]}" "$1"; do
-    [[ $word =~ ^[A-Za-z0-9_./=-]+$ ]] || word=$(shell_quote "$word")
-    text+="$word "
-  done
-  echo "ark:${text}ark:- |"
 }
 
 # can_score: whether there are transcripts to score by; says so if not.

@@ -2,12 +2,6 @@
 # What the steps tell of their jobs' logs; sourced by common.sh.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
-# shell_quote text: the text in single quotes, for a command that stands within a command of $cmd.
-shell_quote() {
-  local quote="'\\''"
-  printf "'%s'" "${1//\'/$quote}"
-}
-
 # check_share value: stops unless --max-loss is a share.
 check_share() {
   awk -v value="$1" 'BEGIN { exit !(value ~ /^([0-9]+[.]?[0-9]*|[.][0-9]+)$/ && value <= 1) }' ||

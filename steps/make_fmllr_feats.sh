@@ -62,7 +62,7 @@ sdata=$(make_split "$data" "$nj" "$target") || exit 1
 if [ -n "$ali_dir" ]; then
   require_files "$ali_dir/num_jobs" "$ali_dir/ali.1.gz" "$ali_dir/final.mdl"
   cmp -s "$ali_dir/final.mdl" "$gmm/final.mdl" || die "$ali_dir was not aligned by the model of $gmm: align again"
-  alignments="ark:gunzip -c $(shell_quote "$ali_dir")/ali.*.gz |"
+  alignments=$ali_dir
 else
   alignments=ark:$dir/first_pass_ali.JOB.ark
   if [ "$stage" -le 0 ]; then
@@ -70,10 +70,10 @@ else
     begin_jobs "$nj" "$logs/first_pass.JOB.log" "$dir/first_pass_ali.JOB.ark"
     is_resumed || rm -f "$logs"/first_pass.[0-9]*.log
     acoustic_scale=$(awk -v lmwt="$lmwt" 'BEGIN { print 1 / lmwt }')
-    run_jobs "$logs/first_pass.JOB.log" \
+    run_jobs "$logs/first_pass.JOB.log" set -o pipefail "$THEN" \
+      dkt gmm-compute-likes --max-loss=1 "$gmm/final.mdl" "$sdata/JOB" ark:- "$PIPE" \
       dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-loss=1 \
-      --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" \
-      ark:"dkt gmm-compute-likes --max-loss=1 $(shell_quote "$gmm/final.mdl") $(shell_quote "$sdata/JOB") ark:- |" \
+      --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" ark:- \
       ark:/dev/null "$alignments"
     check_losses "$max_loss" "$logs"/first_pass.[0-9]*.log
   fi

@@ -56,7 +56,7 @@ if [ "$stage" -le 0 ]; then
     make_dir "$scoring"
     run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"gunzip -c $(shell_quote "$dir/lat.JOB.gz") |" "$graph/words.txt" "$scoring/job.JOB"
+      --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$scoring/job.JOB"
     tell_losses "$dir"/log/lattice_scan.[0-9]*.log
   fi
   require_files "$scoring/job.1"

@@ -143,7 +143,7 @@ def test_the_first_program_of_a_pipe_that_failed_is_named(tools: StandIns, place
         assert "error: dkt forward was killed by signal 9 (SIGKILL), as the system does when memory" in output
         assert "job 3 of 4 failed, log is in exp/dnn/decode/log/decode.3.log" in output
         search = "latgen-faster-mapped" if "KALDI_ROOT" in variables else "latgen"
-        output = fails(place, *call_of("decode"), KILL=f"{search} lat.3", **variables)
+        output = fails(place, *call_of("decode"), KILL=f"{search} decoded.3", **variables)
         assert re.search(rf"error: (dkt )?{search} was killed by signal 9", output), output
         output = fails(place, *call_of("decode"), FAIL="forward", **variables)
         assert "jobs 1, 2, 3, 4 of 4 failed" in output or "job 3 of 4 failed" in output

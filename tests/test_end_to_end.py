@@ -1,4 +1,5 @@
-"""The whole chain through the steps, from audio to word error rates, on a corpus of tones."""
+"""The whole chain through the steps, from audio to word error rates, on a corpus of tones; no program may run
+commands that stand in names or files (``DKT_NO_PIPES``), so that none of the steps needs them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ import pytest
 
 from dkt.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
+from dkt.streams import NO_PIPES
 from dkt.tables import read_int_vectors, read_matrices
 from tests.shell import fails, succeed
 from tests.tones import write_corpus
@@ -24,6 +26,13 @@ optimizer: {type: adam, minibatch_size: 64}
 schedule: {learn_rate: 0.003, max_iters: 4}
 """
 MONO = ["--num-iters", "8", "--max-iter-inc", "6", "--totgauss", "40", "--realign-iters", "1 2 3 4 5 6 7"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_pipes():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NO_PIPES, "1")
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +262,34 @@ def test_a_bad_transcript_is_named(exp, copy, tmp_path, text, policy, message):
         exp, "steps/train_mono.sh", "--oov-policy", policy, str(data), "data/lang", str(tmp_path / "x")
     )
     assert re.search(message, output)
+
+
+@pytest.mark.parametrize(
+    ("step", "places"),
+    [
+        ("make_mfcc", "DATA"),
+        ("forward", "DATA exp/dnn OUT"),
+        ("decode", "--srcdir exp/dnn exp/mono/graph DATA OUT"),
+        ("decode_scan", "--srcdir exp/mono exp/mono/graph DATA OUT"),
+        ("align", "DATA data/lang exp/dnn OUT"),
+        ("make_fmllr_feats", "DATA exp/mono/graph exp/mono OUT"),
+        ("make_soft_targets", "DATA exp/dnn OUT"),
+    ],
+)
+def test_data_run_no_commands_in_any_step(exp, copy, tmp_path, step, places):
+    kind = "fbank" if "exp/dnn" in places else "mfcc"
+    data, mark = copy(f"dev_{kind}"), tmp_path / "mark"
+    name = "wav.scp" if step == "make_mfcc" else "feats.scp"
+    lines = (data / name).read_text().splitlines()
+    utt, place = lines[2].split(maxsplit=1)
+    lines[2] = f"{utt} touch {mark}; cat {place} |"
+    (data / name).write_text("\n".join(lines) + "\n")
+    words = [{"DATA": str(data), "OUT": str(tmp_path / "out")}.get(word, word) for word in places.split()]
+    output = fails(exp, f"steps/{step}.sh", "--nj", "1", *words)
+    told = rf"{name}: utterance '{utt}': line 3: a command, 'touch .*', and commands are forbidden \("
+    (line,) = (line for line in output.splitlines() if line.startswith(f"steps/{step}.sh: error:"))
+    assert re.search(told, line), output
+    assert not mark.exists() and not list(tmp_path.rglob(f".{step}.done"))
 
 
 def test_features_of_another_dimension_are_refused(exp, tmp_path):

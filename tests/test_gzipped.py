@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import io
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +15,20 @@ import pytest
 from dkt.bin import main
 from dkt.errors import DktError
 from dkt.gzipped import gunzip, unpacked
+from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices, read_state_level_lattices
+from dkt.hmm.scoring import read_texts
 from dkt.hmm.tree import load_tree
-from dkt.tables import MatrixTable, MatrixWriter, read_matrices
+from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
+from dkt.tables import (
+    IntVectorWriter,
+    MatrixTable,
+    MatrixWriter,
+    TextWriter,
+    VectorWriter,
+    read_int_vectors,
+    read_matrices,
+    read_vectors,
+)
 from dkt.transitions import load_transition_model
 
 DATA = bytes(range(256)) * 1000
@@ -67,6 +81,45 @@ def test_archives(archive: Path) -> None:
     object_alone.write_bytes(gzip.compress((archive.parent / "plain").read_bytes()[2:]))
     (archive.parent / "feats.scp").write_text(f"a {object_alone}\n")
     assert (dict(read_matrices(f"scp:{archive.parent}/feats.scp"))["a"] == plain["a"]).all()
+
+
+@pytest.mark.parametrize("form", ["ark", "ark,t"])
+@pytest.mark.parametrize(
+    "kind", ["matrices", "vectors", "alignments", "posteriors", "lattices", "states", "texts"]
+)
+def test_tables_of_every_kind(tmp_path: Path, kaldi_fixtures: Path, kind: str, form: str) -> None:
+    """Two members one after the other, which divide an entry."""
+    golden = f"ark:{kaldi_fixtures}/golden/nnet1/lat_20.gz"
+    values = np.random.default_rng(1).normal(size=(30, 5)).astype(np.float32)
+    entries: dict[str, tuple[Any, Any, Any]] = {
+        "matrices": (MatrixWriter, read_matrices, [values, values[:3]]),
+        "vectors": (VectorWriter, read_vectors, [values[0], values[1]]),
+        "alignments": (IntVectorWriter, read_int_vectors, [np.arange(99, dtype=np.int32), np.array([7, 7])]),
+        "posteriors": (
+            PosteriorWriter,
+            read_posteriors,
+            [Posterior.of_frames([[(1, 0.5), (3, 0.5)], []])] * 2,
+        ),
+        "lattices": (LatticeWriter, read_compact_lattices, None),
+        "states": (LatticeWriter, read_state_level_lattices, None),
+        "texts": (TextWriter, lambda name: read_texts(name).items(), ["a b", "c"]),
+    }
+    write, read, objects = entries[kind]
+    if objects is None:
+        objects = [value for _, value in read(golden)][:2]
+
+    def write_all(name: str, table: Iterable[tuple[str, Any]]) -> bytes:
+        with write(f"{form}:{tmp_path}/{name}") as writer:
+            for utt, value in table:
+                writer.write(utt, " ".join(value) if kind == "texts" and name != "plain" else value)
+        return (tmp_path / name).read_bytes()
+
+    data = write_all("plain", zip("ab", objects, strict=True))
+    half = len(data) // 2
+    (tmp_path / "packed").write_bytes(gzip.compress(data[:half]) + gzip.compress(data[half:]))
+    again = write_all("of_packed", read(f"ark:{tmp_path}/packed"))
+    assert again == write_all("of_plain", read(f"ark:{tmp_path}/plain"))
+    assert [utt for utt, _ in read(f"ark:{tmp_path}/packed")] == ["a", "b"]
 
 
 def test_a_damaged_archive_gives_what_comes_before(archive: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,9 +15,20 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.scripts import read_script
-from dkt.streams import NO_PIPES, open_input, open_output, pipes_allowed, pipes_forbidden
+from dkt.streams import (
+    NO_PIPES,
+    is_input_pipe,
+    is_output_pipe,
+    open_input,
+    open_output,
+    pipes_allowed,
+    pipes_forbidden,
+)
 from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
 from dkt.text import read_lines
+from tests.recipe_lab import CALLS, call_of, write_place
+from tests.shell import succeed
+from tests.stand_ins import StandIns
 from tests.student_lab import CPU, lab  # noqa: F401
 from tests.test_tables import write_ab
 
@@ -141,3 +152,27 @@ def test_a_training_on_features_of_commands(lab, tmp_path, mark, capsys):  # noq
     last = capsys.readouterr().err.splitlines()[-1]
     assert f"{tmp_path}/train/feats.scp: utterance '{utt}': line 1: a command, '" in last
     assert not mark.exists() and not (tmp_path / "x/final.pt").exists()
+
+
+STEPS = [[step] for step in CALLS] + [
+    ["make_fmllr_feats", "--ali-dir", "exp/gmm_ali"],
+    ["align", "--ivectors", "exp/i"],
+    ["decode", "--transform-dir", "exp/t", "--use-gpu", "optional"],
+    ["decode", "--latgen", "dkt", "--scoring-opts", "--lmwts 9"],
+]
+
+
+@pytest.mark.parametrize("command", STEPS, ids=" ".join)
+def test_no_step_hands_a_command_to_a_program(tmp_path, command):
+    """The steps join programs by pipes of the shell; of names with commands only a caller is the author."""
+    tools, place = StandIns(tmp_path / "tools"), tmp_path / "recipe"
+    write_place(place)
+    for name in ("exp/i", "exp/t"):
+        (place / name).mkdir()
+    variables = tools.with_kaldi if command[0] == "decode" else tools.alone
+    succeed(place, *call_of(*command), **variables)
+    words = [word for call in tools.calls() if not call[0].endswith(".pl") for word in call[1:]]
+    assert words
+    for word in words:
+        name = word.partition("=")[2] if word.startswith("--") else word
+        assert not is_input_pipe(name) and not is_output_pipe(name.partition(":")[2]), word

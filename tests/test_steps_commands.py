@@ -82,7 +82,7 @@ SEARCH = [
     "exp/graph/HCLG.fst",
     "ark:-",
 ]
-LATTICES = ["ark:| gzip -c >'exp/dnn/decode/.lat.1.gz'", "ark,t:exp/dnn/decode/.decoded.1"]
+LATTICES = ["ark:-", "ark,t:exp/dnn/decode/.decoded.1"]
 NETWORK = [
     "--no-softmax=true",
     "--class-frame-counts=exp/dnn/ali_train_pdf.counts",
@@ -130,7 +130,7 @@ def test_decoding_without_kaldi_calls_dkts_search_and_scores_the_lattices(
         f"--lmwts={weights}",
         "--word-ins-penalties=0.0 0.5 1.0",
         "--max-loss=1",
-        "ark:gunzip -c 'exp/dnn/decode/lat.1.gz' |",
+        "ark:exp/dnn/decode/lat.1.gz",
         "exp/graph/words.txt",
         "exp/dnn/decode/scoring/job.1",
     ]
@@ -221,6 +221,34 @@ def test_a_job_that_fails_leaves_no_lattices(tools: StandIns, place: Path, progr
     assert command_of(tools.calls(), "latgen-faster-mapped") == SEARCH + LATTICES
 
 
+FULL = 'echo "gzip: stdout: No space left on device" >&2; exit 1'
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (FULL, "(gzip_to.sh) 'exp/dnn/decode/.lat.1.gz' cannot be written: No space left on device - a job"),
+        ("kill -9 $$", "gzip_to.sh was killed by signal 9 (SIGKILL)"),
+        # What a disk did that told nothing of it.
+        (
+            'if [ "$1" = -c ]; then /bin/gzip -c | head -c 15; else exec /bin/gzip "$@"; fi',
+            "unexpected end of",
+        ),
+    ],
+)
+def test_lattices_that_cannot_be_written(tools: StandIns, place: Path, program: str, message: str) -> None:
+    stub = tools.calls_file.parent / "bin/gzip"
+    write(stub, f"#!/bin/bash\n{program}\n")
+    stub.chmod(0o755)
+    for variables in (tools.alone, tools.with_kaldi):
+        output = fails(place, *DECODE, **variables)
+        (error,) = (line for line in output.splitlines() if line.startswith("steps/decode.sh: error: "))
+        assert message in error and "log is in exp/dnn/decode/log/decode.1.log" in error
+        assert not list((place / "exp/dnn/decode").glob("lat.*"))
+    stub.unlink()
+    succeed(place, *QUICK, **tools.alone)
+
+
 def test_priors_of_posteriors_come_before_counts_of_labels(tools: StandIns, place: Path) -> None:
     succeed(place, *QUICK, **tools.alone)
     output = succeed(place, "steps/make_priors.sh", "--nj", "2", "data", "exp/dnn", **tools.alone)
@@ -291,12 +319,14 @@ def test_an_alignment_by_a_network_leaves_the_files_of_kaldis(tools: StandIns, p
     assert files == {"ali.1.gz", "ali.2.gz", "num_jobs", "final.mdl", "tree", "phones.txt", "log"}
     assert (place / "exp/ali/num_jobs").read_text() == "2\n"
     assert [(place / f"exp/ali/ali.{job}.gz").read_text() for job in (1, 2)] == ["a-1 a-2", "b-1 b-2"]
-    (align,) = (call for call in tools.calls() if call[:2] == ["dkt", "align"] and call[-1].endswith("1"))
+    calls = tools.calls()
+    (align,) = (call for call in calls if call[:2] == ["dkt", "align"] and call[-1].endswith("1"))
     assert align[2:7] == ["--nj=1", "--beam=10", "--retry-beam=40", "--oov-policy=map", "--max-loss=1"]
-    network = " ".join(NETWORK).replace("split1", "split2")
+    network = [word.replace("split1", "split2") for word in NETWORK]
+    assert ["dkt", "forward", *network] in calls
     # The limits are on all jobs together.
     assert align[7:9] == ["--max-oov=1", "--allow-implausible"]
-    assert align[9] == f"--loglikes=ark:dkt forward {network} |"
+    assert align[9] == "--loglikes=ark:-"
     assert align[10:] == ["data/split2/1", "lang", "exp/dnn", "exp/ali/.parts/1"]
     assert "align into one of its own" in fails(place, *ALIGN[:-1], "exp/dnn", **tools.alone)
 
@@ -468,7 +498,7 @@ def test_texts_of_a_scan_and_lattices_are_scored_by_one_step(tools: StandIns, pl
         "exp/dnn/final.mdl",
         "exp/graph",
         "exp/graph/words.txt",
-        f"ark:dkt forward {' '.join(NETWORK)} |",
+        "ark:-",
         "exp/dnn/decode/scoring/job.1",
     ]
     directory = place / "exp/dnn/decode"

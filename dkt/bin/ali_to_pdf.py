@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("model", help="the final.mdl that made the alignments")
     parser.add_argument(
-        "alignments", metavar="alignments-rspecifier", help="for example 'ark:gunzip -c ali.*.gz |'"
+        "alignments", metavar="alignments-rspecifier", help="ark:ali.1.gz, or 'ark:gunzip -c ali.*.gz |'"
     )
     parser.add_argument("pdfs", metavar="pdfs-wspecifier", help="for example ark,t:-")
 

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("model", help="the final.mdl that made the alignments")
     parser.add_argument(
-        "alignments", metavar="alignments-rspecifier", help="for example 'ark:gunzip -c ali.*.gz |'"
+        "alignments", metavar="alignments-rspecifier", help="ark:ali.1.gz, or 'ark:gunzip -c ali.*.gz |'"
     )
     parser.add_argument("phones", metavar="phones-wspecifier|ctm-wxfilename", help="for example ark,t:-")
 

@@ -22,25 +22,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("gmm_dir", metavar="gmm-dir", help="with final.mdl and the option files")
     parser.add_argument("data_dir", metavar="data-dir", help="with feats.scp, cmvn.scp and utt2spk")
-    parser.add_argument("ali", metavar="ali-rspecifier", help="transition-ids of its utterances")
+    parser.add_argument(
+        "ali", metavar="ali-rspecifier", help="transition-ids of its utterances; or an alignment directory"
+    )
     parser.add_argument("feats", metavar="feats-wspecifier")
     parser.add_argument("transforms", metavar="transforms-wspecifier", help="one a speaker")
 
 
 def run(args: argparse.Namespace) -> None:
     """Estimate the transforms and write the features."""
+    from dkt.alignments import AlignmentDir
     from dkt.datadir import DataDir
     from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import FeatureReader
     from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
     from dkt.hmm.gmm import load_gmm
+    from dkt.specifiers import is_specifier
     from dkt.tables import MatrixWriter, read_int_vectors
 
     directory = Path(args.gmm_dir)
     transitions, gmm = load_gmm(directory / "final.mdl")
     model = FmllrModel(gmm, transitions, frozenset(args.silence_phones), args.fmllr_min_count)
     reader = FeatureReader(DataDir(args.data_dir), FeatureOptions.of_gmm_dir(directory))
-    transforms = estimate_transforms(model, reader, read_int_vectors(args.ali), args.ali)
+    of_directory = not is_specifier(args.ali) and Path(args.ali).is_dir()
+    alignments = AlignmentDir(args.ali).transition_ids() if of_directory else read_int_vectors(args.ali)
+    transforms = estimate_transforms(model, reader, alignments, args.ali)
     with MatrixWriter(args.transforms) as writer:
         for speaker, transform in transforms.items():
             writer.write(speaker, transform)
