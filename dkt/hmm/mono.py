@@ -233,7 +233,7 @@ class MonoTrainer:
 
         Where pauses are of digital silence and noise, or of two noises, one Gaussian fits the more frequent
         and the alignment gives the other to the phones beside: words are then recognised in the noise of
-        unseen speakers. Where all pauses are alike, more Gaussians than speech has would take its weak sounds.
+        unseen speakers. Where all are alike, more Gaussians than speech has would take its weak sounds.
         """
         is_silence = np.isin(np.arange(self.gmm.num_pdfs), self.transitions.id2pdf[self.is_silence])
         num_frames = self.occupancies[is_silence].sum()
