@@ -15,8 +15,8 @@ all that it has started has ended, so that it does not go on with its next line;
 what it does at its end (``trap``) is done last. ``--queue``: the command gives jobs to a queue, of which
 nothing can be seen here.
 
-The exit status is that of the command. A guard that was stopped dies of that signal: a shell that called it
-would otherwise go on after Ctrl-C.
+The exit status is that of the command. The outermost guard, when it was stopped, dies of that signal: a shell
+that called it would otherwise go on after Ctrl-C.
 
 It runs on Python 3.6, as it is called before the environment of dkt is found.
 """
@@ -100,7 +100,7 @@ def processes() -> "dict[int, Process]":
 def descendants() -> "dict[int, Process]":
     """All processes that this one has started, parents before their children."""
     known = processes()
-    children = {}  # type: dict[int, list[int]]
+    children: dict[int, list[int]] = {}
     for pid, process in known.items():
         children.setdefault(process.parent, []).append(pid)
     found = [os.getpid()]
@@ -119,7 +119,7 @@ def is_within(guard: str) -> bool:
 
 def guard_arguments(pid: int) -> "list[str]":
     """The arguments of a process that is a guard; empty if it is none."""
-    words = []  # type: list[str]
+    words: list[str] = []
     with contextlib.suppress(OSError):
         if ON_LINUX:
             words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
@@ -156,8 +156,8 @@ class Family:
     """
 
     def __init__(self, below: "dict[int, Process]") -> None:
-        self.guards = []  # type: list[int]
-        self.own = []  # type: list[int]
+        self.guards: list[int] = []
+        self.own: list[int] = []
         self.queues = False
         levels = {os.getpid(): 0}
         for pid, process in below.items():
@@ -186,7 +186,7 @@ class Guard:
         self._is_script = kind == "--script"
         self._within = within
         self._told_at = 0.0
-        self._ended = None  # type: int | None
+        self._ended: int | None = None
         # What is ignored, as by nohup, stays so.
         self._stops = {signum for signum in STOPS if signal.getsignal(signum) is not signal.SIG_IGN}
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -320,6 +320,7 @@ class Guard:
             left = descendants()
             left.pop(kept, None)
             if not left:
+                self._reap()  # the last one, too
                 return
             if self._is_hurried():
                 family = Family(left)
@@ -381,8 +382,9 @@ def main(argv: "list[str]") -> int:
         stopped_by = signal.Signals(guard.stopped_by).name
         what = "all that it ran on this machine" if guard.queues else "its jobs"
         print(f"{name}: stopped by {stopped_by}, and {what} with it", file=sys.stderr)
-    die_of(guard.stopped_by)
-    return status
+        die_of(guard.stopped_by)
+    # The shell that called it is stopped too, and would only tell of this one's death.
+    return 128 + guard.stopped_by
 
 
 if __name__ == "__main__":
