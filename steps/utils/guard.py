@@ -117,15 +117,19 @@ def is_within(guard: str) -> bool:
     return str(pid) == guard
 
 
-def guard_arguments(pid: int) -> "list[str]":
-    """The arguments of a process that is a guard; empty if it is none."""
-    words: list[str] = []
+def words_of(pid: int) -> "list[str]":
+    """The command line of a process, at blanks on other systems than Linux; empty if it is gone."""
     with contextlib.suppress(OSError):
         if ON_LINUX:
-            words = os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
-        else:
-            listing = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE)
-            words = os.fsdecode(listing.stdout).split()
+            return os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")[:-1]
+        listing = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], stdout=subprocess.PIPE)
+        return os.fsdecode(listing.stdout).split()
+    return []
+
+
+def guard_arguments(pid: int) -> "list[str]":
+    """The arguments of a process that is a guard; empty if it is none."""
+    words = words_of(pid)
     for place, word in enumerate(words[:3]):
         if word.endswith("utils/guard.py"):
             return words[place + 1 :]
@@ -183,7 +187,7 @@ class Guard:
     def __init__(self, command: "list[str]", kind: str, within: bool) -> None:
         self.stopped_by = 0
         self.queues = kind == "--queue"
-        self._is_script = kind == "--script"
+        self._script = command if kind == "--script" else []
         self._within = within
         self._told_at = 0.0
         self._ended: int | None = None
@@ -214,7 +218,7 @@ class Guard:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != guard:  # it died before we asked to be told
             return
-        if self._is_script:
+        if self._script:
             os.environ[SCRIPT] = str(os.getpid())
         try:
             os.execvp(command[0], command)
@@ -279,7 +283,8 @@ class Guard:
 
     def _end_all(self) -> None:
         """End the command and whatever it has started."""
-        if not self._is_script:
+        # The script may have called a program in its place.
+        if not self._script or words_of(self._pid) not in (self._script, " ".join(self._script).split()):
             self._end_rest()
             return
         self._hold_script()
