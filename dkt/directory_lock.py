@@ -16,6 +16,7 @@ from pathlib import Path
 from dkt.errors import DktError
 from dkt.files import cannot_write, partial_name, remove_leftovers
 from dkt.processes import ProcessId
+from dkt.stopping import held
 
 logger = logging.getLogger(__name__)
 
@@ -102,14 +103,13 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
         yield
         return
     try:
-        with contextlib.suppress(_ReadOnlyError):
+        # A stop comes after it: what is taken is given back.
+        with held(), contextlib.suppress(_ReadOnlyError):
             take(directory / name, what, os.getpid(), steal)
         remove_leftovers(directory)
-        try:
-            yield
-        finally:
-            _release(path)
+        yield
     finally:
+        _release(path)
         for place in made:
             # What nothing was written to goes again.
             with contextlib.suppress(OSError):

@@ -5,31 +5,24 @@
 # shellcheck disable=SC2034 # set by parse_options.sh
 steal_lock=false
 
-# The directories that this step holds, and, separated by line ends, those that the step that called it does.
-_held_dirs=()
-
-# hold_directory dir: makes it, and stops if another step is at work there, with a line that says which.
+# hold_directory dir: makes it, and stops if another step is at work there, with a line that says which. DKT_HELD_DIRS
+# are the directories that this step holds and those that the step that called it does, separated by line ends.
 hold_directory() {
   local dir said
   mkdir -p "$1" 2>/dev/null || true
   dir=$(cd "$1" 2>/dev/null && pwd -P) || die "cannot make the directory $1"
   [[ $'\n'${DKT_HELD_DIRS:-}$'\n' != *$'\n'"$dir"$'\n'* ]] || return 0
+  # First: it gives back our own lock only, and we may be stopped as soon as there is one.
   # shellcheck disable=SC2154 # script_name is of common.sh
+  at_exit _lock_dir --release $$ "$script_name" "$dir"
   said=$(_lock_dir $$ "$script_name" "$1") || die "$said"
   [ -z "$said" ] || echo "$script_name: $said" >&2
-  _held_dirs+=("$dir")
   export DKT_HELD_DIRS="${DKT_HELD_DIRS:-}"$'\n'"$dir"
-  trap _release_directories EXIT
 }
 
 # _lock_dir [--release] pid name dir: takes or gives back the lock, and prints what there is to say.
 _lock_dir() {
   local options=()
   [ "$steal_lock" != true ] || options=(--steal)
-  python3 -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
-}
-
-_release_directories() {
-  local dir
-  for dir in "${_held_dirs[@]}"; do _lock_dir --release $$ "$script_name" "$dir" || true; done
+  "$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
 }

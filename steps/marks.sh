@@ -95,7 +95,7 @@ _mark_text() {
 _models_are_whole() {
   local file
   for file in "${_step_results[@]}"; do
-    [[ $file != *.pt ]] || python3 -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
+    [[ $file != *.pt ]] || "$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
   done
 }
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -149,13 +151,31 @@ def set_thread_variables() -> None:
             os.environ.setdefault(name, value)
 
 
+class _Ending:
+    interrupted = False
+
+
+def _end_by_interrupt() -> None:
+    """Die of SIGINT if that stopped the program: else a shell goes on with its script after Ctrl-C."""
+    if _Ending.interrupted:
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
     Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that
-    ends the program, with status 128 and its number.
+    ends the program, with status 128 and its number. The program itself (no ``argv``) dies of SIGINT.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        # The first to be registered is the last to be called.
+        atexit.register(_end_by_interrupt)
+        status = main(sys.argv[1:])
+        _Ending.interrupted = status == _INTERRUPTED
+        return status
+    argv = list(argv)
     set_thread_variables()
     failure = 1
     try:

@@ -3,8 +3,6 @@
 lock_dir.py [--release] [--steal] <pid of the step> <name of the step> <directory>
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import sys
