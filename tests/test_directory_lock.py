@@ -18,6 +18,7 @@ from dkt.bin import main
 from dkt.directory_lock import LOCK, STEP_LOCK, Holder, hold_directory, require_lock
 from dkt.errors import DktError
 from dkt.processes import ProcessId, may_have_written
+from dkt.stopping import Stopped, stoppable
 from tests.shell import ROOT, fails, succeed
 from tests.student_lab import CPU, lab, taught
 
@@ -66,6 +67,21 @@ def test_the_second_is_told_who_is_first(other, tmp_path):
     assert f"pid {other.pid}, since 20" in told and "--steal-lock" in told
     # The first has not noticed.
     assert (tmp_path / "dir" / LOCK).exists() and other.poll() is None
+
+
+@pytest.mark.parametrize("moment", ["os.link", "dkt.directory_lock.remove_leftovers"])
+def test_who_is_stopped_as_soon_as_it_holds_gives_back(tmp_path, monkeypatch, moment):
+    module, name = moment.rsplit(".", 1)
+    before = getattr(sys.modules[module], name)
+
+    def stopped(*arguments):
+        before(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(moment, stopped)
+    with pytest.raises(Stopped), stoppable(), hold_directory(tmp_path / "dir", "me"):
+        pytest.fail("went on")
+    assert not (tmp_path / "dir").exists()
 
 
 def test_what_a_killed_process_held_is_taken_over_with_a_line(other, tmp_path, caplog):

@@ -204,7 +204,8 @@ def old_python(folder: Path, version: str) -> Path:
         "#!/bin/bash\n"
         'for word; do case $word in *"(3, 11)"*) exit 1 ;; '
         f'*"(3, 6)"*) [ {version} = 3.6 ]; exit ;; esac; done\n'
-        f'case $* in --version) echo Python {version} ;; *guard.py*) exec {sys.executable} "$@" ;; esac\n'
+        f"case $* in --version) echo Python {version} ;;\n"
+        f'*guard.py*) [ {version} = 3.5 ] || exec {sys.executable} "$@" ;; esac\n'
         "echo SyntaxError >&2\nexit 1\n"
     )
     python.chmod(0o755)
