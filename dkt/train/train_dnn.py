@@ -12,6 +12,7 @@ import torch
 
 from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.frame_batches import SplicedFrames
@@ -81,6 +82,7 @@ def train_dnn(
     Raises:
         DktError: bad input, or the directory holds another experiment, or another process is at work in it.
     """
+    refuse_other_kinds(directory, Kind.NETWORK)
     with hold_directory(directory, "dkt train-dnn", steal_lock):
         _train_held(recipe, inputs, directory, device)
 

@@ -14,6 +14,7 @@ import torch
 from dkt.alignments import load_counts
 from dkt.config import first_difference
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.files import copy_file
@@ -94,6 +95,8 @@ def train_lstm(
         DktError: bad input, a mode that lacks its teacher or its labels, another experiment's directory, or
             one in which another process is at work.
     """
+    for place in (directory, directory / experiment.SOFT):
+        refuse_other_kinds(place, Kind.NETWORK)
     with hold_directory(directory, "dkt train-lstm", steal_lock):
         _train_held(recipe, inputs, directory, device, steal_lock)
 
