@@ -123,6 +123,19 @@ def partial_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def free_name(path: str | Path, folder: str) -> Path:
+    """The first name that is free for a file in a folder beside it: ``NAME``, ``NAME.1`` and so on.
+
+    What was set aside before stays: the first of them is the original.
+    """
+    path = Path(path)
+    place, number = path.parent / folder / path.name, 0
+    while place.exists() or place.is_symlink():
+        number += 1
+        place = place.with_name(f"{path.name}.{number}")
+    return place
+
+
 def replace_link(path: str | Path, target: str) -> None:
     """Make ``path`` a symbolic link to ``target``, in place of what is there; at no time is there none.
 

@@ -123,7 +123,12 @@ def _train_held(
         network=asdict(recipe.network),
     )
     facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
+
+    def write_files(place: Path) -> None:
+        _write_files(info, train, inputs, place)
+
     if experiment.record_configuration(directory, recipe, facts):
+        experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
 
@@ -133,8 +138,9 @@ def _train_held(
             if where != directory:
                 held.enter_context(hold_directory(where, "dkt train-lstm", steal_lock))
                 if experiment.record_configuration(where, of_phase, facts):
+                    experiment.mend(where, write_files)
                     return
-            _write_files(info, train, inputs, where)
+            write_files(where)
             network = _train(of_phase, info, (train, dev), init_model, where, device)
             experiment.save_result(where, info, network)
 
