@@ -115,6 +115,9 @@ def _start(pid: int) -> int | None:
 @functools.cache
 def _world() -> str:
     try:
+        # That of another space, as after "unshare --pid" alone, tells of other processes.
+        if (_PROC / "self").readlink() != Path(str(os.getpid())):
+            return ""
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {(_PROC / 'self/ns/pid').stat().st_ino}"
     except OSError:

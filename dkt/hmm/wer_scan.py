@@ -85,7 +85,7 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
     best = min(points, key=lambda point: (point.error_rate, float(point.wip or 0), float(point.lmwt)))
     equals = [point for point in points if point.error_rate == best.error_rate]
     weights = sorted({float(point.lmwt) for point in points})
-    alone = all(float(point.lmwt) == float(best.lmwt) for point in equals)
+    alone = len({point.lmwt for point in equals}) == 1
     if alone and len(weights) > 1 and float(best.lmwt) in (weights[0], weights[-1]):
         logger.warning(
             "%s: the best weight, %s, is at the edge of the scan from %g to %g: widen it",
@@ -95,8 +95,9 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
             weights[-1],
         )
     penalties = sorted({float(point.wip) for point in points if point.wip is not None})
-    alone = all(float(point.wip or 0) == float(best.wip or 0) for point in equals)
-    if alone and len(penalties) > 1 and float(best.wip or 0) in (penalties[0], penalties[-1]):
+    alone = len({point.wip for point in equals}) == 1
+    edges = (penalties[0], penalties[-1]) if len(penalties) > 1 else ()
+    if alone and best.wip is not None and float(best.wip) in edges:
         logger.warning(
             "%s: the best word insertion penalty, %s, is the %s of the scan from %g to %g: widen it",
             best.path,
