@@ -37,8 +37,8 @@ _FILES = {
 def kinds_in(directory: str | Path) -> dict[Kind, str]:
     """What a directory holds, each with the file that tells it.
 
-    Networks and alignments have a copy of the GMM's ``final.mdl``, a GMM has the alignments of its training:
-    of these three, one is told.
+    Networks, alignments and soft targets have a copy of the GMM's ``final.mdl``, a GMM has the alignments of
+    its training: of these, one is told.
     """
     try:
         names = sorted(path.name for path in Path(directory).iterdir())
@@ -54,7 +54,7 @@ def kinds_in(directory: str | Path) -> dict[Kind, str]:
         found[Kind.GMM] = numbered or model.name
     elif alignments:
         found[Kind.ALIGNMENTS] = alignments
-    elif model.is_file():
+    elif model.is_file() and Kind.TARGETS not in found:
         found[Kind.GMM] = model.name
     return found
 

@@ -21,7 +21,7 @@ _HOLD = {
     Kind.DATA: ["feats.scp", "utt2spk", "text"],
     Kind.LANG: ["L.fst", "topo", "words.txt", "phones.txt"],
     Kind.GRAPH: ["HCLG.fst", "words.txt", "phones.txt"],
-    Kind.TARGETS: ["header.yaml", "soft.1.ark", "soft.scp"],
+    Kind.TARGETS: ["header.yaml", "soft.1.ark", "soft.scp", "final.mdl", "tree", "ali_train_pdf.counts"],
     Kind.NETWORK: ["final.pt", "final.nnet", "config.yaml", "final.mdl", "tree", "phones.txt", "cmvn_opts"],
     Kind.GMM: _GMM,
     Kind.ALIGNMENTS: _ALIGNMENTS,
