@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 _PROC = Path("/proc")
@@ -40,7 +40,8 @@ class ProcessId:
     pid: int
     start: int | None
     world: str
-    machine: str = ""
+    # Cards may be plugged in while it runs.
+    machine: str = field(default="", compare=False)
 
     @classmethod
     def of(cls, pid: int) -> ProcessId:
