@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from dkt.yaml_text import RepeatedKeyError, parse_yaml
 T = TypeVar("T")
 
 
-def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
+def load_config(
+    cls: type[T], path: str | Path | None, overrides: Sequence[str] = (), options: Sequence[str] = ()
+) -> T:
     """Read a configuration; keys that are missing keep the defaults that ``cls`` gives them.
 
     Args:
@@ -30,13 +33,15 @@ def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] 
         overrides: ``section.key=value`` settings that win over the file. Of two settings of one key the last
             wins, as of two equal options of a program of Kaldi's; a section as the value, ``{key: value}``,
             sets the keys that it names.
+        options: such settings that options of their own gave; they win over the others.
 
     Raises:
         DktError: no YAML, a key that stands twice, an unknown key (the nearest known one is named), or a
-            value of another type or outside the range of its key.
+            value of another type or outside the range of its key; the file or the setting is named.
     """
     values = read_yaml(path) if path is not None else {}
-    for setting in overrides:
+    given: list[tuple[str, str, Any]] = []
+    for setting in (*overrides, *options):
         name, equals, text = setting.partition("=")
         if not equals:
             raise DktError(f"'{setting}': expected section.key=value")
@@ -47,10 +52,28 @@ def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] 
         except (yaml.YAMLError, ValueError, RecursionError):
             raise DktError(f"'{setting}': the value is no YAML") from None
         _set(values, name.strip().split("."), value, setting)
+        given.append((f"--set {setting}" if len(given) < len(overrides) else "options", name.strip(), value))
     try:
         return build(cls, values, "")
     except DktError as error:
-        raise DktError(str(error), path=path) from None
+        raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
+
+
+def _at_fault(error: str, given: Sequence[tuple[str, str, Any]]) -> str | None:
+    """The last setting, as (what to call it, key, value), of a key that an error names; None if none is."""
+    keys = re.findall(r"'([\w.]+)'", error)
+    for what, name, value in reversed(given):
+        if any(_sets(name, value, key) for key in keys):
+            return what
+    return None
+
+
+def _sets(name: str, value: Any, key: str) -> bool:
+    if name == key:
+        return True
+    if not key.startswith(f"{name}.") or not isinstance(value, dict):
+        return False
+    return any(_sets(f"{name}.{inner}", of_inner, key) for inner, of_inner in value.items())
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.files import cannot_write, partial_name, remove_leftovers
+from dkt.files import cannot_read, cannot_write, partial_name, remove_leftovers
 from dkt.processes import ProcessId
 from dkt.stopping import held
 
@@ -61,6 +62,7 @@ class Holder:
             "command": self.what,
             "start": "" if process.start is None else process.start,
             "world": process.world,
+            "machine": process.machine,
         }
         return "".join(f"{name}: {value}\n" for name, value in values.items()).encode()
 
@@ -71,7 +73,9 @@ class Holder:
         values = {name.strip(" :"): value.strip() for name, _, value in pairs}
         try:
             start = int(values["start"]) if values["start"] else None
-            process = ProcessId(values["host"], int(values["pid"]), start, values["world"])
+            # Those of before name no machine.
+            machine = values.get("machine", "")
+            process = ProcessId(values["host"], int(values["pid"]), start, values["world"], machine)
             return cls(process, values["since"], values["command"])
         except (KeyError, ValueError):
             return None
@@ -170,11 +174,26 @@ def _alone(directory: Path) -> Iterator[None]:
 def _take_over(path: Path, content: bytes, steal: bool) -> None:
     if _create(path, content):
         return
-    found = path.read_bytes()
+    _refuse_others(path)
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise cannot_read(path, error) from None
     _judge(path, Holder.decode(found), steal)
     _remove(path, found)
     if not _create(path, content):
         raise FileNotFoundError
+
+
+def _refuse_others(path: Path) -> None:
+    """Raise DktError if what has the name of a lock was made by somebody else."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "directory" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "special file"
+        hint = "remove it, or choose another directory"
+        raise DktError(f"is a {kind}, expected a lock that dkt made", path=path, hint=hint)
 
 
 def _judge(path: Path, holder: Holder | None, steal: bool) -> None:

@@ -101,6 +101,33 @@ def test_keys_that_stand_twice_in_other_yaml(tmp_path, capsys):
     assert "config.yaml: line 2: 'training' stands in line 1 already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("settings", "blamed"),
+    [
+        (["network.dropout=2"], "--set network.dropout=2"),
+        (["network={dropout: 2}"], "--set network={dropout: 2}"),
+        (["network.hidden_dim=8", "network.dropout=3", "network.dropout=2"], "--set network.dropout=2"),
+        (["network.droput=0.2"], "--set network.droput=0.2"),
+        (["network=5"], "--set network=5"),
+        (["features={lda_dim: 3, lda: x}"], "--set features={lda_dim: 3, lda: x}"),
+    ],
+)
+def test_the_setting_that_is_wrong_is_named_and_not_the_file(tmp_path, settings, blamed):
+    path = write(tmp_path, "network: {hidden_dim: 16}\n")
+    for config in (path, None):
+        with pytest.raises(DktError) as caught:
+            load_config(DnnRecipe, config, settings)
+        assert str(caught.value).startswith(f"{blamed}: ")
+
+
+def test_the_file_that_is_wrong_is_named_and_not_the_settings(tmp_path):
+    path = write(tmp_path, "network: {dropout: 2}\n")
+    for settings in (["network.hidden_dim=8"], ["network={hidden_dim: 8}"], ["schedule.max_iters=2"]):
+        with pytest.raises(DktError, match=r"^\S*recipe.yaml: 'network.dropout' is 2"):
+            load_config(DnnRecipe, path, settings)
+    assert load_config(DnnRecipe, path, ["network.dropout=0.2"]).network.dropout == 0.2
+
+
 def test_merged_keys_may_be_overridden():
     values = parse_yaml("a: &a {x: 1, y: 2}\nb: &b\n  <<: *a\n  y: 3\nc: *b\nd:\n  <<: *b\n  x: 4\n")
     assert values["b"] == values["c"] == {"x": 1, "y": 3} and values["d"] == {"x": 4, "y": 3}

@@ -114,7 +114,7 @@ OPTIONS = [
     if action.option_strings
 ]
 #: Options that are texts, whatever stands in them, and have a type of their own.
-TEXTS = {"--exclude-words"}
+TEXTS = {"--exclude-words", "--cache-dir"}
 
 
 def test_every_option_of_a_number_has_a_range():

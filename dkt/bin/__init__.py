@@ -12,10 +12,11 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NoReturn
 
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
-from dkt.errors import DktError
+from dkt.errors import DktError, printable
 from dkt.memory import is_out_of_memory, out_of_memory
 from dkt.stopping import Stopped, stoppable
 from dkt.streams import pipes_forbidden
@@ -94,11 +95,44 @@ def _usage() -> str:
     )
 
 
+class _Formatter(logging.Formatter):
+    """Messages as a terminal may show them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _concerns_the_user(record: logging.LogRecord) -> bool:
+    """Whether to show what was logged: of other packages, only warnings."""
+    # PyTorch, at its exit, tells of its caches, behind the error that ended the program.
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in ("dkt", "root")
+
+
+def _start_logging(command: str, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"%(levelname)s (dkt {command}) %(message)s"))
+    handler.addFilter(_concerns_the_user)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """No argument is empty: as a name it would be the working directory."""
+    for action in parser._actions:
+        value = getattr(args, action.dest, None)
+        if not action.option_strings and "" in (value if isinstance(value, list) else [value]):
+            parser.error(f"argument {action.metavar or action.dest}: is empty, expected a name")
+
+
 def _run_command(name: str, argv: Sequence[str]) -> int:
     module_name, text = COMMANDS[name]
     module = importlib.import_module(f"dkt.bin.{module_name}")
     # No abbreviations, as in Kaldi: a short form of a boolean option would swallow the argument behind it.
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"dkt {name}",
         description=text,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -107,13 +141,10 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
     module.add_arguments(parser)
     add_standard_options(parser)
     args = parser.parse_args(rewrite(parser, argv))
+    _refuse_empty(parser, args)
     if args.print_args:
         print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if args.verbose > 0 else logging.INFO,
-        format=f"%(levelname)s (dkt {name}) %(message)s",
-    )
+    _start_logging(name, args.verbose > 0)
     with pipes_forbidden() if args.no_pipes else nullcontext():
         return module.run(args) or 0
 
@@ -127,7 +158,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         print(_usage(), file=sys.stderr)
-        print(f"dkt: error: no command '{argv[0]}'", file=sys.stderr)
+        print(printable(f"dkt: error: no command '{argv[0]}'"), file=sys.stderr)
         return 2
     return _run_command(argv[0], argv[1:])
 
@@ -204,5 +235,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, failure = "interrupted", _INTERRUPTED
     except Stopped as stop:
         message, failure = str(stop), _SIGNAL + stop.signum
-    print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
+    print(printable(f"ERROR (dkt {argv[0]}) {message}"), file=sys.stderr)
     return failure

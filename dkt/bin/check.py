@@ -15,6 +15,7 @@ from dkt.bin.options import (
     boolean,
     side_inputs,
 )
+from dkt.errors import printable
 
 if TYPE_CHECKING:
     from dkt.feature_options import FeatureOptions
@@ -134,7 +135,8 @@ def run(args: argparse.Namespace) -> None:
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)
     if args.list:
         write_lines(args.list, report.listed())
-    print(report.findings.table())
+    # Both tell what is in files.
+    print(printable(report.findings.table()))
     # Flushed: in a log the error follows the table.
-    print(f"\n{report.summary()}", flush=True)
+    print(printable(f"\n{report.summary()}"), flush=True)
     report.finish()

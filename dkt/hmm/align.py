@@ -14,6 +14,7 @@ import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
@@ -133,11 +134,13 @@ def align_directory(
         allow_implausible: alignments that cannot be right are only warned of.
 
     Raises:
-        DktError: an input is wrong, too many utterances fail, or the alignments cannot be right.
+        DktError: an input is wrong, too many utterances fail, the alignments cannot be right, or ``ali_dir``
+            holds something else than alignments.
     """
     lang, source, target = Path(lang_dir), Path(model_dir), Path(ali_dir)
     if source.resolve() == target.resolve():
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
+    refuse_other_kinds(target, Kind.ALIGNMENTS, source / "final.mdl")
     check_phones(lang / "phones.txt", source / "phones.txt")
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
     tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)

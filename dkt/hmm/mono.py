@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.files import read_file, replace_file, replace_link
@@ -324,6 +325,7 @@ def train_mono(
     """
     options = options or MonoOptions()
     lang, target = Path(lang_dir), Path(exp_dir)
+    refuse_other_kinds(target, Kind.GMM)
     if (target / "phones.txt").exists():
         check_phones(lang / "phones.txt", target / "phones.txt")
     data = DataDir(data_dir)

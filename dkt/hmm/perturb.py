@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.files import replace_file
+from dkt.findings import some
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
 from dkt.tally import Tally
@@ -59,6 +61,14 @@ def perturb_speed(
     data, out = DataDir(source), Path(target)
     if out.resolve() == data.path.resolve():
         raise DktError("is the directory to perturb", path=out, hint="write into a directory of its own")
+    refuse_other_kinds(out, Kind.DATA)
+    again = {name for factor in factors for name in data.utt2spk if prefix(factor) + name in data.utt2spk}
+    if again:
+        raise DktError(
+            f"has copies at these speeds already: {some(sorted(again))}",
+            path=data.path,
+            hint="begin with the directory that they were made of",
+        )
     data.check_sorted()
     segments = data.path / "segments"
     recordings = Recordings(data.wav_scp, segments if segments.exists() else None)

@@ -12,6 +12,7 @@ import torch
 
 from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.frame_batches import SplicedFrames
@@ -81,6 +82,7 @@ def train_dnn(
     Raises:
         DktError: bad input, or the directory holds another experiment, or another process is at work in it.
     """
+    refuse_other_kinds(directory, Kind.NETWORK)
     with hold_directory(directory, "dkt train-dnn", steal_lock):
         _train_held(recipe, inputs, directory, device)
 
@@ -109,28 +111,35 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
         "lda": experiment.file_fingerprint(recipe.features.lda),
         **experiment.pipeline_facts(options),
     }
+    hmm_dir = inputs.ali_train.path
+
+    def write_files(place: Path) -> np.ndarray | None:
+        experiment.copy_kaldi_files(hmm_dir, place)
+        experiment.write_feature_files(place, options, inputs.raw_dim(options))
+        experiment.write_counts(place, train, info.num_pdfs)
+        lda = _lda(recipe.features, info, train)
+        if lda is not None:
+            experiment.write_matrix(place / "lda.mat", lda)
+        return lda
+
     if experiment.record_configuration(directory, recipe, facts):
+        experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
-    experiment.copy_kaldi_files(inputs.ali_train.path, directory)
-    experiment.write_feature_files(directory, options, inputs.raw_dim(options))
-    experiment.write_counts(directory, train, info.num_pdfs)
-    network = _train(recipe, info, train, dev, directory, device)
+    network = _train(recipe, info, (train, dev), write_files(directory), directory, device)
     experiment.save_result(directory, info, network)
 
 
 def _train(
     recipe: DnnRecipe,
     info: ModelInfo,
-    train: Utterances,
-    dev: Utterances,
+    data: tuple[Utterances, Utterances],
+    lda: np.ndarray | None,
     directory: Path,
     device: torch.device,
 ) -> Dnn:
     torch.manual_seed(recipe.training.seed)
-    lda = _lda(recipe.features, info, train)
-    if lda is not None:
-        experiment.write_matrix(directory / "lda.mat", lda)
+    train, dev = data
     network = build_dnn(info, None if lda is None else torch.from_numpy(lda).float()).to(device)
 
     def frames(utterances: Utterances, batch_size: int) -> SplicedFrames:

@@ -14,6 +14,7 @@ import torch
 from dkt.alignments import load_counts
 from dkt.config import first_difference
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.files import copy_file
@@ -94,6 +95,8 @@ def train_lstm(
         DktError: bad input, a mode that lacks its teacher or its labels, another experiment's directory, or
             one in which another process is at work.
     """
+    for place in (directory, directory / experiment.SOFT):
+        refuse_other_kinds(place, Kind.NETWORK)
     with hold_directory(directory, "dkt train-lstm", steal_lock):
         _train_held(recipe, inputs, directory, device, steal_lock)
 
@@ -120,7 +123,12 @@ def _train_held(
         network=asdict(recipe.network),
     )
     facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
+
+    def write_files(place: Path) -> None:
+        _write_files(info, train, inputs, place)
+
     if experiment.record_configuration(directory, recipe, facts):
+        experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
 
@@ -130,8 +138,9 @@ def _train_held(
             if where != directory:
                 held.enter_context(hold_directory(where, "dkt train-lstm", steal_lock))
                 if experiment.record_configuration(where, of_phase, facts):
+                    experiment.mend(where, write_files)
                     return
-            _write_files(info, train, inputs, where)
+            write_files(where)
             network = _train(of_phase, info, (train, dev), init_model, where, device)
             experiment.save_result(where, info, network)
 
