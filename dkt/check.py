@@ -87,13 +87,14 @@ class Report:
         self.frames_lost: dict[str, float] = {}
 
     def _frame_shift(self) -> float:
-        if self.options.frame_shift is not None:
-            return self.options.frame_shift
         try:
-            return self.data.frame_shift
+            told = self.data.frame_shift
         except DktError as error:
-            self.findings.warn("frame_shift", str(error))
-            return DEFAULT_FRAME_SHIFT
+            # Only the alignment of a GMM reads it; here another may be given.
+            level = Level.ERROR if self.options.data.transcribed else Level.WARNING
+            self.findings.add(level, "frame_shift", str(error))
+            told = DEFAULT_FRAME_SHIFT
+        return told if self.options.frame_shift is None else self.options.frame_shift
 
     def use(self, frames: int) -> None:
         """Count an utterance as used."""

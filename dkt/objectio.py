@@ -134,8 +134,8 @@ class ObjectReader:
     def _number(self, convert: type) -> int | float:
         word = self.token()
         try:
-            # Python would read 1_0 as 10.
-            value: int | float = convert(word.replace("_", "?"))
+            # Python would read 1_0 as 10, and the digits of any script.
+            value: int | float = convert(word.replace("_", "?").encode("ascii", errors="replace"))
         except ValueError:
             raise self.fail(f"expected a number, found '{word[:40]}'") from None
         if convert is int and not _INT32.min <= value <= _INT32.max:

@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", help="lang directory, to compare its phones")
     parser.add_argument(
         "--frame-shift",
-        type=Number(ranges.SECONDS_A_FRAME),
+        type=Number(ranges.FRAME_SHIFT),
         help="seconds; by default the file frame_shift of the data, or 0.01",
     )
     add_max_loss(parser)

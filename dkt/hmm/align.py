@@ -70,6 +70,7 @@ class TranscribedData:
         max_oov: float = DEFAULT_MAX_OOV,
     ) -> None:
         data.check_sorted()
+        _check_for_quality(data, lang_dir)
         self._loglikes = loglikes
         self._tally = tally
         self._reader = None if loglikes else FeatureReader(data, options)
@@ -98,6 +99,17 @@ class TranscribedData:
                 yield Utterance(name, self._words[name], matrix)
         for name in missing:
             self._tally.drop(name, f"it is not in {self._loglikes or 'feats.scp'}")
+
+
+def _check_for_quality(data: DataDir, lang: Path) -> None:
+    """Read what is not needed before the alignments are there, so that hours of work do not end in an error.
+
+    Raises:
+        DktError: the frame shift is impossible, or the table or the lists of the phones are malformed.
+    """
+    _ = data.frame_shift
+    read_symbol_table(lang / "phones.txt")
+    SilencePhones.of(None, lang)
 
 
 def align_directory(
@@ -139,6 +151,7 @@ def align_directory(
     if source.resolve() == target.resolve():
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
     check_phones(lang / "phones.txt", source / "phones.txt")
+    files = _read_model_files(source, lang)
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
     tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)
     features = FeatureOptions.of_gmm_dir(source)
@@ -149,7 +162,7 @@ def align_directory(
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
-    write_alignment_dir(target, lambda: _copy_model(source, target, lang), jobs, alignments)
+    write_alignment_dir(target, lambda: _write_model(target, files), jobs, alignments)
 
 
 def _load_model(
@@ -316,12 +329,24 @@ def write_alignment_dir(
     replace_file(directory / "num_jobs", b"%d\n" % len(jobs))
 
 
-def _copy_model(source: Path, target: Path, lang: Path) -> None:
-    optional = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
-    # The model goes first and comes last: it must never stand beside the tree or transform of another.
-    for name in ("final.mdl", "tree", *optional):
+_OF_FEATURES = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
+# The model goes first and comes last: it must never stand beside the tree or transform of another.
+_OF_MODEL = ("phones.txt", "tree", *_OF_FEATURES, "final.mdl")
+
+
+def _read_model_files(source: Path, lang: Path) -> dict[str, bytes]:
+    """What the alignment directory gets of that of the model, in the order in which it is written.
+
+    It is read before the work begins: what cannot be read would be told at its end.
+    """
+    places = {name: (lang if name == "phones.txt" else source) / name for name in _OF_MODEL}
+    return {
+        name: read_file(path) for name, path in places.items() if name not in _OF_FEATURES or path.exists()
+    }
+
+
+def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
+    for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
-    replace_file(target / "phones.txt", read_file(lang / "phones.txt"))
-    for name in ("tree", *optional, "final.mdl"):
-        if name not in optional or (source / name).exists():
-            replace_file(target / name, read_file(source / name))
+    for name, data in files.items():
+        replace_file(target / name, data)
