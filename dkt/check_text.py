@@ -46,11 +46,11 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
     try:
         words = read_symbol_table(lang / "words.txt")
         oov_path = lang / "oov.txt"
-        oov = fields(" ".join(read_lines(oov_path))) if oov_path.is_file() else []
+        oov = fields(" ".join(read_lines(oov_path)))[:1] if oov_path.is_file() else []
     except DktError as error:
         findings.error("words.txt", str(error))
         return found
-    count = OovCount.of(transcripts.values(), words, path)
+    count = OovCount.of(transcripts.values(), words, path, "".join(oov))
     if count.share > max_oov:
         message = f"{count.describe()}; the limit is {100 * max_oov:g} %"
         findings.error("words", message, path=path, hint=f"{count.mend()}, or allow it with --max-oov")
@@ -58,7 +58,7 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
         findings.warn("words", count.describe(), path=path, hint=count.mend())
     findings.passed("words", count.figures())
     try:
-        unspoken = _look_up(transcripts, words, oov[0] if oov else "", lang, found)
+        unspoken = _look_up(transcripts, words, "".join(oov), lang, found)
     except DktError as error:
         findings.error("lang", str(error))
         return found

@@ -50,8 +50,9 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> Any:
         """A node; of a value of a section ``index`` is the key."""
         node = super().compose_node(parent, index)
-        is_number = isinstance(node, yaml.ScalarNode) and node.tag in (_INT, _FLOAT)
-        if is_number and not is_plain_number(node.value):
+        if not isinstance(node, yaml.ScalarNode) or node.tag not in (_INT, _FLOAT):
+            return node
+        if not is_plain_number(node.value):
             key = f"'{index.value}' is " if isinstance(index, yaml.ScalarNode) else ""
             raise OddNumberError(
                 f"line {node.start_mark.line + 1}: {key}{node.value[:_SHOWN]}, expected a plain decimal "

@@ -83,13 +83,13 @@ class TranscribedData:
         for name in self.names:
             if name not in data.utt2spk:
                 raise DktError("has no speaker", path=data.path / "utt2spk", utt=name)
-        oov = fields(" ".join(read_lines(lang_dir / "oov.txt")))
+        oov = next(iter(fields(" ".join(read_lines(lang_dir / "oov.txt")))), None)
         words, path = read_symbol_table(lang_dir / "words.txt"), data.path / "text"
         transcripts = {name: fields(data.text[name]) for name in self.names}
         self._words = transcripts_to_ints(
-            transcripts, words, oov[0] if oov else None, policy=oov_policy, path=path, max_oov=max_oov
+            transcripts, words, oov, policy=oov_policy, path=path, max_oov=max_oov
         )
-        self.oov = OovCount.of(transcripts.values(), words, path)
+        self.oov = OovCount.of(transcripts.values(), words, path, oov)
 
     def __iter__(self) -> Iterator[Utterance]:
         missing = dict.fromkeys(self.names)

@@ -231,7 +231,7 @@ def _read_segments(path: Path, wav_scp: dict[str, str]) -> dict[str, _Segment]:
 
 
 def _check_times(start: float, end: float, path: Path, utt: str) -> None:
-    if not (0 <= start and (end == _TO_THE_END or start < end)):
+    if not (start >= 0 and (end == _TO_THE_END or start < end)):
         raise DktError(
             f"the segment from {start:g} to {end:g} s is impossible",
             path=path,
