@@ -116,8 +116,12 @@ class CmvnTables:
                 self.tally.drop(utt, "as many weights as frames expected")
                 return None
         self._dim = frames.shape[1]
+        try:
+            stats = cmvn_stats(frames, weights)
+        except DktError as error:
+            raise DktError(str(error), path=self._features, utt=utt) from None
         self.tally.done()
-        return cmvn_stats(frames, weights)
+        return stats
 
 
 def compute(

@@ -130,7 +130,11 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
             arguments[name] = _convert(hints[name], value, place, inner)
         except DktError as error:
             raise _with_line(error, values, name) from None
-    return cls(**arguments)
+    try:
+        return cls(**arguments)
+    except DktError as error:
+        # A class knows its fields, not the section that it is.
+        raise DktError(f"'{where}': {error}" if where and where not in str(error) else str(error)) from None
 
 
 def _with_line(error: DktError, values: dict[str, Any], name: str) -> DktError:

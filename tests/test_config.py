@@ -148,6 +148,22 @@ def test_plain_numbers_are_taken(number, value):
     assert load_config(LstmRecipe, None, [f"schedule.learn_rate={number}"]).schedule.learn_rate == value
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schedule: {min_iters: 5, max_iters: 2}", r"line 1: 'schedule': 'min_iters' is 5, 'max_iters' 2"),
+        ("# \nfine_tuning: {min_iters: 21}", r"line 2: 'fine_tuning': 'min_iters' is 21, 'max_iters' 20"),
+        ("optimizer: {momentum: 0.9}", r"line 1: 'optimizer': 'momentum' is 0.9, but adam has none"),
+    ],
+)
+def test_values_that_exclude_each_other(tmp_path, text, message):
+    with pytest.raises(DktError, match=message):
+        load_config(LstmRecipe, write(tmp_path, text))
+    load_config(
+        LstmRecipe, None, ["optimizer={type: sgd, momentum: 0.9}", "schedule={min_iters: 2, max_iters: 2}"]
+    )
+
+
 def test_a_text_in_quotes_may_look_like_a_number():
     assert load_config(LstmRecipe, None, ["features.transform='020'"]).features.transform == "020"
 

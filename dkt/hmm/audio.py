@@ -129,7 +129,12 @@ def _pick_channel(samples: np.ndarray, channel: int | None, path: str, utt: str)
             "with --channel of dkt compute-fbank-feats and compute-mfcc-feats",
         )
     if channel is not None and channel >= count:
-        raise DktError(f"has {count} channels, and --channel={channel} asks for another", path=path, utt=utt)
+        raise DktError(
+            f"has {plural(count, 'channel')}, counted from 0, and channel {channel} is asked for",
+            path=path,
+            utt=utt,
+            hint="mend --channel, or the last column of segments",
+        )
     return samples[:, channel or 0]
 
 
