@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dkt.checksums import verify
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
@@ -43,7 +44,9 @@ def read_object_bytes(rxfilename: str | Path) -> bytes:
     name = str(rxfilename)
     # A file may have a name that ends as an offset does.
     if Path(name).is_file():
-        return gunzip(read_file(name), name)
+        data = read_file(name)
+        verify(name, data)
+        return gunzip(data, name)
     with open_input(name) as stream:
         return gunzip(stream.read(), name)
 

@@ -139,7 +139,7 @@ def test_training_finds_the_phones(
 def test_directory_is_kaldis(lang: Path, system: tuple[Path, MonoTrainer]) -> None:
     exp, trainer = system
     assert sorted(path.name for path in exp.iterdir()) == [
-        "10.mdl", "10.occs", "ali.1.gz", "ali.2.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs",
+        ".checksums", "10.mdl", "10.occs", "ali.1.gz", "ali.2.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs",
         "num_jobs", "phones.txt", "tree",
     ]  # fmt: skip
     assert (exp / "final.mdl").readlink() == Path("10.mdl")
@@ -330,7 +330,7 @@ def test_align_makes_a_whole_alignment_directory(
     arguments = [str(path) for path in (corpus[0], lang, exp, ali)]
     assert main(["align", "--nj=3", *arguments]) == 0
     assert sorted(path.name for path in ali.iterdir()) == [
-        "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs", "num_jobs",
+        ".checksums", "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs", "num_jobs",
         "phones.txt", "tree",
     ]  # fmt: skip
     for name in ("final.mdl", "tree", "delta_opts"):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
+from dkt.checksums import write_recorded
 from dkt.datadir import DataDir
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
@@ -349,4 +350,4 @@ def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
     for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
     for name, data in files.items():
-        replace_file(target / name, data)
+        write_recorded(target / name, data)
