@@ -22,7 +22,7 @@ from dkt.check_ali import (
 )
 from dkt.check_data import DataCheckOptions, DataFiles
 from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
-from dkt.check_text import Transcripts, check_empty, check_words
+from dkt.check_text import Transcripts, check_empty, check_lang_files, check_words
 from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
@@ -254,6 +254,8 @@ def _transcripts(
     files: DataFiles, lang: str | Path | None, options: CheckOptions, findings: Findings
 ) -> Transcripts:
     transcripts = Transcripts()
+    if lang and options.data.transcribed:
+        check_lang_files(Path(lang), findings)
     if lang and "text" in files and not options.data.no_text and (Path(lang) / "words.txt").is_file():
         transcripts = check_words(files, Path(lang), options.max_oov, findings)
         if options.data.transcribed:

@@ -101,6 +101,19 @@ def _look_up(
     return unspoken
 
 
+def check_lang_files(lang: Path, findings: Findings) -> None:
+    """Note what is wrong with the lang directory of a GMM training, in the training's own words."""
+    try:
+        from dkt.hmm.align import check_lang  # its packages are of the stand-alone chain
+    except ImportError:
+        return
+    try:
+        check_lang(lang)
+    except DktError as error:
+        findings.error("lang", str(error))
+    findings.passed("lang", f"{lang} can be trained with")
+
+
 def check_empty(files: DataFiles, lang: Path, found: Transcripts, findings: Findings) -> None:
     """Note utterances without words that cannot be silence, as the lexicon has no optional silence."""
     empty = [utt for utt, line in files.lines("text").items() if len(line) == 1]

@@ -251,6 +251,36 @@ def test_a_gmm(
     assert (status == 0) is fit, told.out + told.err
 
 
+LANG = {
+    **{f"no {name}": (name, None) for name in (
+        "L.fst", "topo", "words.txt", "oov.txt", "phones.txt", "phones/sets.int", "phones/disambig.int",
+        "phones/optional_silence.csl",
+    )},
+    "phones that are none": ("phones/sets.int", "one\n"),
+    "a phone without a topology": ("phones/sets.int", "1\n2\n99\n"),
+    "phones without integers": ("phones.txt", "<eps> 0\nSIL\n"),
+    "an oov word that is none": ("oov.txt", "<NONE>\n"),
+    "an empty topology": ("topo", ""),
+    "a text for a lexicon": ("L.fst", "0 1 2 3\n"),
+    "silence that is none": ("phones/optional_silence.csl", "SIL\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", LANG)
+def test_a_lang_directory(
+    corpus: tuple[Path, object], lang: Path, tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = LANG[fault]
+    other = Path(shutil.copytree(lang, tmp_path / "lang"))
+    (other / name).unlink()
+    if content is not None:
+        (other / name).write_text(content)
+    with pytest.raises(DktError):
+        train_mono(corpus[0], other, tmp_path / "mono", MonoOptions(nj=1, num_iters=2))
+    status = main(["check", "--no-wav", f"--lang={other}", str(corpus[0])])
+    assert status == 1, capsys.readouterr().out
+
+
 @pytest.fixture
 def network_place(tmp_path: Path) -> Path:
     """``data``, ``dev``, their alignments, and matrices of several shapes: 3 features, 2 pdfs."""

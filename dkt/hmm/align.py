@@ -24,13 +24,15 @@ from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.oov import DEFAULT_MAX_OOV, OovCount
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
-from dkt.hmm.tree import load_tree
+from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.text import fields, natural, read_lines
+from dkt.topology import load_topology
 from dkt.transitions import TransitionModel, load_transition_model
 from dkt.values import encode_int_vector
 
@@ -84,7 +86,7 @@ class TranscribedData:
         for name in self.names:
             if name not in data.utt2spk:
                 raise DktError("has no speaker", path=data.path / "utt2spk", utt=name)
-        oov = next(iter(fields(" ".join(read_lines(lang_dir / "oov.txt")))), None)
+        oov = read_oov(lang_dir)
         words, path = read_symbol_table(lang_dir / "words.txt"), data.path / "text"
         transcripts = {name: fields(data.text[name]) for name in self.names}
         self._words = transcripts_to_ints(
@@ -109,8 +111,32 @@ def _check_for_quality(data: DataDir, lang: Path) -> None:
         DktError: the frame shift is impossible, or the table or the lists of the phones are malformed.
     """
     _ = data.frame_shift
+    _check_phone_files(lang)
+
+
+def read_oov(lang: Path) -> str | None:
+    """The word of ``oov.txt``, which stands for those outside the lexicon; None if the file is empty."""
+    return next(iter(fields(" ".join(read_lines(lang / "oov.txt")))), None)
+
+
+def _check_phone_files(lang: Path) -> None:
     read_symbol_table(lang / "phones.txt")
     SilencePhones.of(None, lang)
+
+
+def check_lang(lang: Path) -> None:
+    """Read a lang directory as the training of a monophone system does.
+
+    Raises:
+        DktError: a file is missing or malformed, or they do not go together.
+    """
+    _check_phone_files(lang)
+    transcripts_to_ints({}, read_symbol_table(lang / "words.txt"), read_oov(lang), path=lang / "oov.txt")
+    topology = load_topology(lang / "topo")
+    tree = monophone_tree(read_phones(lang / "phones" / "sets.int"), topology)
+    transitions = monophone_transition_model(tree, topology)
+    find_optional_silence(transitions, lang)
+    TrainingGraphCompiler(tree, transitions, lang)
 
 
 def align_directory(

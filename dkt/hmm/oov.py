@@ -188,7 +188,7 @@ class OovCount:
         words = Counter(word for transcript in transcripts for word in transcript)
         count.num_words = words.total()
         count.unknown = Counter({word: number for word, number in words.items() if word not in vocabulary})
-        count.num_written = words[oov_word] if oov_word else 0
+        count.num_written = words[oov_word] if oov_word and oov_word in vocabulary else 0
         return count
 
     @property
