@@ -330,8 +330,8 @@ def test_align_makes_a_whole_alignment_directory(
     arguments = [str(path) for path in (corpus[0], lang, exp, ali)]
     assert main(["align", "--nj=3", *arguments]) == 0
     assert sorted(path.name for path in ali.iterdir()) == [
-        ".checksums", "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs",
-        "num_jobs", "phones.txt", "tree",
+        ".checksums", "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl",
+        "final.occs", "num_jobs", "phones.txt", "tree",
     ]  # fmt: skip
     for name in ("final.mdl", "tree", "delta_opts"):
         assert (ali / name).read_bytes() == (exp / name).read_bytes()
