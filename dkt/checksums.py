@@ -1,8 +1,8 @@
 """Checksums beside files whose formats, Kaldi's and OpenFst's, have no room for them: ``.checksums``.
 
-The hidden file of a directory tells of each such file that dkt wrote there its size, its time of modification
-and the CRC-32 of its blocks. Whoever reads the file compares. Other programs may write it anew, and know
-nothing of this: where size or time differ, only what cannot have been meant is called damage, a single bit.
+The hidden file of a directory tells of each such file that dkt wrote there its size and the CRC-32 of its
+blocks. Whoever reads the file compares. Other programs may write it anew, and know nothing of this: of a file
+that is younger than its checksums only what cannot have been meant is called damage, a single bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,30 @@ _POLYNOMIAL = 0xEDB88320
 _told: set[Path] = set()
 
 
+@contextlib.contextmanager
+def recording(path: str | Path, data: bytes) -> Iterator[None]:
+    """Record the checksums of a file that the body writes; that they cannot be is no error.
+
+    Args:
+        path: the file.
+        data: what is written.
+    """
+    path = Path(path)
+    # Nothing is recorded of a file while it is replaced: a crash leaves one without checksums.
+    _update(path, None)
+    yield
+    if not is_stream(path):
+        _update(path, {"size": len(data), "crc32": _sums(data)})
+
+
 def write_recorded(path: str | Path, data: bytes) -> None:
     """Write a file, whole or not at all, and its checksums beside it.
 
     Raises:
-        DktError: the file cannot be written; that the checksums cannot is no error.
+        DktError: the file cannot be written.
     """
-    path = Path(path)
-    if is_stream(path):
+    with recording(path, data):
         replace_file(path, data)
-        return
-    # Nothing is recorded of a file while it is replaced: a crash leaves one without checksums.
-    _update(path, None)
-    replace_file(path, data)
-    stat = path.stat()
-    _update(path, {"size": len(data), "mtime_ns": stat.st_mtime_ns, "crc32": _sums(data)})
 
 
 def verify(path: str | Path, data: bytes) -> bool:
@@ -63,9 +73,11 @@ def verify(path: str | Path, data: bytes) -> bool:
     file = path.resolve() if path.is_symlink() else path
     entry = _load(file.parent).get(file.name)
     try:
-        if entry is None or entry["size"] != len(data):
-            # A file of another size is not ours, unless nobody has written to it.
-            if entry is not None and file.stat().st_mtime_ns == entry["mtime_ns"]:
+        if entry is None:
+            return False
+        untouched = _is_untouched(file)
+        if entry["size"] != len(data):
+            if untouched:
                 raise _damaged(path, f"{len(data)} bytes of {entry['size']}")
             return False
         sums = _sums(data)
@@ -75,10 +87,9 @@ def verify(path: str | Path, data: bytes) -> bool:
             return True
         if file.read_bytes() != data:
             return False  # replaced between the first reading and this
-        same_time = file.stat().st_mtime_ns == entry["mtime_ns"]
         first = wrong[0]
-        block = data[first * _BLOCK : (first + 1) * _BLOCK]
-        if same_time or (len(wrong) == 1 and _is_one_bit(sums[first] ^ entry["crc32"][first], len(block))):
+        size = len(data[first * _BLOCK : (first + 1) * _BLOCK])
+        if untouched or (len(wrong) == 1 and _is_one_bit(sums[first] ^ entry["crc32"][first], size)):
             raise _damaged(path, f"its checksum is wrong from byte {first * _BLOCK} on")
     except (KeyError, TypeError, ValueError, OSError):
         return False
@@ -86,6 +97,11 @@ def verify(path: str | Path, data: bytes) -> bool:
         _told.add(file)
         logger.warning("%s: another program has written it since dkt did, or it is damaged", path)
     return False
+
+
+def _is_untouched(file: Path) -> bool:
+    """Whether nobody has written a file since its checksums were."""
+    return file.stat().st_mtime_ns <= (file.parent / NAME).stat().st_mtime_ns
 
 
 def recorded(directory: Path) -> list[Path]:
@@ -132,10 +148,12 @@ def _update(path: Path, entry: dict[str, Any] | None) -> None:
     if entry is None and path.name not in files:
         return
     files.pop(path.name, None)
+    with contextlib.suppress(OSError):
+        # Those of files that are gone, or that others have written, go with it.
+        kept = {name: old for name, old in files.items() if (path.parent / name).is_file()}
+        files = {name: old for name, old in kept.items() if _is_untouched(path.parent / name)}
     if entry is not None:
         files[path.name] = entry
-    # Those of files that are gone.
-    files = {name: kept for name, kept in files.items() if (path.parent / name).is_file()}
     content = json.dumps({"format": _FORMAT, "files": files}, sort_keys=True).encode()
     with contextlib.suppress(DktError, OSError):
         replace_file(path.parent / NAME, seal(content))

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dkt.checksums import verify
+from dkt.checksums import recording, verify
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
@@ -266,3 +266,8 @@ class ObjectWriter:
     def save(self, path: str | Path) -> None:
         """Write the file ``path``, whole or not at all."""
         replace_file(path, self.getvalue())
+
+    def save_recorded(self, path: str | Path) -> None:
+        """As ``save``, with the checksums of the file beside it (``dkt.checksums``)."""
+        with recording(path, self.getvalue()):
+            self.save(path)

@@ -87,6 +87,9 @@ def test_another_program_may_write_the_file_anew(file: Path, caplog) -> None:
     assert read_object_bytes(file) and not caplog.records
     file.write_bytes(np.random.default_rng(1).bytes(len(DATA)))
     assert read_object_bytes(file)
+    # What others wrote is not taken for ours when the checksums of another file are written.
+    write_recorded(file.with_name("tree"), b"tree")
+    assert not verify(file, file.read_bytes()) and recorded(file.parent) == [file.with_name("tree")]
     write_recorded(file, b"ours again")
     assert verify(file, b"ours again")
 

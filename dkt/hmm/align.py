@@ -7,13 +7,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-from dkt.checksums import write_recorded
+from dkt.checksums import recording
 from dkt.datadir import DataDir
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
@@ -359,6 +360,7 @@ def write_alignment_dir(
 _OF_FEATURES = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
 # The model goes first and comes last: it must never stand beside the tree or transform of another.
 _OF_MODEL = ("phones.txt", "tree", *_OF_FEATURES, "final.mdl")
+_OBJECTS = ("tree", "final.mat", "full.mat", "final.mdl")
 
 
 def _read_model_files(source: Path, lang: Path) -> dict[str, bytes]:
@@ -376,4 +378,5 @@ def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
     for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
     for name, data in files.items():
-        write_recorded(target / name, data)
+        with recording(target / name, data) if name in _OBJECTS else nullcontext():
+            replace_file(target / name, data)

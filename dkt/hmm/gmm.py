@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.checksums import write_recorded
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.transitions import TransitionModel, read_transition_model, write_transition_model
@@ -289,4 +288,4 @@ def save_gmm(path: str | Path, transitions: TransitionModel, gmm: AmDiagGmm, bin
     writer = ObjectWriter(binary)
     write_transition_model(writer, transitions)
     write_gmm(writer, gmm)
-    write_recorded(path, writer.getvalue())
+    writer.save_recorded(path)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dkt.checksums import write_recorded
 from dkt.errors import DktError
 from dkt.hmm.event_map import (
     PDF_CLASS_KEY,
@@ -101,7 +100,7 @@ def save_tree(path: str | Path, tree: ContextDependency, binary: bool = True) ->
     writer.token("ToPdf")
     writer.event_map(tree.to_pdf)
     writer.token("EndContextDependency")
-    write_recorded(path, writer.getvalue())
+    writer.save_recorded(path)
 
 
 def monophone_tree(phone_sets: list[list[int]], topology: HmmTopology) -> ContextDependency:
