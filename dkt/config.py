@@ -16,7 +16,7 @@ import yaml
 
 from dkt.errors import DktError
 from dkt.ranges import Range, shown
-from dkt.yaml_text import RepeatedKeyError, parse_yaml
+from dkt.yaml_text import RefusedYamlError, RepeatedKeyError, Section, is_plain_number, parse_yaml
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ def load_config(
             raise DktError(f"'{setting}': expected section.key=value")
         try:
             value = parse_yaml(text)
-        except RepeatedKeyError as error:
+        except RefusedYamlError as error:
             raise DktError(f"'{setting}': {error}") from None
         except (yaml.YAMLError, ValueError, RecursionError):
             raise DktError(f"'{setting}': the value is no YAML") from None
@@ -80,14 +80,16 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines; an empty one is an empty dict.
 
     Raises:
-        DktError: it cannot be read, holds a key twice or is something else.
+        DktError: it cannot be read, holds a key twice or a number in another base, or is something else.
     """
     try:
-        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"), with_lines=True)
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
     except RepeatedKeyError as error:
         raise DktError(str(error), path=path, hint="write it once: one of the two would be lost") from None
+    except RefusedYamlError as error:
+        raise DktError(str(error), path=path) from None
     # A date of month 13 or a number of thousands of digits is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DktError(f"is no YAML: {error}", path=path) from None
@@ -100,6 +102,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
 def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> None:
     for name in names[:-1]:
+        _forget_line(values, name)
         section = values.get(name)
         if section is not None and not isinstance(section, dict):
             raise DktError(f"'{setting}': '{name}' is no section")
@@ -110,6 +113,13 @@ def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> 
     if isinstance(value, dict) and isinstance(old, dict):
         value = {**old, **value}
     values[names[-1]] = value
+    _forget_line(values, names[-1])
+
+
+def _forget_line(values: dict[str, Any], name: str) -> None:
+    """What a setting has changed is not what stands in the file."""
+    if isinstance(values, Section):
+        values.lines.pop(name, None)
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
@@ -137,10 +147,25 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
         if name not in fields:
             near = difflib.get_close_matches(str(name), fields, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(fields))}"
-            raise DktError(f"unknown key '{place}'", hint=hint)
+            raise _with_line(DktError(f"unknown key '{place}'", hint=hint), values, name)
         inner = arguments[name] if name in arguments else _default(fields[name])
-        arguments[name] = _convert(hints[name], value, place, inner)
-    return cls(**arguments)
+        try:
+            arguments[name] = _convert(hints[name], value, place, inner)
+        except DktError as error:
+            raise _with_line(error, values, name) from None
+    try:
+        return cls(**arguments)
+    except DktError as error:
+        # A class knows its fields, not the section that it is.
+        raise DktError(f"'{where}': {error}" if where and where not in str(error) else str(error)) from None
+
+
+def _with_line(error: DktError, values: dict[str, Any], name: str) -> DktError:
+    """The error of a key with the line of its file, where that is known; an inner section's is nearer."""
+    line = values.lines.get(name) if isinstance(values, Section) else None
+    if line is None or str(error).startswith("line "):
+        return error
+    return DktError(f"line {line}: {error}")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -173,6 +198,8 @@ def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") 
         return value
     if kind is float:
         value = _as_float(value)
+    if kind is dict and isinstance(value, Section):
+        value = dict(value)
     if type(value) is not kind:
         raise DktError(f"'{place}' is {shown(value)}, expected {wanted or kind.__name__}")
     return value
@@ -180,6 +207,8 @@ def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") 
 
 def _as_float(value: Any) -> Any:
     """The number that YAML gave as something else; what is none is left for the caller to refuse."""
+    if isinstance(value, str) and not is_plain_number(value):
+        return value
     if isinstance(value, (int, str)) and not isinstance(value, bool):
         # YAML 1.1 takes 1e-4 (no dot) for a string.
         try:

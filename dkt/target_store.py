@@ -31,7 +31,7 @@ from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
-from dkt.yaml_text import RepeatedKeyError, parse_yaml
+from dkt.yaml_text import RefusedYamlError, parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def _load_header(directory: Path) -> _HeaderFile:
     sealed = _SEALED.fullmatch(data)
     try:
         values = parse_yaml(sealed[1] if sealed else data)
-    except RepeatedKeyError as error:
+    except RefusedYamlError as error:
         raise DktError(str(error), path=path, hint=_AGAIN) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         values = None

@@ -6,12 +6,14 @@ set -euo pipefail
 stage=0
 cmd=run.pl
 streams=feats.scp
+max_loss=0.05
 help_message="Usage: steps/compute_cmvn_stats.sh [options] <data-dir> [<log-dir> [<cmvn-dir>]]
  e.g.: steps/compute_cmvn_stats.sh data/train
 options:
   --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
   --cmd <cmd>         how to run the job (run.pl)
-  --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)"
+  --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)
+  --max-loss <share>  share of utterances that may be without features (0.05)"
 . "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
@@ -29,14 +31,15 @@ set_table_dir dir "$dir"
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for stream in $streams; do inputs+=("$data/$stream"); done
-depends_on streams "${inputs[@]}"
+depends_on "streams max_loss" "${inputs[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
 forget_done "$mark"
 if [ "$stage" -le 0 ]; then
   back_up "$data" cmvn.scp
-  run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
+  run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" --max-loss="$max_loss" "$data" \
+    ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
     job_failed "$log_file"
   tell_losses "$log_file"
 fi

@@ -423,7 +423,7 @@ def test_verify_tells_what_is_damaged(stopped, tmp_path, caplog):
     file.write_bytes(file.read_bytes()[:-100])
     caplog.clear()
     assert main(["verify", str(tmp_path / "exp")]) == 1
-    assert "whole/final.pt: is damaged" in caplog.text and "3 files, 1 of them damaged" in caplog.text
+    assert "whole/final.pt: is damaged" in caplog.text and "5 files, 1 of them damaged" in caplog.text
 
 
 # --- packed features ---

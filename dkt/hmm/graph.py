@@ -9,6 +9,7 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 
+from dkt.checksums import recording
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
@@ -141,7 +142,8 @@ def make_graph(
     _copy_tables(lang_dir, out_dir)
     write_lines(out_dir / "num_pdfs", [str(transitions.num_pdfs)])
     write_lines(out_dir / "disambig_tid.int", [str(label) for label in disambig_ids])
-    graph.save(out_dir / "HCLG.fst", "const")
+    with recording(out_dir / "HCLG.fst", graph.to_bytes("const")):
+        graph.save(out_dir / "HCLG.fst", "const")
     # After the graph: were it before, a crash between would pass an old graph off as one of these options.
     write_lines(out_dir / _OPTIONS_FILE, [_options(transition_scale, self_loop_scale)])
     return graph

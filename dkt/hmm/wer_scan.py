@@ -13,8 +13,8 @@ from dkt.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"wer_(?P<lmwt>\d+(?:\.\d+)?)(?:_(?P<wip>-?\d+(?:\.\d+)?))?")
-_LINE = re.compile(r"%WER \S+ \[ (?P<errors>\d+) / (?P<words>\d+), .*")
+_NAME = re.compile(r"wer_(?P<lmwt>\d+(?:\.\d+)?)(?:_(?P<wip>-?\d+(?:\.\d+)?))?", re.ASCII)
+_LINE = re.compile(r"%WER \S+ \[ (?P<errors>\d+) / (?P<words>\d+), .*", re.ASCII)
 
 
 @dataclass(frozen=True)

@@ -163,19 +163,3 @@ class TrainingInputs:
                 path=self.data_dev.path,
             )
         return train, dev
-
-
-def check_reach(frames: int, key: str, train: Utterances) -> None:
-    """Raise DktError if a configuration looks further than the longest utterance of the training data.
-
-    Args:
-        frames: how far it looks.
-        key: of the configuration.
-        train: the training data.
-    """
-    longest = int(train.lengths.max())
-    if frames >= longest:
-        raise DktError(
-            f"'{key}' is {frames} frames, but the longest utterance of the training data has {longest}",
-            hint="lower it: beyond the end there is nothing but repetitions of the last frame",
-        )

@@ -15,14 +15,16 @@ from dkt.dataset import Utterances, split_off
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
+from dkt.feature_options import MatrixFile
 from dkt.frame_batches import SplicedFrames
-from dkt.lda import accumulate_spliced
+from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
 from dkt.train import experiment
+from dkt.train.data_facts import DataFacts, check_reach
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 
@@ -62,6 +64,11 @@ class DnnRecipe:
     schedule: NewbobConfig = field(default_factory=NewbobConfig)
     training: LoopConfig = field(default_factory=LoopConfig)
 
+    def check_data(self, facts: DataFacts) -> None:
+        """Raise DktError if the configuration does not go with the data that are to be trained on."""
+        check_reach(self.features.splice, "features.splice", facts)
+        _check_lda(self.features, facts)
+
 
 def train_dnn(
     recipe: DnnRecipe,
@@ -92,8 +99,7 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
     inputs.check()
     options = recipe.features.options(inputs.data_train, inputs.side_train)
     train, dev = inputs.load(options)
-    check_reach(recipe.features.splice, "features.splice", train)
-    _check_lda_dim(recipe.features, train.dim - options.ivector_dim)
+    recipe.check_data(DataFacts.of(train, options.ivector_dim, inputs.ali_train.num_pdfs))
     info = ModelInfo.with_features(
         options,
         kind="dnn",
@@ -170,10 +176,25 @@ def _train(
     return network
 
 
-def _check_lda_dim(config: SplicedFeatureConfig, acoustic_dim: int) -> None:
-    spliced = (2 * config.splice + 1) * acoustic_dim
-    if config.lda_dim is not None and config.lda_dim > spliced:
-        raise DktError(f"'features.lda_dim' is {config.lda_dim}, but the spliced features have {spliced}")
+def _check_lda(config: SplicedFeatureConfig, facts: DataFacts) -> None:
+    """Raise DktError if the transform is of other features, or cannot be estimated from the data."""
+    shape = None if config.lda is None else MatrixFile.read(config.lda).values.shape
+    if facts.acoustic_dim is None:
+        return
+    spliced = (2 * config.splice + 1) * facts.acoustic_dim
+    if config.lda_dim is not None:
+        if config.lda_dim > spliced:
+            raise DktError(f"'features.lda_dim' is {config.lda_dim}, but the spliced features have {spliced}")
+        if facts.pdf_frames is not None:
+            check_estimable(config.lda_dim, spliced, facts.pdf_frames)
+    # An offset is the last column.
+    if shape is not None and shape[1] not in (spliced, spliced + 1):
+        raise DktError(
+            f"the transform has shape {shape}, but the spliced features (without i-vectors) have dimension "
+            f"{spliced}",
+            path=config.lda,
+            hint="it goes with features of one dimension and 'features.splice': give those it was made for",
+        )
 
 
 def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np.ndarray | None:
@@ -196,12 +217,6 @@ def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np
         return matrix
     rows, columns = matrix.shape
     acoustic_dim = info.spliced_dim - info.ivector_dim
-    if columns not in (acoustic_dim, acoustic_dim + 1):
-        raise DktError(
-            f"a matrix of shape {matrix.shape}, the spliced features without i-vectors have dimension "
-            f"{acoustic_dim}",
-            path=config.lda,
-        )
     whole = np.zeros((rows + info.ivector_dim, info.spliced_dim + columns - acoustic_dim), matrix.dtype)
     whole[:rows, :acoustic_dim] = matrix[:, :acoustic_dim]
     whole[rows:, acoustic_dim : info.spliced_dim] = np.eye(info.ivector_dim)

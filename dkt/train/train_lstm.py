@@ -23,7 +23,8 @@ from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, m
 from dkt.target_source import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
+from dkt.train.data_facts import DataFacts, check_reach
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
@@ -51,6 +52,10 @@ class LstmRecipe:
     schedule: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.001))
     fine_tuning: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)
+
+    def check_data(self, facts: DataFacts) -> None:
+        """Raise DktError if the configuration does not go with the data that are to be trained on."""
+        check_reach(self.network.target_delay, "network.target_delay", facts)
 
 
 @dataclass
@@ -110,7 +115,7 @@ def _train_held(
     training = inputs.training
     options = recipe.features.options(training.data_train, training.side_train)
     train, dev = training.load(options)
-    check_reach(recipe.network.target_delay, "network.target_delay", train)
+    recipe.check_data(DataFacts.of(train, options.ivector_dim))
     for utterances in (train, dev):
         check_dense(recipe.objective, utterances.targets, inputs.teaching.soft_targets or "")
     info = ModelInfo.with_features(
