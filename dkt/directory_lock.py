@@ -251,6 +251,24 @@ def take_step(path: Path, what: str, pid: int, steal: bool) -> None:
         take(path, what, pid, steal)
 
 
+def refuse_held(directory: str | Path, steal: bool = False) -> None:
+    """Make sure that nobody is at work in a directory or below it, as before it is moved.
+
+    Args:
+        directory: the directory.
+        steal: whoever holds it is dead, as the user says.
+
+    Raises:
+        DktError: a command or a step holds it, who is named.
+    """
+    for path in sorted(Path(directory).rglob(f"*{LOCK}")):
+        if path.name not in (LOCK, STEP_LOCK) and not path.name.startswith(".job"):
+            continue
+        # Its holder may give it back in this moment.
+        with contextlib.suppress(FileNotFoundError):
+            _judge(path, Holder.decode(path.read_bytes()), steal)
+
+
 def release_step(path: Path, pid: int) -> None:
     """Remove the lock file of a step, if it is that of this process."""
     with contextlib.suppress(OSError):

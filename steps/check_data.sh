@@ -75,6 +75,8 @@ for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); don
 # No mark: what the lists point to may change while they do not.
 if [ "$stage" -le 0 ]; then
   make_dir "$log_dir"
+  # The data are only read.
+  hold_directory "$log_dir"
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")

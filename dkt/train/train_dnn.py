@@ -14,6 +14,7 @@ from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
+from dkt.feature_options import MatrixFile
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced
 from dkt.nnet.dnn import Dnn, DnnConfig
@@ -49,6 +50,12 @@ class SplicedFeatureConfig(FeatureConfig):
         super().__post_init__()
         if self.lda is not None and self.lda_dim is not None:
             raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
+
+    def check_files(self) -> None:
+        """Raise DktError unless the matrices that are named are there and can be read."""
+        super().check_files()
+        if self.lda is not None:
+            MatrixFile.read(self.lda)
 
 
 @dataclass
