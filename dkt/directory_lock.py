@@ -171,13 +171,13 @@ def _take_over(path: Path, content: bytes, steal: bool) -> None:
     if _create(path, content):
         return
     found = path.read_bytes()
-    _judge(path, Holder.decode(found), steal)
+    _judge(path, Holder.decode(found), steal, _option(path))
     _remove(path, found)
     if not _create(path, content):
         raise FileNotFoundError
 
 
-def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
+def _judge(path: Path, holder: Holder | None, steal: bool, option: str) -> None:
     """Return, with a line, if a lock may be taken over; else raise DktError, which names its holder."""
     directory = path.parent
     if holder is not None and holder.process.has_ended():
@@ -188,13 +188,13 @@ def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
         raise DktError(
             "the lock is damaged: nobody knows who writes in this directory",
             path=path,
-            hint=f"if no process does, give {_option(path)}",
+            hint=f"if no process does, give {option}",
         )
     else:
         raise DktError(
             f"another process writes in this directory: {holder}",
             path=directory,
-            hint=f"wait for it or choose another directory; if it is dead, give {_option(path)}",
+            hint=f"wait for it or choose another directory; if it is dead, give {option}",
         )
 
 
@@ -256,7 +256,7 @@ def refuse_held(directory: str | Path, steal: bool = False) -> None:
 
     Args:
         directory: the directory.
-        steal: whoever holds it is dead, as the user says.
+        steal: whoever holds it is dead, as the user of a script says.
 
     Raises:
         DktError: a command or a step holds it, who is named.
@@ -266,7 +266,7 @@ def refuse_held(directory: str | Path, steal: bool = False) -> None:
             continue
         # Its holder may give it back in this moment.
         with contextlib.suppress(FileNotFoundError):
-            _judge(path, Holder.decode(path.read_bytes()), steal)
+            _judge(path, Holder.decode(path.read_bytes()), steal, f"{OPTION} true")
 
 
 def release_step(path: Path, pid: int) -> None:

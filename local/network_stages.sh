@@ -31,7 +31,7 @@ check_students() {
   _refuse_twice student $1
   # One of them would have no soft targets: 2 and 2.0.
   # shellcheck disable=SC2046
-  _refuse_twice "--students: in two ways the temperature" $(temperatures_of "$1" | tr ' ' '\n' | awk 'NF { print $1 + 0 }')
+  _refuse_twice "--students: a temperature, however it is written:" $(temperatures_of "$1" | tr ' ' '\n' | awk 'NF { print $1 + 0 }')
   for system in $1; do
     case $system in *-T*) _check_temperature "$system" ;; esac
     case $system in

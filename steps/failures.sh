@@ -46,7 +46,7 @@ readonly _NOT_RUN='(command not found|bad interpreter: .*|cannot execute.*|Permi
 _set_not_run() {
   reason=$(grep -a -h -m 1 -E "^([^ ]*sh|[^ ]*/[^ ]*): (line [0-9]+: |[0-9]+: )?.*$_NOT_RUN" "$1") ||
     reason=$(grep -a -h -m 1 -E ": $_NOT_RUN" "$1") || true
-  [[ ! $reason =~ ^[^\ ]*sh:\ (line\ )?[0-9]+:\ (.*)$ ]] || reason=${BASH_REMATCH[2]}
+  [[ ! $reason =~ ^[^\ ]*sh:\ ((line\ )?[0-9]+:\ )?(.*)$ ]] || reason=${BASH_REMATCH[3]}
   reason="$program could not be run${reason:+ ($reason)}: is it there, executable, and for this machine?"
 }
 

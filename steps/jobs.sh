@@ -34,6 +34,8 @@ read_num_jobs() {
   for ((job = 1; job <= nj; job++)); do
     [ -e "$1/${2//JOB/$job}" ] || die "no '$1/${2//JOB/$job}', though num_jobs is $nj: $again"
   done
+  [ ! -e "$1/${2//JOB/$job}" ] ||
+    echo "$script_name: warning: $1/${2//JOB/$job} is left out, as num_jobs is $nj" >&2
 }
 
 # set_job_files name...: sets the array job_files, these names with the number of each of the nj jobs of a step in place

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dkt.errors import DktError
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -35,4 +37,8 @@ def _check(recipe: str, config: str) -> None:
     from dkt.train.train_lstm import LstmRecipe
 
     kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
-    load_config(kinds[recipe], config).features.check_files()
+    settings = load_config(kinds[recipe], config)
+    try:
+        settings.features.check_files()
+    except DktError as error:
+        raise DktError(f"names a matrix that cannot be used: {error}", path=config) from None
