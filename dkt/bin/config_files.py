@@ -1,4 +1,4 @@
-"""``dkt config-files [--recipe=dnn|lstm] <config> [<data-dir>...]``: which files does a configuration read?"""
+"""``dkt config-files [--recipe=dnn|lstm] <config> [<data-dir>...]``: files that a configuration reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--recipe",
         choices=("dnn", "lstm"),
         default=None,
-        help="look first whether the configuration is one of this training, and read the matrices that it names",
+        help="check the configuration of this training, and the matrices that it names, first",
     )
     parser.add_argument("config", help="YAML")
     parser.add_argument("data_dirs", nargs="*", metavar="data-dir", help="where it may name files, too")
