@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
 import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -98,6 +99,47 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise DktError("expected 'key: value' lines", path=path)
     return values
+
+
+def named_files(path: str | Path, directories: Sequence[Path] = ()) -> list[str]:
+    """The files that a configuration of any training names: its result depends on their content too.
+
+    Args:
+        path: the YAML file.
+        directories: places, beside the working directory, that a name may be relative to; several names may
+            stand in one value there, with white space between them, as in ``features.streams``.
+
+    Returns:
+        The names as they can be opened, each once, in the order of the file.
+
+    Raises:
+        DktError: the configuration cannot be read, or is no YAML.
+    """
+    found: dict[str, None] = {}
+    for text in _texts(read_yaml(path)):
+        places = [Path(text), *(place / word for place in directories for word in text.split())]
+        found.update({str(place): None for place in places if _is_file(place)})
+    return list(found)
+
+
+def _is_file(path: Path) -> bool:
+    # Not every text can be a name.
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings among the values of plain values."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        # Aliases may make a section a part of itself, or of very many others.
+        elif isinstance(value, (dict, list)) and id(value) not in seen:
+            seen.add(id(value))
+            pending += reversed(value.values() if isinstance(value, dict) else value)
 
 
 def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> None:

@@ -181,7 +181,7 @@ def _take_over(path: Path, content: bytes, steal: bool) -> None:
         raise
     except OSError as error:
         raise cannot_read(path, error) from None
-    _judge(path, Holder.decode(found), steal)
+    _judge(path, Holder.decode(found), steal, _option(path))
     _remove(path, found)
     if not _create(path, content):
         raise FileNotFoundError
@@ -196,7 +196,7 @@ def _refuse_others(path: Path) -> None:
         raise DktError(f"is a {kind}, expected a lock that dkt made", path=path, hint=hint)
 
 
-def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
+def _judge(path: Path, holder: Holder | None, steal: bool, option: str) -> None:
     """Return, with a line, if a lock may be taken over; else raise DktError, which names its holder."""
     directory = path.parent
     if holder is not None and holder.process.has_ended():
@@ -207,13 +207,13 @@ def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
         raise DktError(
             "the lock is damaged: nobody knows who writes in this directory",
             path=path,
-            hint=f"if no process does, give {_option(path)}",
+            hint=f"if no process does, give {option}",
         )
     else:
         raise DktError(
             f"another process writes in this directory: {holder}",
             path=directory,
-            hint=f"wait for it or choose another directory; if it is dead, give {_option(path)}",
+            hint=f"wait for it or choose another directory; if it is dead, give {option}",
         )
 
 
@@ -268,6 +268,24 @@ def take_step(path: Path, what: str, pid: int, steal: bool) -> None:
     _make(path.parent)
     with contextlib.suppress(_ReadOnlyError):
         take(path, what, pid, steal)
+
+
+def refuse_held(directory: str | Path, steal: bool = False) -> None:
+    """Make sure that nobody is at work in a directory or below it, as before it is moved.
+
+    Args:
+        directory: the directory.
+        steal: whoever holds it is dead, as the user of a script says.
+
+    Raises:
+        DktError: a command or a step holds it, who is named.
+    """
+    for path in sorted(Path(directory).rglob(f"*{LOCK}")):
+        if path.name not in (LOCK, STEP_LOCK) and not path.name.startswith(".job"):
+            continue
+        # Its holder may give it back in this moment.
+        with contextlib.suppress(FileNotFoundError):
+            _judge(path, Holder.decode(path.read_bytes()), steal, f"{OPTION} true")
 
 
 def release_step(path: Path, pid: int) -> None:

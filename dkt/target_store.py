@@ -40,7 +40,7 @@ SCRIPT = "soft.scp"
 _FORMAT = "dkt-soft-targets"
 _SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _AGAIN = "make them again with steps/make_soft_targets.sh"
-# The step takes a directory that has its script for done.
+# The step takes a directory that has its script for done, and without it makes all again.
 _REMADE = f"remove {SCRIPT} and {_AGAIN}"
 
 
@@ -104,7 +104,7 @@ def _load_header(directory: Path) -> _HeaderFile:
             raise ValueError("its checksum is missing")
         return file
     except (DktError, TypeError, ValueError) as error:
-        raise DktError(f"is damaged ({error})", path=path, hint=_REMADE) from None
+        raise DktError(f"is damaged ({error})", path=path, hint=f"remove it and {_AGAIN}") from None
 
 
 def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> None:

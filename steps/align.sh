@@ -51,6 +51,7 @@ analyze_alignment() {
   local retried job made=()
   for job in $(seq "$nj"); do made+=("$parts/$job"); done
   local analyze=$log/analyze_alignments.log
+  require_logs "$log"/align.[0-9]*.log
   retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
   dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
     --allow-implausible="$allow_implausible" "$lang" "${made[@]}" >"$analyze" 2>&1 || job_failed "$analyze"

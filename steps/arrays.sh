@@ -25,7 +25,7 @@ begin_jobs() {
   _job_results=("${@:3}")
   job_marks=$(dirname "$2")/.${name%.JOB.log}.jobs
   _job_mark_dirs+=("$job_marks")
-  cmp -s "$job_marks/inputs" <(_job_inputs) || rm -rf "$job_marks"
+  if _is_outdated "$job_marks/inputs" || ! cmp -s "$job_marks/inputs" <(_job_inputs); then rm -rf "$job_marks"; fi
   make_dir "$job_marks"
   pending=()
   for job in $(seq "$num_jobs"); do
@@ -56,6 +56,9 @@ _set_results() {
   results=()
   for result in ${_job_results[@]+"${_job_results[@]}"}; do results+=("${result//JOB/$1}"); done
 }
+
+# is_kept file: whether a result that the mark of already_done told of is still what it was.
+is_kept() { [[ -e $1 && $'\n'$kept_results$'\n' == *$'\n'"$(_describe "$1")"$'\n'* ]]; }
 
 # _job_is_whole number: whether a job has its log and its results, as it left them.
 _job_is_whole() {

@@ -93,6 +93,8 @@ check_failed() {
 # No mark: what the lists point to may change while they do not.
 if [ "$stage" -le 0 ]; then
   make_dir "$log_dir"
+  # The data are only read.
+  hold_directory "$log_dir"
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")

@@ -76,6 +76,7 @@ if [ "$stage" -le 0 ]; then
   set_search_inputs
   hold_directory "$dir"
   set_search
+  for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
 fi

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # One step a directory: whoever writes in it holds it until it ends, and a second one is refused; sourced by common.sh.
 
-# Of every step: whether a directory is taken from another process, one of another host that is dead.
+# Of every step: whether a directory is taken from another process, one of another host that is dead. A recipe that was
+# told so says it to all that it calls.
 # shellcheck disable=SC2034 # set by parse_options.sh
-steal_lock=false
+steal_lock=${DKT_STEAL_LOCK:-false}
 
 # hold_directory dir: makes it, and stops if another step is at work there, with a line that says which. DKT_HELD_DIRS
 # are the directories that this step holds and those that the step that called it does, separated by line ends.
@@ -20,7 +21,13 @@ hold_directory() {
   export DKT_HELD_DIRS="${DKT_HELD_DIRS:-}"$'\n'"$dir"
 }
 
-# _lock_dir [--release] pid name dir: takes or gives back the lock, and prints what there is to say.
+# refuse_held dir: stops if anybody is at work in a directory or below it, as it is about to be moved.
+refuse_held() {
+  local said
+  said=$(_lock_dir --look $$ "$script_name" "$1") || die "$said"
+}
+
+# _lock_dir [--release|--look] pid name dir: takes, gives back or looks at the lock, and prints what there is to say.
 _lock_dir() {
   local options=()
   [ "$steal_lock" != true ] || options=(--steal)

@@ -45,6 +45,9 @@ set_job_files "$dir"/soft.JOB.{ark,scp}
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 hold_directory "$dir"
+# Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and times
+# do not tell which archive is damaged.
+if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
 # Other jobs may be joined than those of the mark.
 forget_done "$dir/.make_soft_targets.done"
 make_dir "$log"

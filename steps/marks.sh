@@ -91,6 +91,10 @@ _mark_text() {
   _describe "${_step_results[@]}"
 }
 
+# _is_outdated mark: whether it is of before a recipe was told to do its stage again (--stage): not later than the file
+# that local/stages.sh has made then.
+_is_outdated() { [ -n "${DKT_REDO_SINCE:-}" ] && [ ! "$1" -nt "$DKT_REDO_SINCE" ]; }
+
 # _models_are_whole: whether the models among the results are as they were written; says so if not.
 _models_are_whole() {
   local file
@@ -106,6 +110,7 @@ already_done() {
   _step_results=("${@:2}")
   _job_mark_dirs=()
   kept_results=
+  ! _is_outdated "$step_mark" || rm -f "$step_mark"
   note_inputs
   if cmp -s "$step_mark" <(_mark_text) && _models_are_whole; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"

@@ -66,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
     "verify": ("verify", "are models and checkpoints as they were written?"),
+    "config-files": ("config_files", "the files that the configuration of a training names"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 

@@ -76,6 +76,12 @@ class FeatureConfig:
             ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
         )
 
+    def check_files(self) -> None:
+        """Raise DktError unless the matrices that are named are there and can be read."""
+        for name in (self.transform, self.global_cmvn_stats):
+            if name is not None:
+                MatrixFile.read(name)
+
     def _global_stats(self, data: DataDir) -> MatrixFile | None:
         if self.global_cmvn_stats is not None:
             return MatrixFile.read(self.global_cmvn_stats)

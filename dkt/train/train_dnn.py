@@ -53,6 +53,12 @@ class SplicedFeatureConfig(FeatureConfig):
         if self.lda is not None and self.lda_dim is not None:
             raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
 
+    def check_files(self) -> None:
+        """Raise DktError unless the matrices that are named are there and can be read."""
+        super().check_files()
+        if self.lda is not None:
+            MatrixFile.read(self.lda)
+
 
 @dataclass
 class DnnRecipe:
