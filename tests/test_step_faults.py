@@ -1,4 +1,4 @@
-"""What steps do not trust: files named by a configuration, num_jobs, logs, programs, the working directory."""
+"""What steps do not trust: files that a configuration names, num_jobs, logs, programs, working directories."""
 
 from __future__ import annotations
 
