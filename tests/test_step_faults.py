@@ -1,4 +1,4 @@
-"""What steps do not trust: files that a configuration names, num_jobs, logs, programs, working directories."""
+"""What steps do not trust: files that a configuration names, num_jobs, logs, programs, names."""
 
 from __future__ import annotations
 
