@@ -21,7 +21,9 @@ for system in "${@:4}"; do
 done
 """
 THEIRS = [f"data/{part}/{name}" for part in ("train", "dev", "test") for name in ("feats.scp", "text")]
-THEIRS += [f"exp/{ali}/{name}" for ali in ("tri2b_ali", "tri2b_ali_dev") for name in ("final.mdl", "num_jobs")]
+THEIRS += [
+    f"exp/{ali}/{name}" for ali in ("tri2b_ali", "tri2b_ali_dev") for name in ("final.mdl", "num_jobs")
+]
 THEIRS += ["lang/phones.txt", "exp/tri2b/graph/HCLG.fst", "exp/tri2b/graph/words.txt"]
 REALIGN = ("--realign-by", "lstm-pretrain-T2")
 

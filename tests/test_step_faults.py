@@ -1,4 +1,4 @@
-"""What steps do not trust: files that a configuration names, num_jobs, logs, programs, the working directory."""
+"""What steps do not trust: files that a configuration names, num_jobs, logs, programs, names."""
 
 from __future__ import annotations
 
