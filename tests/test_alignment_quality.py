@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,17 @@ def test_every_directory_is_judged_by_its_own_model(
     lang, first = str(kaldi_fixtures / "lang"), kaldi_fixtures / "exp/tri2b_ali_dev"
     assert main(["analyze-alignments", lang, str(first)]) == 0
     alone = told(caplog)
+    # Those of one model are the jobs of a step.
+    options = ["--num-retried=1", f"--data={kaldi_fixtures}/data/dev", lang]
+    assert main(["analyze-alignments", *options, str(first)]) == 0
+    (whole,) = told(caplog)
+    jobs = [tmp_path / str(job) for job in (1, 2)]
+    for job, place in enumerate(jobs, 1):
+        shutil.copytree(first, place)
+        shutil.copy(first / f"ali.{job}.gz", place / "ali.1.gz")
+        (place / "num_jobs").write_text("1\n")
+    assert main(["analyze-alignments", *options, *map(str, jobs)]) == 0
+    assert told(caplog) == [whole]
     # One of other phones, whose model gives the same numbers other meanings.
     other = tmp_path / "ali"
     write_ali_dir(other, MODEL, {"u1": path([(1, 30), (2, 9), (1, 9)])})
@@ -183,7 +195,7 @@ def test_every_directory_is_judged_by_its_own_model(
         *alone,
     ]
     assert main(["analyze-alignments", "--num-retried=1", lang, str(other), str(first)]) == 1
-    assert "--num-retried is of one alignment directory" in capsys.readouterr().err
+    assert "--num-retried is of alignments by one model" in capsys.readouterr().err
     (other / "phones.txt").write_text("<eps> 0\nSIL 1\nx 2\n")
     assert main(["analyze-alignments", lang, str(first), str(other)]) == 1
     assert "ali/phones.txt: the phones are not those of" in capsys.readouterr().err

@@ -23,29 +23,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_max_oov(parser)
     parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
     parser.add_argument(
-        "ali_dirs", metavar="ali-dir", nargs="+", help="alignments, each judged by its own model"
+        "ali_dirs",
+        metavar="ali-dir",
+        nargs="+",
+        help="alignments; those of one model, as of the jobs of a step, are judged together",
     )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Log a line of figures for each directory, warn of what is implausible; fail on what cannot be right."""
+    """Log a line of figures for each model, warn of what is implausible; fail on what cannot be right."""
     from pathlib import Path
 
     from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
+    from dkt.files import read_file
     from dkt.hmm.align import check_phones
     from dkt.hmm.oov import OovCount
     from dkt.hmm.symbols import read_symbol_table
     from dkt.text import fields
 
-    lang, several = Path(args.lang_dir), len(args.ali_dirs) > 1
-    if several and args.num_retried is not None:
-        raise DktError("--num-retried is of one alignment directory", hint="give them one by one")
-    dirs = [AlignmentDir(path) for path in args.ali_dirs]
-    for directory in dirs:
+    lang = Path(args.lang_dir)
+    groups: dict[bytes, list[AlignmentDir]] = {}
+    for path in args.ali_dirs:
+        directory = AlignmentDir(path)
+        groups.setdefault(read_file(directory.path / "final.mdl"), []).append(directory)
         if (directory.path / "phones.txt").exists():
             check_phones(lang / "phones.txt", directory.path / "phones.txt")
+    several = len(groups) > 1
+    if several and args.num_retried is not None:
+        raise DktError("--num-retried is of alignments by one model", hint="give the directories one by one")
     data = None if args.data is None else DataDir(args.data)
     oov = ""
     if data is not None:
@@ -55,16 +62,17 @@ def run(args: argparse.Namespace) -> None:
         oov = count.figures()
     frame_shift = DEFAULT_FRAME_SHIFT if data is None else data.frame_shift
     absurd: list[DktError] = []
-    for directory in dirs:
-        phones = SilencePhones.of(directory.path, lang)
-        quality = AlignmentQuality(directory.transitions, phones, frame_shift, args.num_retried)
-        for utt, ids in directory.transition_ids():
-            quality.add(utt, ids)
-        what = directory.path if several or args.data is None else args.data
+    for dirs in groups.values():
+        phones = SilencePhones.of(dirs[0].path, lang)
+        quality = AlignmentQuality(dirs[0].transitions, phones, frame_shift, args.num_retried)
+        for directory in dirs:
+            for utt, ids in directory.transition_ids():
+                quality.add(utt, ids)
+        what = args.data if args.data and not several else ", ".join(str(each.path) for each in dirs)
         try:
             judge_and_tell(quality, what, oov, args.allow_implausible)
         except DktError as error:
-            # The other directories are judged too.
+            # The others are judged too.
             absurd.append(error)
             if several:
                 logger.warning("%s", error)
