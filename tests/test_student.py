@@ -69,6 +69,15 @@ def test_a_soft_student_comes_near_its_teacher(lab, soft):
     assert load_counts(soft / "ali_train_pdf.counts").sum() > 1000
 
 
+def test_a_damaged_model_of_a_soft_phase_that_is_over_is_told_of(lab, pretrained, tmp_path, caplog):
+    shutil.copytree(pretrained, tmp_path / "exp", symlinks=True)
+    damaged = tmp_path / "exp/soft/final.pt"
+    damaged.write_bytes(damaged.read_bytes()[:-300])
+    assert train(lab, tmp_path / "exp", "--mode=pretrain", "--temperature=2", *taught(lab)) == 0
+    assert "soft/final.pt: is damaged" in caplog.text and "trained again" not in caplog.text
+    assert same_weights(tmp_path / "exp", pretrained)
+
+
 def test_pretraining_is_a_soft_and_then_a_hard_training_and_keeps_both(lab, soft, pretrained, tmp_path):
     assert same_weights(pretrained / "soft", soft)
     assert not same_weights(pretrained, soft)

@@ -140,6 +140,14 @@ def _finished(place: Path, work: Path, rng: random.Random, times: int) -> Iterat
             path.write_bytes(DAMAGES[kind](path.read_bytes(), rng))
             outcome = call(lab.argv(name, out), place)
             wrong = complaint(outcome)
-            if wrong is None and outcome.status == 0 and lab.contents(out) != reference:
+            told = f"{path.name}: is damaged" in outcome.output
+            # What a finished training needs no more is only told of.
+            kept = {str(path.relative_to(out))} if told and path.parent.name == "soft" else set()
+            same = _without(lab.contents(out), kept) == _without(reference, kept)
+            if wrong is None and outcome.status == 0 and not same:
                 wrong = "exit status 0 and another model"
             yield f"{path.relative_to(out)}, {kind}: dkt {name} again", wrong
+
+
+def _without(contents: dict[str, str], names: set[str]) -> dict[str, str]:
+    return {name: digest for name, digest in contents.items() if name not in names}

@@ -153,10 +153,20 @@ def _is_finished(directory: Path) -> bool:
         except OSError as problem:
             raise cannot_write(kept, problem) from None
         return False
+    _warn_of_soft_phase(directory / SOFT / MODEL)
     if os.access(directory, os.W_OK):
         remove_leftovers(directory)
         remove_checkpoints(directory)
     return True
+
+
+def _warn_of_soft_phase(model: Path) -> None:
+    """A finished training needs the model of its soft phase no more, but its user may."""
+    try:
+        if model.exists():
+            load_model(model)
+    except DamagedError as error:
+        logger.warning("%s: the training has ended and needs it no more", error)
 
 
 def mend(directory: Path, write_files: Callable[[Path], object]) -> None:
