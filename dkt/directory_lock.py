@@ -304,6 +304,8 @@ def _is_own(path: Path) -> bool:
 
 def _release(path: Path) -> None:
     content = _held.pop(path, None)
+    if content is None:  # what is there is another's, or no file at all
+        return
     with contextlib.suppress(OSError):
         if path.read_bytes() == content:
             path.unlink()

@@ -10,6 +10,10 @@
 # of a job that was killed with its machine.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
+# What already_done sets; a step that is told to begin at a later stage does not call it.
+step_inputs=
+kept_results=
+
 # _job_mark number: the place of the mark of a job.
 _job_mark() { echo "$job_marks/$1"; }
 

@@ -104,15 +104,6 @@ require_files() {
   done
 }
 
-# at_exit command argument...: has a command run when the step ends, also when it is stopped; the last one first.
-at_exit() {
-  local words
-  printf -v words ' %q' "$@"
-  _at_exit="${words# }"$'\n'"${_at_exit:-}"
-  # A further signal, that of a terminal that closes, comes too late.
-  trap 'trap "" TERM HUP INT QUIT; eval "$_at_exit"' EXIT
-}
-
 . "$DKT_ROOT/steps/files.sh"
 . "$DKT_ROOT/steps/jobs.sh"
 . "$DKT_ROOT/steps/locks.sh"

@@ -6,6 +6,15 @@
 # shellcheck disable=SC2034 # set by parse_options.sh
 steal_lock=${DKT_STEAL_LOCK:-false}
 
+# at_exit command argument...: has a command run when the step ends, also when it is stopped; the last one first.
+at_exit() {
+  local words
+  printf -v words ' %q' "$@"
+  _at_exit="${words# }"$'\n'"${_at_exit:-}"
+  # A further signal, that of a terminal that closes, comes too late.
+  trap 'trap "" TERM HUP INT QUIT; eval "$_at_exit"' EXIT
+}
+
 # hold_directory dir: makes it, and stops if another step is at work there, with a line that says which. DKT_HELD_DIRS
 # are the directories that this step holds and those that the step that called it does, separated by line ends.
 hold_directory() {
@@ -31,5 +40,5 @@ refuse_held() {
 _lock_dir() {
   local options=()
   [ "$steal_lock" != true ] || options=(--steal)
-  "$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
+  "${DKT_PYTHON:-python3}" -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
 }

@@ -106,7 +106,7 @@ BAD_CALLS = [
     (["--dnn-config", "nowhere.yaml"], "--dnn-config is '{}/nowhere.yaml', but there is no such file"),
     (["--lstm-config", "nowhere.yaml"], "--lstm-config is '{}/nowhere.yaml', but there is no such file"),
     (["--dnn-config", "matrix.yaml"], "matrix.yaml: names a matrix that cannot be used: nowhere.mat"),
-    (["--lstm-config", "key.yaml"], "key.yaml: unknown key 'network.hidden'"),
+    (["--lstm-config", "key.yaml"], "key.yaml: line 1: unknown key 'network.hidden'"),
     (["--corpus-dir", "nowhere"], "--corpus-dir is '{}/nowhere', but there is no such directory"),
     (["--students", "lstm-soft-T0"], "-T is followed by a temperature above 0"),
     (["--students", "lstm-soft-T2 lstm-soft-T2.0"], "temperature, however it is written: 2 is named twice"),

@@ -1,4 +1,6 @@
-"""Marks a directory as one that a step writes in, gives it back, or looks whether anybody works there; see dkt.directory_lock.
+"""Marks a directory as one that a step writes in, gives it back, or looks whether anybody works there.
+
+See dkt.directory_lock.
 
 lock_dir.py [--release | --look] [--steal] <pid of the step> <name of the step> <directory>
 """
