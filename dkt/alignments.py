@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.checksums import recording
+from dkt.checksums import write_recorded
 from dkt.errors import DktError
-from dkt.objectio import ObjectReader, replace_file
+from dkt.objectio import ObjectReader
 from dkt.phone_segments import PathChecker
 from dkt.streams import is_output_pipe, open_output
 from dkt.tables import read_gzipped_int_vectors, read_int_vectors
@@ -187,8 +187,7 @@ def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> N
         with open_output(path) as stream:
             stream.write(data)
     else:
-        with recording(path, data):
-            replace_file(path, data)
+        write_recorded(path, data)
 
 
 def load_counts(path: str | Path) -> np.ndarray:

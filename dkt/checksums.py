@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,30 +29,18 @@ _POLYNOMIAL = 0xEDB88320
 _told: set[Path] = set()
 
 
-@contextlib.contextmanager
-def recording(path: str | Path, data: bytes) -> Iterator[None]:
-    """Record the checksums of a file that the body writes; that they cannot be is no error.
-
-    Args:
-        path: the file.
-        data: what is written.
-    """
-    path = Path(path)
-    # Nothing is recorded of a file while it is replaced: a crash leaves one without checksums.
-    _update(path, None)
-    yield
-    if not is_stream(path):
-        _update(path, {"size": len(data), "crc32": _sums(data)})
-
-
 def write_recorded(path: str | Path, data: bytes) -> None:
-    """Write a file, whole or not at all, and its checksums beside it.
+    """Write a file, whole or not at all, and its checksums beside it; that these cannot be is no error.
 
     Raises:
         DktError: the file cannot be written.
     """
-    with recording(path, data):
-        replace_file(path, data)
+    path = Path(path)
+    # Nothing is recorded of a file while it is replaced: a crash leaves one without checksums.
+    _update(path, None)
+    replace_file(path, data)
+    if not is_stream(path):
+        _update(path, {"size": len(data), "crc32": _sums(data)})
 
 
 def verify(path: str | Path, data: bytes) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from dkt.errors import DktError
 from dkt.files import free_name
 from dkt.findings import plural, some
 from dkt.objectio import replace_file
+from dkt.ranges import real_number
 from dkt.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
 
 logger = logging.getLogger(__name__)
@@ -178,10 +178,10 @@ def _intersect(tables: dict[str, Table]) -> None:
 
 def _is_number(words: list[str]) -> bool:
     try:
-        # Python would read 1_0 as 10.
-        return math.isfinite(float(*words)) and bool(words) and "_" not in words[0]
-    except (TypeError, ValueError):
+        real_number(" ".join(words))
+    except ValueError:
         return False
+    return True
 
 
 def _check_speakers(data: Path, utt2spk: Table) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dkt.checksums import recording, verify
+from dkt.checksums import verify, write_recorded
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
@@ -269,5 +269,4 @@ class ObjectWriter:
 
     def save_recorded(self, path: str | Path) -> None:
         """As ``save``, with the checksums of the file beside it (``dkt.checksums``)."""
-        with recording(path, self.getvalue()):
-            self.save(path)
+        write_recorded(path, self.getvalue())

@@ -56,19 +56,11 @@ check_seeds() {
   done
 }
 
-# _set_config_files variable kind config: sets an array to a configuration and the files that it names, which the
-# networks depend on; stops if it is not one of this kind of network.
-_set_config_files() {
-  local named
-  named=$(dkt config-files --recipe="$2" "$3") || exit 1
-  mapfile -t "$1" <<<"$3${named:+$'\n'$named}"
-}
-
 check_seeds
 check_students "$students"
 temperatures=$(temperatures_of "$students")
-_set_config_files dnn_files dnn "$dnn_config"
-[ -z "$students${realign_by:-}" ] || _set_config_files lstm_files lstm "$lstm_config"
+set_config_files dnn_files dnn "$dnn_config"
+[ -z "$students${realign_by:-}" ] || set_config_files lstm_files lstm "$lstm_config"
 
 # network_dir system seed: the directory of a network.
 network_dir() { echo "$exp/$1${realigned}_seed$2"; }

@@ -22,6 +22,7 @@ declare -F die >/dev/null || die() {
 
 # The options of the recipe have been read.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps/values.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/files.sh"
 . "$(dirname "${BASH_SOURCE[0]}")/../steps/locks.sh"
 check_numbers
 
@@ -56,6 +57,12 @@ require_values() {
       [[ $value != -* && $value =~ ^[^eE]*[1-9] ]] || die "--${name//_/-} is '${!name}', expected numbers above 0"
     done
   done
+}
+
+# check_search variable...: stops unless the options of a search, and these, hold numbers to search with.
+check_search() {
+  require_values beam max_active lmwts "$@"
+  [[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
 }
 
 # check_recipe path...: what every recipe looks at before anything runs: stages, job runners, and the paths that jobs

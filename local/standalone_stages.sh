@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. What comes before
-# them stands in its function first_stages, if it has one: all options are looked at first. The recipe sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features
-# (fbank, mfcc or fmllr), speeds (of copies of the training data for the network; none unless set), students (as
-# local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts and
-# word_ins_penalties; first_stages prepares data/{train,dev,test} and data/lang.
+# Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The stages
+# before them stand in the recipe's function first_stages, which prepares data/{train,dev,test} and data/lang: it is
+# called when all options have been looked at. The recipe sets data, exp, report, nj, train_cmd, decode_cmd, totgauss,
+# boost_silence, seeds, dnn_config, network_features (fbank, mfcc or fmllr), speeds (of copies of the training data
+# for the network; none unless set), students (as local/train_student.sh names them; none for no students),
+# lstm_config, beam, max_active, lmwts and word_ins_penalties.
 # shellcheck disable=SC2154 # variables of the recipe
 
 network_features=${network_features:-fbank}
@@ -11,8 +12,7 @@ case $network_features in
   fbank | mfcc | fmllr) ;;
   *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
 esac
-require_values beam max_active lmwts totgauss boost_silence
-[[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
+check_search totgauss boost_silence
 speeds=${speeds:-}
 [ -z "$speeds" ] || require_values speeds
 students=${students:-}

@@ -58,6 +58,9 @@ export PATH
 _set_python() {
   local first='' dkt
   dkt=$(command -v dkt)
+  # The script that called this one has found it.
+  [ -z "${DKT_PYTHON:-}" ] || [ "${DKT_PYTHON_OF:-}" != "$dkt" ] || return 0
+  export DKT_PYTHON_OF=$dkt
   IFS= read -r first <"$dkt" || true
   first=${first#"#!"}
   for DKT_PYTHON in "${first%% *}" "${dkt%/*}/python3" "$DKT_ROOT/.venv/bin/python3" python3 python3.{13,12,11}; do

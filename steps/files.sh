@@ -46,13 +46,13 @@ set_table_dir() {
   printf -v "$1" %s "$place"
 }
 
-# config_files yaml [data...]: the files that a configuration reads, itself among them, one a line; data directories are
-# where it may name some, too. Nothing if the name is empty.
-config_files() {
-  [ -n "$1" ] || return 0
-  require_files "$1"
-  echo "$1"
-  dkt config-files "$@"
+# set_config_files variable recipe yaml [data...]: sets an array to a configuration and the files that it names, some of
+# them in data directories; an empty name if there is no configuration. Stops if it is not one of this recipe (dnn, lstm;
+# empty: not looked at).
+set_config_files() {
+  local named=
+  [ -z "$3" ] || named=$(dkt config-files ${2:+--recipe="$2"} "${@:3}") || exit 1
+  mapfile -t "$1" <<<"$3${named:+$'\n'$named}"
 }
 
 # sort_files file...: their lines in the order of Kaldi.

@@ -51,8 +51,9 @@ check_runner "$(dirname "$log")"
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
   "$ali_dev/final.mdl" "$ali_dev/num_jobs"
 check_phones "$lang" "$ali" "$ali_dev"
-configured=$(config_files "$dnn_config" "$data" "$data_dev") || exit 1
-mapfile -t configured <<<"$configured"
+[ -z "$dnn_config" ] || require_files "$dnn_config"
+configured=()
+set_config_files configured "" "$dnn_config" "$data" "$data_dev"
 hold_directory "$dir"
 depends_on "seed max_loss ivectors ivectors_dev" "${configured[@]}" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
   "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"

@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.recipe_lab import write_place
+from tests.stand_ins import StandIns
+
 # Tensors are small here: a second thread gains nothing, and on a busy machine each of its many short waits
 # costs a time slice.
 torch.set_num_threads(1)
@@ -32,3 +35,16 @@ def kaldi_fixtures() -> Path:
 def corpora() -> Path:
     """A directory that holds real speech corpora, one in each folder."""
     return _shared("DKT_CORPORA", "a folder of real speech corpora")
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> StandIns:
+    """Programs that stand in for dkt's and Kaldi's, and tell how they were called."""
+    return StandIns(tmp_path / "tools")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A working directory with what the steps of ``recipe_lab.CALLS`` read."""
+    write_place(tmp_path / "recipe")
+    return tmp_path / "recipe"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+from tests.shell import succeed
+from tests.stand_ins import StandIns
+
 UTTS = ("a-1", "a-2", "b-1", "b-2", "c-1", "c-2", "d-1", "d-2")
 NJ = ("--nj", "4")
 TRAINING = ("data", "dev", "lang", "exp/gmm_ali", "exp/gmm_ali_dev", "exp/net")
@@ -74,3 +77,9 @@ def write_place(path: Path) -> None:
         write(path / f"exp/dnn/scored/lat.{job}.gz", "")
         (path / f"exp/dnn/scored/lat.{job}.gz").write_bytes(gzip.compress(b"a-1\n"))
     write(path / "exp/dnn/scored/num_jobs", "2\n")
+
+
+def count_jobs(tools: StandIns, place: Path, *call: str) -> int:
+    """Call a step that has to succeed; how many calls of a job runner that took."""
+    succeed(place, *call, **tools.with_kaldi)
+    return sum(words[0] == "run.pl" for words in tools.calls())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe_lab import CALLS, call_of, write, write_place
+from tests.recipe_lab import CALLS, call_of, write
 from tests.shell import ROOT, fails, run, succeed
 from tests.stand_ins import StandIns
 
@@ -37,17 +37,6 @@ RESULTS = {
     "decode_scan": "exp/dnn/scan/scoring/job.3/9_0.5.txt",
     "score": "exp/dnn/scored/scoring/job.1/9_0.5.txt",
 }
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    write_place(tmp_path / "recipe")
-    return tmp_path / "recipe"
 
 
 def written(path: Path) -> tuple[int, int]:

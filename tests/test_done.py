@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe_lab import CALLS, call_of, write, write_place
+from tests.recipe_lab import CALLS, call_of, count_jobs, write
 from tests.shell import ROOT, run, succeed
 from tests.stand_ins import StandIns
 
@@ -89,21 +89,9 @@ BY_FILES = {
 }
 
 
-@pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    write_place(tmp_path / "recipe")
-    return tmp_path / "recipe"
-
-
 def jobs(tools: StandIns, place: Path, step: str, *options: str) -> int:
     """Call a step that has to succeed; how many calls of a job runner that took."""
-    succeed(place, *call_of(step, *options), **tools.with_kaldi)
-    return sum(call[0] == "run.pl" for call in tools.calls())
+    return count_jobs(tools, place, *call_of(step, *options))
 
 
 @pytest.mark.parametrize("step", CALLS)

@@ -157,11 +157,6 @@ def refused(done: subprocess.CompletedProcess[str]) -> bool:
     return done.returncode != 0 and ("error: " in last or "error: " in done.stderr.splitlines()[-1])
 
 
-@pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
 def programs_of(tools: StandIns) -> list[str]:
     """All arguments that programs were called with."""
     return [word for words in tools.calls() for word in words]

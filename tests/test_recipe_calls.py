@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dkt.directory_lock import LOCK, STEP_LOCK, hold_directory
-from tests.recipe_lab import write, write_place
+from tests.recipe_lab import write
 from tests.shell import ROOT, run
 from tests.stand_ins import StandIns
 
@@ -34,15 +34,9 @@ fi
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    write_place(tmp_path / "recipe")
-    write(tmp_path / "recipe/recipe.sh", RECIPE)
-    return tmp_path / "recipe"
+def place(place: Path) -> Path:
+    write(place / "recipe.sh", RECIPE)
+    return place
 
 
 def call(tools: StandIns, place: Path, *arguments: str, **variables: str) -> tuple[list[str], str]:

@@ -16,27 +16,9 @@ from dkt.errors import DktError
 from dkt.target_store import SoftTargetStore
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
-from tests.recipe_lab import CALLS, call_of, write, write_place
+from tests.recipe_lab import CALLS, call_of, count_jobs, write
 from tests.shell import ROOT, fails, run, succeed
 from tests.stand_ins import StandIns
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    write_place(tmp_path / "recipe")
-    return tmp_path / "recipe"
-
-
-def jobs(tools: StandIns, place: Path, *call: str) -> int:
-    """Call a step that has to succeed; how many calls of a job runner that took."""
-    succeed(place, *call, **tools.with_kaldi)
-    return sum(words[0] == "run.pl" for words in tools.calls())
-
 
 # --- files that a configuration names ---
 
@@ -74,9 +56,9 @@ def test_a_changed_file_that_a_configuration_names_is_another_input(
     changed = place / ("lda.mat" if "lda" in key else "data/pitch/feats")
     write(changed, "x\n")
     call = call_of(step, option, "net.yaml")
-    assert jobs(tools, place, *call) > 0 and jobs(tools, place, *call) == 0
+    assert count_jobs(tools, place, *call) > 0 and count_jobs(tools, place, *call) == 0
     write(changed, "another\n")
-    assert jobs(tools, place, *call) > 0 and jobs(tools, place, *call) == 0
+    assert count_jobs(tools, place, *call) > 0 and count_jobs(tools, place, *call) == 0
     write(place / "net.yaml", "features: {\n")
     assert "net.yaml: is no YAML" in fails(place, *call, **tools.with_kaldi)
 
@@ -180,7 +162,7 @@ def test_the_number_of_jobs_of_a_decoding(tools: StandIns, place: Path, text: st
     assert message in fails(place, *call_of("score"), **tools.with_kaldi)
     assert tools.calls() == []
     write(place / "exp/dnn/scored/num_jobs", " 2 \n")
-    assert jobs(tools, place, *call_of("score")) > 0
+    assert count_jobs(tools, place, *call_of("score")) > 0
 
 
 def test_lattices_that_num_jobs_leaves_out_are_told(tools: StandIns, place: Path) -> None:
@@ -198,14 +180,14 @@ def test_damaged_soft_targets_are_made_again_as_the_error_says(
 ) -> None:
     """A bit that flips changes neither size nor time."""
     call = call_of("make_soft_targets")
-    assert jobs(tools, place, *call) == 1 and jobs(tools, place, *call) == 0
+    assert count_jobs(tools, place, *call) == 1 and count_jobs(tools, place, *call) == 0
     path = place / "exp/soft" / damaged
     whole, state = path.read_bytes(), path.stat()
     path.write_bytes(whole[:-1] + b"!")
     os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
     (place / "exp/soft" / removed).unlink()
-    assert jobs(tools, place, *call) == 1 and path.read_bytes() == whole
-    assert jobs(tools, place, *call) == 0
+    assert count_jobs(tools, place, *call) == 1 and path.read_bytes() == whole
+    assert count_jobs(tools, place, *call) == 0
 
 
 def test_the_hint_names_the_file_to_remove(tmp_path: Path) -> None:

@@ -31,11 +31,6 @@ EVERY |= {"check": CHECK, "dnn": DNN, "lstm": LSTM}
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     """A working directory with all that the steps look for."""
     path = tmp_path / "recipe"

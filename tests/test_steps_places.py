@@ -22,11 +22,6 @@ NAMES = {"DATA": "data", "LANG": "lang", "EXP": "exp"}
 
 
 @pytest.fixture
-def tools(tmp_path: Path) -> StandIns:
-    return StandIns(tmp_path / "tools")
-
-
-@pytest.fixture
 def place(tmp_path: Path) -> Path:
     path = tmp_path / "work"
     fill(path / "data", path / "lang", path / "exp")

@@ -80,13 +80,9 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
     """The configuration of the training of a network, if any of it is given."""
     if args.train_config is None and not args.set and args.recipe is None:
         return None
-    # Imported where they are needed: they bring PyTorch.
-    from dkt.config import load_config
-    from dkt.train.train_dnn import DnnRecipe
-    from dkt.train.train_lstm import LstmRecipe
+    from dkt.train.recipes import load_recipe  # brings PyTorch
 
-    kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
-    return load_config(kinds[args.recipe or "dnn"], args.train_config, args.set)
+    return load_recipe(args.recipe or "dnn", args.train_config, args.set)
 
 
 def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -> FeatureOptions:

@@ -31,13 +31,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(recipe: str, config: str) -> None:
-    # Imported where they are needed: they bring PyTorch.
-    from dkt.config import load_config
-    from dkt.train.train_dnn import DnnRecipe
-    from dkt.train.train_lstm import LstmRecipe
+    from dkt.train.recipes import load_recipe  # brings PyTorch
 
-    kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
-    settings = load_config(kinds[recipe], config)
+    settings = load_recipe(recipe, config)
     try:
         settings.features.check_files()
     except DktError as error:

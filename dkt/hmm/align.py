@@ -7,14 +7,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-from dkt.checksums import recording
+from dkt.checksums import write_recorded
 from dkt.datadir import DataDir
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import require_lock
@@ -178,9 +177,7 @@ def align_directory(
             holds something else than alignments.
     """
     lang, source, target = Path(lang_dir), Path(model_dir), Path(ali_dir)
-    if source.resolve() == target.resolve():
-        raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
-    refuse_other_kinds(target, Kind.ALIGNMENTS, source / "final.mdl")
+    _check_target(target, source)
     check_phones(lang / "phones.txt", source / "phones.txt")
     files = _read_model_files(source, lang)
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
@@ -194,6 +191,13 @@ def align_directory(
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
     write_alignment_dir(target, lambda: _write_model(target, files), jobs, alignments)
+
+
+def _check_target(target: Path, source: Path) -> None:
+    """Raise DktError if the alignments would be written over something else."""
+    if source.resolve() == target.resolve():
+        raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
+    refuse_other_kinds(target, Kind.ALIGNMENTS, source / "final.mdl")
 
 
 def _load_model(
@@ -381,5 +385,4 @@ def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
     for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
     for name, data in files.items():
-        with recording(target / name, data) if name in _OBJECTS else nullcontext():
-            replace_file(target / name, data)
+        (write_recorded if name in _OBJECTS else replace_file)(target / name, data)

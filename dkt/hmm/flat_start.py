@@ -152,11 +152,12 @@ def _share_blocks(
 
 def _num_pairs(units: list[_Unit], num_frames: int, mean_length: float, size: int) -> float:
     """How many pairs of a block and a length the units have."""
+    alone = len(units) == 1
     lengths = [
-        num_frames if unit.silent or len(units) == 1 else _usual_length(unit.end - unit.begin, mean_length)
+        _longest(unit.end - unit.begin, num_frames, 0.0 if unit.silent else mean_length, alone)
         for unit in units
     ]
-    return float(sum(min(length, num_frames) for length in lengths)) * num_frames / size**2
+    return float(sum(lengths)) * num_frames / size**2
 
 
 def _units(chain: StateChain) -> list[_Unit]:
@@ -166,8 +167,11 @@ def _units(chain: StateChain) -> list[_Unit]:
     return [_Unit(begin, end, bool(chain.silent[begin])) for begin, end in itertools.pairwise(cuts)]
 
 
-def _usual_length(num_states: int, mean_length: float) -> int:
-    return int(np.ceil(_LONGEST * num_states * max(mean_length, 1.0)))
+def _longest(num_states: int, num_frames: int, mean_length: float, alone: bool) -> int:
+    """The most frames of so many states; silence (mean length 0) and a word alone may have them all."""
+    if alone or mean_length == 0:
+        return num_frames
+    return min(num_frames, int(np.ceil(_LONGEST * num_states * max(mean_length, 1.0))))
 
 
 def _length_costs(
@@ -177,8 +181,7 @@ def _length_costs(
     num_states = len(states)
     shortest = longest = -(-num_states // size)
     if states.loops.any():
-        usual = -(-_usual_length(num_states, mean_length) // size)
-        longest = num_blocks if alone or mean_length == 0 else min(num_blocks, usual)
+        longest = -(-_longest(num_states, num_blocks * size, mean_length, alone) // size)
     lengths = np.arange(shortest, max(longest, shortest) + 1)
     if mean_length == 0:
         return np.zeros(len(lengths))
@@ -206,8 +209,9 @@ def _add_unit(
     rows = max(1, _PAIRS_AT_ONCE // len(costs))
     for begin in range(0, len(best), rows):
         part = windows[begin : begin + rows] - costs[::-1]
-        chosen[begin : begin + rows] = part.argmax(axis=1)
-        scores[begin : begin + rows] = part.max(axis=1)
+        best_of = part.argmax(axis=1)
+        chosen[begin : begin + rows] = best_of
+        scores[begin : begin + rows] = part[np.arange(len(part)), best_of]
     return gain + scores, longest - chosen
 
 

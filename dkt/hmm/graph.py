@@ -9,7 +9,7 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 
-from dkt.checksums import recording
+from dkt.checksums import write_recorded
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
@@ -142,8 +142,7 @@ def make_graph(
     _copy_tables(lang_dir, out_dir)
     write_lines(out_dir / "num_pdfs", [str(transitions.num_pdfs)])
     write_lines(out_dir / "disambig_tid.int", [str(label) for label in disambig_ids])
-    with recording(out_dir / "HCLG.fst", graph.to_bytes("const")):
-        graph.save(out_dir / "HCLG.fst", "const")
+    write_recorded(out_dir / "HCLG.fst", graph.to_bytes("const"))
     # After the graph: were it before, a crash between would pass an old graph off as one of these options.
     write_lines(out_dir / _OPTIONS_FILE, [_options(transition_scale, self_loop_scale)])
     return graph

@@ -30,6 +30,8 @@ from dkt.train.schedule import NewbobConfig
 
 logger = logging.getLogger(__name__)
 
+_LDA = "lda.mat"
+
 _EVALUATION_BATCH = 2048
 
 
@@ -129,9 +131,12 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
         experiment.copy_kaldi_files(hmm_dir, place)
         experiment.write_feature_files(place, options, inputs.raw_dim(options))
         experiment.write_counts(place, train, info.num_pdfs)
+        # An estimate takes a pass over the data: a training that has ended needs none if its own is there.
+        if place != directory and (directory / _LDA).exists():
+            return None
         lda = _lda(recipe.features, info, train)
         if lda is not None:
-            experiment.write_matrix(place / "lda.mat", lda)
+            experiment.write_matrix(place / _LDA, lda)
         return lda
 
     if experiment.record_configuration(directory, recipe, facts):

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -129,9 +130,7 @@ def _train_held(
     )
     facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
 
-    def write_files(place: Path) -> None:
-        _write_files(info, train, inputs, place)
-
+    write_files = partial(_write_files, info, train, inputs)
     if experiment.record_configuration(directory, recipe, facts):
         experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)

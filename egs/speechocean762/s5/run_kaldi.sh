@@ -75,8 +75,7 @@ require_files "$data_train/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" \
 # Not after hours of training.
 if [ -n "$graph" ]; then
   require_files "$graph"/{HCLG.fst,words.txt} "$data_tuning"/{feats.scp,text} "$data_test/feats.scp"
-  require_values beam lattice_beam max_active acwt lmwts
-  [[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
+  check_search lattice_beam acwt
 fi
 
 network_train=$data_train
