@@ -78,6 +78,13 @@ def test_a_long_recording_is_shared_out_in_blocks(monkeypatch: pytest.MonkeyPatc
     assert frames_of(share_frames(make_chain([1] * 100), np.full(101, 3.0)), [1] * 100)[1::2].count(1) == 99
 
 
+def test_a_recording_of_minutes_is_shared_out_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, scores = [6, 3, 9], np.random.default_rng(2).normal(0.0, 3.0, 400)
+    whole = share_frames(make_chain(words), scores)
+    monkeypatch.setattr(flat_start, "_PAIRS_AT_ONCE", 2000)
+    assert share_frames(make_chain(words), scores).tolist() == whole.tolist()
+
+
 def test_a_recording_of_minutes_takes_little_memory() -> None:
     scores = np.repeat(np.random.default_rng(1).normal(0.0, 4.0, 800), 50)
     tracemalloc.start()

@@ -14,7 +14,7 @@ from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.tables import read_matrices
-from dkt.train import loop
+from dkt.train import loop, train_dnn
 from dkt.train.history import load_history
 from dkt.train.schedule import Newbob, NewbobConfig
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir, write_matrices
@@ -288,6 +288,21 @@ def test_forward_refuses_what_does_not_fit(trained, corpus, tmp_path, capsys):
     )
     assert forward(trained / "final.pt", tmp_path / "nowhere", tmp_path)[0] == 1
     assert "neither a data directory nor an rspecifier" in capsys.readouterr().err
+
+
+def test_an_lda_that_a_finished_training_lacks_is_estimated_again_and_only_then(
+    corpus, tmp_path, monkeypatch
+):
+    def finish() -> int:
+        return train(corpus, tmp_path / "exp", "--set=features.lda_dim=2")
+
+    assert finish() == 0
+    lda = tmp_path / "exp/lda.mat"
+    content = lda.read_bytes()
+    lda.unlink()
+    assert finish() == 0 and lda.read_bytes() == content
+    monkeypatch.setattr(train_dnn, "accumulate_spliced", None)
+    assert finish() == 0 and lda.read_bytes() == content
 
 
 def test_an_lda_is_estimated_and_online_cmvn_kept(corpus, tmp_path):
