@@ -33,12 +33,13 @@ depends_on streams "${inputs[@]}"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
-forget_done "$mark"
 if [ "$stage" -le 0 ]; then
-  back_up "$data" cmvn.scp
-  run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
-    job_failed "$log_file"
+  begin_jobs 1 "$log_file" "$dir/cmvn_$name".{ark,scp}
+  run_jobs "$log_file" dkt compute-cmvn-stats --streams="$streams" "$data" \
+    ark,scp:"$made/cmvn_$name.ark,$made/cmvn_$name.scp"
   tell_losses "$log_file"
+  back_up "$data" cmvn.scp
+  place_jobs
 fi
 require_files "$dir/cmvn_$name.scp"
 copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
