@@ -218,3 +218,96 @@ def test_dkts_runner_takes_a_list_of_jobs(tmp_path: Path) -> None:
     assert "saw 9\n" in (tmp_path / "x.9.log").read_text()
     done = run(tmp_path, runner, "JOB=1,4:3", "x.JOB.log", "true")
     assert done.returncode == 1 and "invalid job range 'JOB=1,4:3'" in done.stderr
+
+
+def test_a_late_job_of_an_earlier_call_does_not_stand_for_this_one(tools: StandIns, place: Path) -> None:
+    """A queue whose jobs survive the step that was stopped, and run beside those of the next call."""
+    runner = tools.kaldi / "egs/wsj/s5/utils/late.pl"
+    text = tools.kaldi.joinpath("egs/wsj/s5/utils/run.pl").read_text()
+    # The first call submits and is stopped; the second runs, and then what the first has submitted.
+    first = (
+        "late = Path('late')\n"
+        "if not late.exists():\n    late.write_text(json.dumps(sys.argv[1:])); sys.exit(1)\n"
+    )
+    after = (
+        "\nwords = json.loads(late.read_text())\n"
+        "if words != ['through']:\n"
+        "    late.write_text(json.dumps(['through']))\n"
+        "    subprocess.call([sys.argv[0], *words])\n"
+    )
+    head, rest = text.split("name, argv = ", 1)
+    write(runner, f"{head}{first}name, argv = {rest.replace('sys.exit(failed', after + 'sys.exit(failed')}")
+    runner.chmod(0o755)
+    program = tools.kaldi.parent / "bin/dkt"
+    program.write_text(
+        program.read_text().replace(
+            "    write(args[2], utterances(args[1]))",
+            "    write(args[2], [f'{u} {options.get(\"apply-log\")}' for u in utterances(args[1])])",
+        )
+    )
+    late = ["--cmd", "late.pl", "--apply-log"]
+    fails(place, *call_of("forward", *late, "true"), **tools.with_kaldi)
+    succeed(place, *call_of("forward", *late, "false"), **tools.with_kaldi)
+    texts = [(place / f"exp/post/output.{job}.ark").read_text() for job in (1, 2, 3, 4)]
+    assert "false" in "".join(texts) and "true" not in "".join(texts)
+    assert "apply_log=false" in (place / "exp/post/.forward.done").read_text()
+
+
+@pytest.mark.parametrize("step", sorted(set(ARRAYS) - {"score"}))
+def test_what_is_finished_stays_until_what_replaces_it_is_whole(
+    tools: StandIns, place: Path, step: str
+) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    before = {
+        path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.suffix != ".log"
+    }
+    write(place / "data/cmvn.scp" if not step.startswith("make_m") else place / "audio.wav", "a other\n")
+    write(place / "conf/fbank.conf", "other\n")
+    changed = {place / "data/cmvn.scp", place / "audio.wav", place / "conf/fbank.conf"}
+    fails(place, *call_of(step), FAIL=ARRAYS[step][0], **tools.with_kaldi)
+    after = {path: path.read_bytes() for path in before if path.exists() and path not in changed}
+    assert after == {
+        path: data for path, data in before.items() if path not in changed and "split4" not in str(path)
+    } | {path: data for path, data in after.items() if "split4" in str(path)}
+
+
+def test_a_limit_is_of_the_verdict_and_not_of_the_jobs(tools: StandIns, place: Path) -> None:
+    told = "INFO PROGRAM network: 9 utterances done, 1 dropped; 1 (a-1): no features"
+    variables = {**tools.with_kaldi, "TELLS": "forward", "TELL": told}
+    output = fails(place, *call_of("forward", "--max-loss", "0.05"), **variables)
+    assert "over --max-loss (0.05)" in output
+    tools.calls()
+    succeed(place, *call_of("forward", "--max-loss", "0.2"), **variables)
+    assert not ranges(tools.calls())
+    # Looser: nothing to do; stricter: judged anew, from the logs.
+    before = (place / "exp/post/.forward.done").read_text()
+    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.3"), **variables)
+    assert "over --max-loss (0.01)" in fails(place, *call_of("forward", "--max-loss", "0.01"), **variables)
+    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.15"), **variables)
+    assert (
+        not ranges(tools.calls())
+        and "max_loss=0.15" in (place / "exp/post/.forward.done").read_text() != before
+    )
+
+
+@pytest.mark.parametrize(
+    "step", ["forward", "make_mfcc", "make_soft_targets", "make_fmllr_feats", "align", "decode"]
+)
+def test_what_more_jobs_left_is_removed(tools: StandIns, place: Path, step: str) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    fewer = ["2" if word == "4" else word for word in call_of(step)]
+    succeed(place, *fewer, **tools.with_kaldi)
+    assert [path for path in place.rglob("*.[34].*") if "split4" not in str(path)] == []
+
+
+STAGES = [
+    (step, stage)
+    for step, last in {"make_fmllr_feats": 2, "prepare_lang": 3}.items()
+    for stage in range(last + 1)
+] + [(step, stage) for step in sorted(set(CALLS) - {"make_fmllr_feats", "prepare_lang"}) for stage in (0, 1)]
+
+
+@pytest.mark.parametrize(("step", "stage"), STAGES)
+def test_every_stage_that_is_told_works(tools: StandIns, place: Path, step: str, stage: int) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    succeed(place, *call_of(step, "--stage", str(stage)), **tools.with_kaldi)
