@@ -429,7 +429,7 @@ def test_what_failed_is_not_taken_for_done(tools: StandIns, place: Path, step: s
     before = data.stat()
     write(data, data.read_text() + "b-2 y\n")
     fails(place, *command, FAIL=program, **tools.alone)
-    # As it was before: what the failed call left must not pass for the result of the first, which jobs leave alone.
+    # As it was before: what the failed call left must not pass for the result of the first.
     write(data, "".join(f"{utt} x\n" for utt in UTTS))
     os.utime(data, ns=(before.st_atime_ns, before.st_mtime_ns))
     output = succeed(place, *command, **tools.alone)
