@@ -60,8 +60,8 @@ ORDER = {
     "kaldi_reduced": [
         ("lstm-hard", "cv_frame_acc", "lstm-pretrain-T2", 3.0),
         ("lstm-soft-T2", "cv_frame_acc", "lstm-pretrain-T2", 2.0),
-        # Labels by a network are easier to learn; after three epochs that shows on unseen speech, and on the training
-        # data give or take a little. Labels of other frames would cost ten and more.
+        # Labels by a network are easier to learn; after three epochs that shows on unseen speech, and on the
+        # training data give or take a little. Labels of other frames would cost ten and more.
         ("dnn", "cv_frame_acc", "dnn_realigned", 0.0),
         ("dnn", "train_frame_acc", "dnn_realigned", -3.0),
     ],

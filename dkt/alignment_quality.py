@@ -25,7 +25,9 @@ logger = logging.getLogger(__name__)
 
 _LONG = 0.5  # seconds
 _LONG_MEDIANS = 2  # where phones are whole words, long is what is so many times the median
-_FEWEST_UTTS, _FEWEST_PHONES = 5, 20
+#: Nothing is said of fewer utterances.
+FEWEST_UTTS = 5
+_FEWEST_PHONES = 20
 _SILENCE_NAMES = ("SIL", "SILENCE", "SP", "PAU", "H#")
 _NOISE_NAMES = ("SPN", "NSN", "LAU", "NOISE", "SPOKEN_NOISE", "LAUGHTER", "UNK", "OOV", "GBG", "NON", "EPS")
 _HINT_PAUSES = (
@@ -188,20 +190,13 @@ class AlignmentQuality:
     def judge(self) -> list[Verdict]:
         """What cannot be right, the worst first; nothing is said of a handful of utterances."""
         lengths = self.lengths * self.frame_shift
-        if self.num_utts < _FEWEST_UTTS or self.num_frames == 0:
+        if self.num_utts < FEWEST_UTTS or self.num_frames == 0:
             return []
-        verdicts = self._judge_silence()
+        verdicts = judge_silence(self.silence_share)
         if len(lengths) >= _FEWEST_PHONES and self.phones.names:
             verdicts += [*self._judge_long(lengths), *self._judge_short(), *self._judge_median(lengths)]
         verdicts += self._judge_retries()
         return sorted(verdicts, key=lambda verdict: verdict.level is not Level.ERROR)
-
-    def _judge_silence(self) -> list[Verdict]:
-        if self.silence_share <= 0.85:
-            return []
-        fault = f"{100 * self.silence_share:.1f} % of the frames are silence"
-        hint = "do the transcripts belong to the recordings? Cut long pauses off (segments)"
-        return [Verdict(Level.ERROR if self.silence_share > 0.98 else Level.WARNING, fault, hint)]
 
     def _judge_long(self, lengths: np.ndarray) -> list[Verdict]:
         # A phone that is a whole word lasts as long as words do.
@@ -247,6 +242,15 @@ class AlignmentQuality:
         )
         hint = "do transcripts and recordings belong together, and is the model of such data?"
         return [Verdict(Level.WARNING, fault, hint)]
+
+
+def judge_silence(share: float) -> list[Verdict]:
+    """What cannot be right about the share of the frames that are silence, or are to be it."""
+    if share <= 0.85:
+        return []
+    fault = f"{100 * share:.1f} % of the frames are silence"
+    hint = "do the transcripts belong to the recordings? Cut long pauses off (segments)"
+    return [Verdict(Level.ERROR if share > 0.98 else Level.WARNING, fault, hint)]
 
 
 def least_frames(states: Collection) -> int:

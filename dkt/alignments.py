@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.checksums import recording
 from dkt.errors import DktError
 from dkt.objectio import ObjectReader, replace_file
 from dkt.phone_segments import PathChecker
@@ -186,7 +187,8 @@ def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> N
         with open_output(path) as stream:
             stream.write(data)
     else:
-        replace_file(path, data)
+        with recording(path, data):
+            replace_file(path, data)
 
 
 def load_counts(path: str | Path) -> np.ndarray:

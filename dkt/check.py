@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dkt.alignment_quality import AlignmentQuality, SilencePhones
+from dkt.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
 from dkt.alignments import AlignmentDir
 from dkt.check_ali import (
     LENGTH_TOLERANCE,
@@ -22,7 +22,7 @@ from dkt.check_ali import (
 )
 from dkt.check_data import DataCheckOptions, DataFiles
 from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
-from dkt.check_text import Transcripts, check_empty, check_words
+from dkt.check_text import Transcripts, check_empty, check_lang_files, check_words
 from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
@@ -32,6 +32,7 @@ from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.side_inputs import SideInputs
 from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.train.data_facts import DataFacts, Recipe
 
 _SECONDS_PER_HOUR = 3600.0
 
@@ -48,6 +49,7 @@ class CheckOptions:
         strict: warnings are errors, as they mostly are to ``utils/validate_data_dir.sh``.
         pipeline: what the training does to the features; None if that is not known.
         side: its transforms and i-vectors.
+        recipe: the configuration of a network's training; None if that is not known.
         num_jobs: jobs of the training; None for any number.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
@@ -62,6 +64,7 @@ class CheckOptions:
     strict: bool = False
     pipeline: FeatureOptions | None = None
     side: SideInputs = field(default_factory=SideInputs)
+    recipe: Recipe | None = None
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV
     allow_implausible: bool = False
@@ -84,21 +87,26 @@ class Report:
         self.tally = Tally(str(data.path), options.max_loss, self.findings.place)
         self.frame_shift = self._frame_shift()
         self.frames_used = 0
+        self.silent_frames = 0
+        self.longest = 0
         self.frames_lost: dict[str, float] = {}
 
     def _frame_shift(self) -> float:
-        if self.options.frame_shift is not None:
-            return self.options.frame_shift
         try:
-            return self.data.frame_shift
+            told = self.data.frame_shift
         except DktError as error:
-            self.findings.warn("frame_shift", str(error))
-            return DEFAULT_FRAME_SHIFT
+            # Only the alignment of a GMM reads it; here another may be given.
+            level = Level.ERROR if self.options.data.transcribed else Level.WARNING
+            self.findings.add(level, "frame_shift", str(error))
+            told = DEFAULT_FRAME_SHIFT
+        return told if self.options.frame_shift is None else self.options.frame_shift
 
-    def use(self, frames: int) -> None:
-        """Count an utterance as used."""
+    def use(self, frames: int, silent: bool = False) -> None:
+        """Count an utterance as used; ``silent`` is one in which nothing was said."""
         self.tally.done()
         self.frames_used += frames
+        self.silent_frames += frames * silent
+        self.longest = max(self.longest, frames)
 
     def lose(self, utt: str, reason: str, frames: float) -> None:
         """Count an utterance as lost. The report names it, so that it needs no line in the log."""
@@ -182,9 +190,30 @@ def check(
     transcripts = _transcripts(files, lang, options, findings)
     if options.train_data is not None:
         _compare_with_training(files, features, options.train_data, findings)
-    findings.sort(["utt2spk", *files.kinds, "features"])
     _account(report, files, features, labels, transcripts)
+    _ask_training(report, features, labels)
+    findings.sort(["utt2spk", *files.kinds, "features"])
     return report
+
+
+def _ask_training(report: Report, features: Features, labels: Labels | None) -> None:
+    """Note what the training would refuse, once the data are loaded or aligned, in its own words."""
+    findings, options = report.findings, report.options
+    if options.recipe is not None and options.train_data is None:
+        dim = features.processed_dim
+        if dim is not None and options.pipeline is not None:
+            dim -= options.pipeline.ivector_dim
+        frames = None if labels is None else labels.pdf_frames
+        try:
+            options.recipe.check_data(DataFacts(dim, report.longest, frames))
+        except DktError as error:
+            findings.error("configuration", str(error))
+        findings.passed("configuration", "goes with the data")
+    if options.data.transcribed and report.tally.num_done >= FEWEST_UTTS:
+        for verdict in judge_silence(report.silent_frames / max(report.frames_used, 1)):
+            fault = f"{verdict.fault}: the transcripts of their utterances are empty"
+            level = Level.WARNING if options.allow_implausible else verdict.level
+            findings.add(level, "quality", fault, path=report.data.path / "text", hint=verdict.hint)
 
 
 def _compare_with_training(files: DataFiles, features: Features, train: DataDir, findings: Findings) -> None:
@@ -225,6 +254,8 @@ def _transcripts(
     files: DataFiles, lang: str | Path | None, options: CheckOptions, findings: Findings
 ) -> Transcripts:
     transcripts = Transcripts()
+    if lang and options.data.transcribed:
+        check_lang_files(Path(lang), findings)
     if lang and "text" in files and not options.data.no_text and (Path(lang) / "words.txt").is_file():
         transcripts = check_words(files, Path(lang), options.max_oov, findings)
         if options.data.transcribed:
@@ -291,7 +322,7 @@ def _account(
         elif text is not None and frames is not None and frames < transcripts.least_frames.get(utt, 0):
             report.lose(utt, "there are fewer frames than its transcript needs", length)
         elif labels is None:
-            report.use(round(length))
+            report.use(round(length), silent=text is not None and len(text[utt]) == 1)
         elif utt not in aligned:
             report.lose(utt, f"no alignment in {labels.path}", length)
         elif utt in labels.unusable:

@@ -34,11 +34,13 @@ class Labels:
         path: the directory.
         lengths: utterance to its number of labels.
         unusable: the utterances whose labels are not of the model.
+        pdf_frames: the frames of each pdf, shape ``(P,)``.
     """
 
     path: Path
     lengths: dict[str, int] = field(default_factory=dict)
     unusable: set[str] = field(default_factory=set)
+    pdf_frames: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 def open_ali_dir(path: str | Path, findings: Findings) -> AlignmentDir | None:
@@ -80,6 +82,7 @@ class _LabelScan:
 
     def report(self, findings: Findings) -> None:
         where = self.labels.path
+        self.labels.pdf_frames = self.frames
         self.labels.unusable.update(self.beyond, self.broken, self.twice)
         if self.twice:
             message = f"{plural(len(self.twice), 'utterance')} aligned twice"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dkt.datadir import DataDir, misplaced
 from dkt.findings import Findings, Level, plural
 from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
+from dkt.ranges import real_number
 from dkt.text import describe_character, hidden_character
 
 # The end-of-sentence and backoff symbols of a language model: no transcript may hold them.
@@ -141,7 +142,7 @@ class DataFiles:
         found = {}
         for key, line in self.lines(name).items():
             try:
-                found[key] = float(line[1])
+                found[key] = real_number(line[1])
             except (IndexError, ValueError):
                 continue
         return found

@@ -32,12 +32,14 @@ class Features:
         unusable: the utterances that a training would stop at.
         lost: utterances that a training would leave out, and why.
         dim: the dimension of most of them, F; None if none was read.
+        processed_dim: that of what the training makes of them, i-vectors included; None if nobody knows.
     """
 
     lengths: dict[str, int] = field(default_factory=dict)
     unusable: set[str] = field(default_factory=set)
     lost: dict[str, str] = field(default_factory=dict)
     dim: int | None = None
+    processed_dim: int | None = None
 
 
 class _Faults:
@@ -112,6 +114,10 @@ class _Pipeline:
         if processed.shape[1] == len(self._first):
             self._varies |= (processed != self._first).any(axis=0)
 
+    def dim(self) -> int | None:
+        """The dimension of the processed features."""
+        return None if self._first is None else len(self._first)
+
     def constant(self) -> list[int]:
         """The dimensions that never change."""
         return [] if self._varies is None else np.flatnonzero(~self._varies).tolist()
@@ -152,6 +158,7 @@ def read_all_features(files: DataFiles, findings: Findings, reader: FeatureReade
                     blame(utt, "with a value that is not a number")
                 else:
                     pipeline.look(utt, frames)
+    features.processed_dim = pipeline.dim()
     features.dim = max(of_dim, key=lambda dim: len(of_dim[dim]), default=None)
     for dim, utts in of_dim.items():
         for utt in utts if dim != features.dim else ():

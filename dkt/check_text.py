@@ -46,11 +46,11 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
     try:
         words = read_symbol_table(lang / "words.txt")
         oov_path = lang / "oov.txt"
-        oov = fields(" ".join(read_lines(oov_path))) if oov_path.is_file() else []
+        oov = fields(" ".join(read_lines(oov_path)))[:1] if oov_path.is_file() else []
     except DktError as error:
         findings.error("words.txt", str(error))
         return found
-    count = OovCount.of(transcripts.values(), words, path)
+    count = OovCount.of(transcripts.values(), words, path, "".join(oov))
     if count.share > max_oov:
         message = f"{count.describe()}; the limit is {100 * max_oov:g} %"
         findings.error("words", message, path=path, hint=f"{count.mend()}, or allow it with --max-oov")
@@ -58,7 +58,7 @@ def check_words(files: DataFiles, lang: Path, max_oov: float, findings: Findings
         findings.warn("words", count.describe(), path=path, hint=count.mend())
     findings.passed("words", count.figures())
     try:
-        unspoken = _look_up(transcripts, words, oov[0] if oov else "", lang, found)
+        unspoken = _look_up(transcripts, words, "".join(oov), lang, found)
     except DktError as error:
         findings.error("lang", str(error))
         return found
@@ -99,6 +99,19 @@ def _look_up(
         found.least_frames[utt] = sum(frames.get(index, 0) for index in ids)
         unspoken |= {word: utt for word, index in zip(transcript, ids, strict=True) if index not in frames}
     return unspoken
+
+
+def check_lang_files(lang: Path, findings: Findings) -> None:
+    """Note what is wrong with the lang directory of a GMM training, in the training's own words."""
+    try:
+        from dkt.hmm.align import check_lang  # its packages are of the stand-alone chain
+    except ImportError:
+        return
+    try:
+        check_lang(lang)
+    except DktError as error:
+        findings.error("lang", str(error))
+    findings.passed("lang", f"{lang} can be trained with")
 
 
 def check_empty(files: DataFiles, lang: Path, found: Transcripts, findings: Findings) -> None:

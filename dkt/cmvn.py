@@ -12,11 +12,18 @@ from dkt.feature_options import FEATS, FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
 from dkt.tables import MatrixWriter
+from dkt.tally import DEFAULT_MAX_LOSS, Tally
 
 logger = logging.getLogger(__name__)
 
 
-def compute_cmvn(data: DataDir, wspecifier: str, per_utterance: bool = False, streams: str = FEATS) -> None:
+def compute_cmvn(
+    data: DataDir,
+    wspecifier: str,
+    per_utterance: bool = False,
+    streams: str = FEATS,
+    max_loss: float = DEFAULT_MAX_LOSS,
+) -> None:
     """Write CMVN statistics of every speaker, or of every utterance, of a data directory.
 
     Args:
@@ -24,23 +31,25 @@ def compute_cmvn(data: DataDir, wspecifier: str, per_utterance: bool = False, st
         wspecifier: where to.
         per_utterance: statistics of each utterance rather than each speaker.
         streams: script files of the data directory whose features are pasted first.
+        max_loss: the share of utterances that may be without features.
 
     Raises:
-        DktError: an utterance of ``feats.scp`` has no speaker, or a speaker has no features.
+        DktError: an utterance of ``feats.scp`` has no speaker, features are NaN or infinite, or too many
+            utterances have none.
     """
+    tally = Tally("CMVN", max_loss)
+    reader = FeatureReader(data, FeatureOptions(streams=streams))
+    reader.drop_missing(tally)
     stats: dict[str, np.ndarray] = {}
-    for utt, features in FeatureReader(data, FeatureOptions(streams=streams)):
+    for utt, features in reader:
         if utt not in data.utt2spk:
             raise DktError("has no speaker", path=data.path / "utt2spk", utt=utt)
         key = utt if per_utterance else data.utt2spk[utt]
         stats[key] = stats.get(key, 0) + cmvn_stats(features)
-    missing = sorted(set(data.utt2spk.values()) - set(stats)) if not per_utterance else []
-    if missing:
-        raise DktError(
-            f"speaker '{missing[0]}' has no features",
-            path=data.path / streams.split()[0],
-            hint="make the features of all utterances",
-        )
+        tally.done()
+    tally.finish(str(data.path))
+    for speaker in sorted(set(data.utt2spk.values()) - set(stats)) if not per_utterance else ():
+        logger.warning("no statistics of speaker '%s', who has no features", speaker)
     with MatrixWriter(wspecifier) as writer:
         for key in sorted(stats):
             writer.write(key, stats[key])

@@ -116,8 +116,14 @@ class CmvnTables:
                 self.tally.drop(utt, "as many weights as frames expected")
                 return None
         self._dim = frames.shape[1]
+        stats = cmvn_stats(frames, weights)
+        if not np.isfinite(stats).all():
+            # The statistics of the speaker's other utterances would be lost with it.
+            what = "features" if weights is None or not np.isfinite(frames).all() else "weights"
+            path = self._weights_name if what == "weights" else self._features
+            raise DktError(f"the {what} hold a value that is not a number", path=path, utt=utt)
         self.tally.done()
-        return cmvn_stats(frames, weights)
+        return stats
 
 
 def compute(

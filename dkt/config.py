@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import math
+import re
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,12 +17,14 @@ import yaml
 
 from dkt.errors import DktError
 from dkt.ranges import Range, shown
-from dkt.yaml_text import RepeatedKeyError, parse_yaml
+from dkt.yaml_text import RefusedYamlError, RepeatedKeyError, Section, is_plain_number, parse_yaml
 
 T = TypeVar("T")
 
 
-def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] = ()) -> T:
+def load_config(
+    cls: type[T], path: str | Path | None, overrides: Sequence[str] = (), options: Sequence[str] = ()
+) -> T:
     """Read a configuration; keys that are missing keep the defaults that ``cls`` gives them.
 
     Args:
@@ -30,41 +34,63 @@ def load_config(cls: type[T], path: str | Path | None, overrides: Sequence[str] 
         overrides: ``section.key=value`` settings that win over the file. Of two settings of one key the last
             wins, as of two equal options of a program of Kaldi's; a section as the value, ``{key: value}``,
             sets the keys that it names.
+        options: such settings that options of their own gave; they win over the others.
 
     Raises:
         DktError: no YAML, a key that stands twice, an unknown key (the nearest known one is named), or a
-            value of another type or outside the range of its key.
+            value of another type or outside the range of its key; the file or the setting is named.
     """
     values = read_yaml(path) if path is not None else {}
-    for setting in overrides:
+    given: list[tuple[str, str, Any]] = []
+    for setting in (*overrides, *options):
         name, equals, text = setting.partition("=")
         if not equals:
             raise DktError(f"'{setting}': expected section.key=value")
         try:
             value = parse_yaml(text)
-        except RepeatedKeyError as error:
+        except RefusedYamlError as error:
             raise DktError(f"'{setting}': {error}") from None
         except (yaml.YAMLError, ValueError, RecursionError):
             raise DktError(f"'{setting}': the value is no YAML") from None
         _set(values, name.strip().split("."), value, setting)
+        given.append((f"--set {setting}" if len(given) < len(overrides) else "options", name.strip(), value))
     try:
         return build(cls, values, "")
     except DktError as error:
-        raise DktError(str(error), path=path) from None
+        raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
+
+
+def _at_fault(error: str, given: Sequence[tuple[str, str, Any]]) -> str | None:
+    """The last setting, as (what to call it, key, value), of a key that an error names; None if none is."""
+    keys = re.findall(r"'([\w.]+)'", error)
+    for what, name, value in reversed(given):
+        if any(_sets(name, value, key) for key in keys):
+            return what
+    return None
+
+
+def _sets(name: str, value: Any, key: str) -> bool:
+    if name == key:
+        return True
+    if not key.startswith(f"{name}.") or not isinstance(value, dict):
+        return False
+    return any(_sets(f"{name}.{inner}", of_inner, key) for inner, of_inner in value.items())
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines; an empty one is an empty dict.
 
     Raises:
-        DktError: it cannot be read, holds a key twice or is something else.
+        DktError: it cannot be read, holds a key twice or a number in another base, or is something else.
     """
     try:
-        values = parse_yaml(Path(path).read_text(encoding="utf-8"))
+        values = parse_yaml(Path(path).read_text(encoding="utf-8"), with_lines=True)
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
     except RepeatedKeyError as error:
         raise DktError(str(error), path=path, hint="write it once: one of the two would be lost") from None
+    except RefusedYamlError as error:
+        raise DktError(str(error), path=path) from None
     # A date of month 13 or a number of thousands of digits is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DktError(f"is no YAML: {error}", path=path) from None
@@ -75,8 +101,50 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     return values
 
 
+def named_files(path: str | Path, directories: Sequence[Path] = ()) -> list[str]:
+    """The files that a configuration of any training names: its result depends on their content too.
+
+    Args:
+        path: the YAML file.
+        directories: places, beside the working directory, that a name may be relative to; several names may
+            stand in one value there, with white space between them, as in ``features.streams``.
+
+    Returns:
+        The names as they can be opened, each once, in the order of the file.
+
+    Raises:
+        DktError: the configuration cannot be read, or is no YAML.
+    """
+    found: dict[str, None] = {}
+    for text in _texts(read_yaml(path)):
+        places = [Path(text), *(place / word for place in directories for word in text.split())]
+        found.update({str(place): None for place in places if _is_file(place)})
+    return list(found)
+
+
+def _is_file(path: Path) -> bool:
+    # Not every text can be a name.
+    with contextlib.suppress(OSError, ValueError):
+        return path.is_file()
+    return False
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All strings among the values of plain values."""
+    pending, seen = [value], set()
+    while pending:
+        value = pending.pop()
+        if isinstance(value, str):
+            yield value
+        # Aliases may make a section a part of itself, or of very many others.
+        elif isinstance(value, (dict, list)) and id(value) not in seen:
+            seen.add(id(value))
+            pending += reversed(value.values() if isinstance(value, dict) else value)
+
+
 def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> None:
     for name in names[:-1]:
+        _forget_line(values, name)
         section = values.get(name)
         if section is not None and not isinstance(section, dict):
             raise DktError(f"'{setting}': '{name}' is no section")
@@ -87,6 +155,13 @@ def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> 
     if isinstance(value, dict) and isinstance(old, dict):
         value = {**old, **value}
     values[names[-1]] = value
+    _forget_line(values, names[-1])
+
+
+def _forget_line(values: dict[str, Any], name: str) -> None:
+    """What a setting has changed is not what stands in the file."""
+    if isinstance(values, Section):
+        values.lines.pop(name, None)
 
 
 def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
@@ -114,10 +189,25 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
         if name not in fields:
             near = difflib.get_close_matches(str(name), fields, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(fields))}"
-            raise DktError(f"unknown key '{place}'", hint=hint)
+            raise _with_line(DktError(f"unknown key '{place}'", hint=hint), values, name)
         inner = arguments[name] if name in arguments else _default(fields[name])
-        arguments[name] = _convert(hints[name], value, place, inner)
-    return cls(**arguments)
+        try:
+            arguments[name] = _convert(hints[name], value, place, inner)
+        except DktError as error:
+            raise _with_line(error, values, name) from None
+    try:
+        return cls(**arguments)
+    except DktError as error:
+        # A class knows its fields, not the section that it is.
+        raise DktError(f"'{where}': {error}" if where and where not in str(error) else str(error)) from None
+
+
+def _with_line(error: DktError, values: dict[str, Any], name: str) -> DktError:
+    """The error of a key with the line of its file, where that is known; an inner section's is nearer."""
+    line = values.lines.get(name) if isinstance(values, Section) else None
+    if line is None or str(error).startswith("line "):
+        return error
+    return DktError(f"line {line}: {error}")
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -150,6 +240,8 @@ def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") 
         return value
     if kind is float:
         value = _as_float(value)
+    if kind is dict and isinstance(value, Section):
+        value = dict(value)
     if type(value) is not kind:
         raise DktError(f"'{place}' is {shown(value)}, expected {wanted or kind.__name__}")
     return value
@@ -157,6 +249,8 @@ def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") 
 
 def _as_float(value: Any) -> Any:
     """The number that YAML gave as something else; what is none is left for the caller to refuse."""
+    if isinstance(value, str) and not is_plain_number(value):
+        return value
     if isinstance(value, (int, str)) and not isinstance(value, bool):
         # YAML 1.1 takes 1e-4 (no dot) for a string.
         try:

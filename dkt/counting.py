@@ -15,6 +15,7 @@ from dkt.posterior_sums import sum_posteriors
 from dkt.posteriors import read_posterior_or_matrix
 from dkt.tables import RandomAccessTable, VectorTable, read_int_vectors, read_table
 from dkt.tally import Tally
+from dkt.values import refuse_underscore
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ def read_real(stream: BinaryIO) -> float:
     """Read one real number of a table (``BasicHolder<BaseFloat>``), binary or text."""
     first = stream.read(1)
     if first != b"\0":
-        return float(first + stream.readline())
+        line = first + stream.readline()
+        refuse_underscore(line)
+        return float(line)
     mark, size = struct.unpack("<sB", stream.read(2))
     if mark != b"B":
         raise DktError("expected a number")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.ranges import FRAME_SHIFT
 from dkt.tables import read_script
 from dkt.text import read_keyed_lines, read_lines
 
 #: Seconds, where a data directory does not tell another in its file ``frame_shift``.
 DEFAULT_FRAME_SHIFT = 0.01
+_SHOWN = 80
 
 
 def misplaced(keys: Iterable[str]) -> list[tuple[str, str]]:
@@ -85,19 +86,20 @@ class DataDir:
         """Seconds from one frame to the next: what the file ``frame_shift`` tells, else 0.01.
 
         Raises:
-            DktError: the file holds something else than one number above 0.
+            DktError: the file holds something else than one such number.
         """
         path = self.path / "frame_shift"
         if not path.is_file():
             return DEFAULT_FRAME_SHIFT
         text = " ".join(read_lines(path)).strip()
         try:
-            shift = float(text)
+            return FRAME_SHIFT.parse(text)
         except ValueError:
-            shift = 0.0
-        if not 0.0 < shift < math.inf:
-            raise DktError(f"expected one number of seconds above 0, found '{text}'", path=path)
-        return shift
+            raise DktError(
+                f"expected {FRAME_SHIFT}, found '{text[:_SHOWN]}'",
+                path=path,
+                hint="write the seconds from one frame to the next, as 0.01, or remove the file",
+            ) from None
 
     def check_sorted(self) -> None:
         """Check what every stage relies on: utterances in C order and grouped by speaker.

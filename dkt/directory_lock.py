@@ -7,6 +7,7 @@ import errno
 import fcntl
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.errors import DktError
-from dkt.files import cannot_write, partial_name, remove_leftovers
+from dkt.files import cannot_read, cannot_write, partial_name, remove_leftovers
 from dkt.processes import ProcessId
+from dkt.stopping import held
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +62,7 @@ class Holder:
             "command": self.what,
             "start": "" if process.start is None else process.start,
             "world": process.world,
+            "machine": process.machine,
         }
         return "".join(f"{name}: {value}\n" for name, value in values.items()).encode()
 
@@ -70,7 +73,9 @@ class Holder:
         values = {name.strip(" :"): value.strip() for name, _, value in pairs}
         try:
             start = int(values["start"]) if values["start"] else None
-            process = ProcessId(values["host"], int(values["pid"]), start, values["world"])
+            # Those of before name no machine.
+            machine = values.get("machine", "")
+            process = ProcessId(values["host"], int(values["pid"]), start, values["world"], machine)
             return cls(process, values["since"], values["command"])
         except (KeyError, ValueError):
             return None
@@ -102,14 +107,13 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
         yield
         return
     try:
-        with contextlib.suppress(_ReadOnlyError):
+        # A stop comes after it: what is taken is given back.
+        with held(), contextlib.suppress(_ReadOnlyError):
             take(directory / name, what, os.getpid(), steal)
         remove_leftovers(directory)
-        try:
-            yield
-        finally:
-            _release(path)
+        yield
     finally:
+        _release(path)
         for place in made:
             # What nothing was written to goes again.
             with contextlib.suppress(OSError):
@@ -170,14 +174,29 @@ def _alone(directory: Path) -> Iterator[None]:
 def _take_over(path: Path, content: bytes, steal: bool) -> None:
     if _create(path, content):
         return
-    found = path.read_bytes()
-    _judge(path, Holder.decode(found), steal)
+    _refuse_others(path)
+    try:
+        found = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise cannot_read(path, error) from None
+    _judge(path, Holder.decode(found), steal, _option(path))
     _remove(path, found)
     if not _create(path, content):
         raise FileNotFoundError
 
 
-def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
+def _refuse_others(path: Path) -> None:
+    """Raise DktError if what has the name of a lock was made by somebody else."""
+    mode = path.lstat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = "directory" if stat.S_ISDIR(mode) else "link" if stat.S_ISLNK(mode) else "special file"
+        hint = "remove it, or choose another directory"
+        raise DktError(f"is a {kind}, expected a lock that dkt made", path=path, hint=hint)
+
+
+def _judge(path: Path, holder: Holder | None, steal: bool, option: str) -> None:
     """Return, with a line, if a lock may be taken over; else raise DktError, which names its holder."""
     directory = path.parent
     if holder is not None and holder.process.has_ended():
@@ -188,13 +207,13 @@ def _judge(path: Path, holder: Holder | None, steal: bool) -> None:
         raise DktError(
             "the lock is damaged: nobody knows who writes in this directory",
             path=path,
-            hint=f"if no process does, give {_option(path)}",
+            hint=f"if no process does, give {option}",
         )
     else:
         raise DktError(
             f"another process writes in this directory: {holder}",
             path=directory,
-            hint=f"wait for it or choose another directory; if it is dead, give {_option(path)}",
+            hint=f"wait for it or choose another directory; if it is dead, give {option}",
         )
 
 
@@ -249,6 +268,24 @@ def take_step(path: Path, what: str, pid: int, steal: bool) -> None:
     _make(path.parent)
     with contextlib.suppress(_ReadOnlyError):
         take(path, what, pid, steal)
+
+
+def refuse_held(directory: str | Path, steal: bool = False) -> None:
+    """Make sure that nobody is at work in a directory or below it, as before it is moved.
+
+    Args:
+        directory: the directory.
+        steal: whoever holds it is dead, as the user of a script says.
+
+    Raises:
+        DktError: a command or a step holds it, who is named.
+    """
+    for path in sorted(Path(directory).rglob(f"*{LOCK}")):
+        if path.name not in (LOCK, STEP_LOCK) and not path.name.startswith(".job"):
+            continue
+        # Its holder may give it back in this moment.
+        with contextlib.suppress(FileNotFoundError):
+            _judge(path, Holder.decode(path.read_bytes()), steal, f"{OPTION} true")
 
 
 def release_step(path: Path, pid: int) -> None:

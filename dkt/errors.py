@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+# Controls of C0 but tabs and ends of lines, of C1, and what turns the direction of writing.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def printable(text: str) -> str:
+    """A message with the characters that a terminal would obey written as escapes, as ``\\x1b``.
+
+    Names and contents of files are told in messages, and may hold anything.
+    """
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class DktError(Exception):
@@ -31,7 +43,7 @@ class DktError(Exception):
         text = ": ".join([*where, message])
         if hint:
             text = f"{text} - {hint}"
-        super().__init__(" ".join(text.split()))
+        super().__init__(printable(" ".join(text.split())))
 
 
 class DamagedError(DktError):

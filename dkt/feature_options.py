@@ -19,7 +19,7 @@ from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
 from dkt.option_text import split_option, to_bool
 from dkt.ranges import check_name, kaldi_number
-from dkt.text import Content, natural, read_lines
+from dkt.text import describe_character, hidden_character, natural, read_lines, refused_character
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +72,9 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
     Raises:
         DktError: an unknown option, a value of another type, or a number outside ``dkt.ranges.KALDI``.
     """
+    char = refused_character(options) or hidden_character(options)
+    if char is not None:
+        raise DktError(f"'{options}' holds {describe_character(char)}", path=source, hint="remove it")
     parser = _OptionParser(add_help=False, allow_abbrev=False)
     for name, default in defaults.items():
         plain = name.replace("_", "-")
@@ -279,7 +282,7 @@ def _size(matrix: MatrixFile) -> str:
 
 def read_option_file(path: Path) -> str | None:
     """The options of a file; None where there is no file."""
-    return " ".join(read_lines(path, Content.FREE)).strip() if path.exists() else None
+    return " ".join(read_lines(path)).strip() if path.exists() else None
 
 
 def sum_stats(stats: Sequence[np.ndarray], source: str) -> MatrixFile:

@@ -1,7 +1,8 @@
 """Files that are whole or not there: neither a crash nor a full disk leaves one cut short under its name.
 
-They are written aside, as ``.NAME.PID@HOST.partial``, and renamed. A process that was killed leaves such a
-file behind, and the next one that writes in that directory removes it.
+They are written aside, as ``.NAME.TAG.partial``, where the tag is that of the process
+(``dkt.processes.ProcessId.tag``), and renamed. A process that was killed leaves such a file behind, and the
+next one that writes in that directory removes it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import os
 import re
 import shutil
-import socket
 import stat
 import uuid
 import zlib
@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dkt.errors import DktError
-from dkt.processes import may_have_written
+from dkt.processes import ProcessId
 
-_PARTIAL = re.compile(r"\..*\.([0-9]{1,9})(?:@(.*))?\.partial", re.DOTALL)
+_PARTIAL = re.compile(r"\..*\.([0-9]+@.*)\.partial", re.DOTALL)
 _CHUNK = 1 << 20
-# A file's name has 255 bytes at most, those of a character of UTF-8 four.
-_LONG = 40
+# A file's name has 255 bytes at most, those of a character of UTF-8 four, and a tag may have 130.
+_LONG = 28
 
 # Directories that this process has looked through for what others left.
 _cleaned: set[Path] = set()
@@ -35,7 +35,7 @@ def partial_name(name: str) -> str:
     if len(name) > _LONG:
         # Utterance-ids may be as long as a file's name can be.
         name = f"{name[: _LONG // 4]}{zlib.crc32(os.fsencode(name)):08x}"
-    return f".{name}.{os.getpid()}@{socket.gethostname()}.partial"
+    return f".{name}.{ProcessId.of(os.getpid()).tag}.partial"
 
 
 def replace_file(path: str | Path, data: bytes) -> None:
@@ -123,6 +123,19 @@ def partial_directory(target: Path) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def free_name(path: str | Path, folder: str) -> Path:
+    """The first name that is free for a file in a folder beside it: ``NAME``, ``NAME.1`` and so on.
+
+    What was set aside before stays: the first of them is the original.
+    """
+    path = Path(path)
+    place, number = path.parent / folder / path.name, 0
+    while place.exists() or place.is_symlink():
+        number += 1
+        place = place.with_name(f"{path.name}.{number}")
+    return place
+
+
 def replace_link(path: str | Path, target: str) -> None:
     """Make ``path`` a symbolic link to ``target``, in place of what is there; at no time is there none.
 
@@ -174,9 +187,9 @@ def _remove_leftovers_once(directory: Path) -> None:
 
 
 def remove_leftovers(directory: str | Path) -> None:
-    """Remove what processes of this host that have died were writing in a directory.
+    """Remove what processes of this host that have ended were writing in a directory.
 
-    Those of other hosts stay: who can tell whether they are at work?
+    What is of others, or of nobody that dkt knows, stays: who can tell whether they are at work?
     """
     try:
         paths = list(Path(directory).iterdir())
@@ -184,11 +197,10 @@ def remove_leftovers(directory: str | Path) -> None:
         return
     for path in paths:
         match = _PARTIAL.fullmatch(path.name)
-        if match is None or match[2] not in (None, socket.gethostname()):
+        process = match and ProcessId.of_tag(match[1])
+        if not process or not process.has_ended():
             continue
         with contextlib.suppress(OSError):
-            if may_have_written(int(match[1]), path.lstat().st_mtime):
-                continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from pathlib import Path
 
 from dkt.datadir import misplaced
 from dkt.errors import DktError
+from dkt.files import free_name
 from dkt.findings import plural, some
 from dkt.objectio import replace_file
-from dkt.text import BYTE_ORDER_MARK, fields, parse_keyed_lines, unpack
+from dkt.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -54,15 +56,17 @@ def fix_data(
     Identical lines are left once; empty lines, byte order marks and carriage returns go. An utterance stays
     that ``utt2spk`` and, as far as they are there, ``feats.scp``, ``text``, ``segments`` (or ``wav.scp``),
     ``utt2lang``, ``utt2dur`` and ``utt2num_frames`` have, with a recording, and a speaker that ``cmvn.scp``
-    and ``spk2gender`` have. Files that change are kept in ``.backup``. A second call changes nothing.
+    and ``spk2gender`` have. Files that change are kept in ``.backup``, under the first number that is free:
+    the original stays. A second call changes nothing.
 
     Args:
         directory: with ``utt2spk``.
         utt_extra_files, spk_extra_files: further files there whose keys are utterances and speakers.
 
     Raises:
-        DktError: a file cannot be read or written, a key has two different lines, no utterance is left, or
-            speakers are not the beginnings of utterance-ids. Nothing is changed then.
+        DktError: a file cannot be read or written, or is empty, a line is none of its file, a key has two
+            different lines, no utterance is left, or speakers are not the beginnings of utterance-ids.
+            Nothing is changed then.
     """
     data, report = Path(directory), FixReport()
     if not (data / "utt2spk").is_file():
@@ -84,9 +88,8 @@ def fix_data(
     for name, keys in before.items():
         gone = sorted(keys - set(tables[name]))
         if gone:
-            report.note(
-                name, f"{plural(len(gone), 'line')} left out ({some(gone, f'all in {BACKUP}/{name}')})"
-            )
+            rest = f"all in {BACKUP}/{free_name(data / name, BACKUP).name}"
+            report.note(name, f"{plural(len(gone), 'line')} left out ({some(gone, rest)})")
     _write(data, tables, report)
     return report
 
@@ -122,12 +125,25 @@ def _read(path: Path, report: FixReport) -> Table:
 
 def _check_fields(data: Path, tables: dict[str, Table]) -> None:
     """What keys are taken from has to be there: speakers and recordings."""
-    forms = {"utt2spk": "<utterance> <speaker>", "segments": "<utterance> <recording> <start> <end>"}
-    for name, form in forms.items():
-        count = len(form.split()) - 1
+    forms: dict[str, tuple[str, Callable[[list[str]], bool]]] = {
+        "utt2spk": ("<utterance> <speaker>", lambda words: len(words) == 1),
+        # The channel is extract-segments's.
+        "segments": (
+            "<utterance> <recording> <start> <end> [<channel>]",
+            lambda words: len(words) == 3 or (len(words) == 4 and natural(words[3]) is not None),
+        ),
+        "utt2dur": ("<utterance> <seconds>", _is_number),
+        "utt2num_frames": ("<utterance> <number>", _is_number),
+    }
+    for name, (form, fits) in forms.items():
         for utt, rest in tables.get(name, {}).items():
-            if len(fields(rest)) != count:
+            if not fits(fields(rest)):
                 raise DktError(f"expected '{form}', found '{utt} {rest}'", path=data / name, utt=utt)
+    for name in ("utt2spk", *_NEEDED, *_COUNTS, *_NEEDED_OF_SPEAKERS, "wav.scp", "reco2dur"):
+        if tables.get(name) == {}:
+            raise DktError(
+                "is empty, no utterance would be left", path=data / name, hint="remove it or make it again"
+            )
     if "segments" in tables and "wav.scp" not in tables:
         raise DktError("does not exist, but segments does", path=data / "wav.scp", hint="add it")
 
@@ -146,11 +162,11 @@ def _intersect(tables: dict[str, Table]) -> None:
         utts &= {utt for utt, rest in segments.items() if fields(rest)[0] in recordings}
     else:
         for name in ("wav.scp", "reco2dur"):
-            utts &= set(tables.get(name) or utts)
+            utts &= set(tables.get(name, utts))
     for name in _NEEDED:
         utts &= set(tables.get(name, utts))
     for name in _COUNTS:
-        utts &= {utt for utt, rest in tables[name].items() if _positive(rest)} if name in tables else utts
+        utts &= {utt for utt, rest in tables[name].items() if float(rest) > 0} if name in tables else utts
     for name in _NEEDED_OF_SPEAKERS:
         keys = set(tables.get(name, ()))
         # CMVN statistics may be of utterances.
@@ -160,10 +176,11 @@ def _intersect(tables: dict[str, Table]) -> None:
     tables["utt2spk"] = _keep(speakers_of, utts.__contains__)
 
 
-def _positive(text: str) -> bool:
+def _is_number(words: list[str]) -> bool:
     try:
-        return float(text) > 0
-    except ValueError:
+        # Python would read 1_0 as 10.
+        return math.isfinite(float(*words)) and bool(words) and "_" not in words[0]
+    except (TypeError, ValueError):
         return False
 
 
@@ -213,7 +230,7 @@ def _write(data: Path, tables: dict[str, Table], report: FixReport) -> None:
         for path in changed:
             if path.is_file():
                 (data / BACKUP).mkdir(exist_ok=True)
-                shutil.copy2(path, data / BACKUP / path.name)
+                shutil.copy2(path, free_name(path, BACKUP))
     except OSError as error:
         raise DktError(f"cannot be written: {error.strerror}", path=data / BACKUP) from None
     for path, content in changed.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from dkt.datadir import misplaced
 from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
+from dkt.ranges import real_number
 from dkt.text import BYTE_ORDER_MARK, Content, fields, parse_keyed_lines, refusal, refused_character, unpack
 
 #: What is wrong with the fields of a line, or None.
@@ -49,11 +51,11 @@ class KeyedFile:
 
 
 def _number(text: str) -> float:
-    """The number that Kaldi's awk scripts see: 0 where there is none."""
+    """The number of a text; NaN, which fails every comparison, where there is none."""
     try:
-        return float(text)
+        return real_number(text)
     except ValueError:
-        return 0.0
+        return math.nan
 
 
 def _num_fields(count: int, form: str) -> LineRule:

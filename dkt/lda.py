@@ -151,24 +151,13 @@ class LdaAccumulator:
         Raises:
             DktError: D is too large, or the frames do not determine the transform.
         """
-        self._check_dim(dim, allow_large_dim)
+        _check_dim(dim, self.dim, self.counts, allow_large_dim)
         transform, variances = self.estimate_full(within_class_factor, remove_offset)
         logger.info("Data count is %g", self.counts.sum())
         logger.info("LDA singular values are %s", " ".join(f"{value:.6g}" for value in variances))
         logger.info("Sum of all singular values is %g", variances.sum())
         logger.info("Sum of selected singular values is %g", variances[:dim].sum())
         return transform[:dim]
-
-    def _check_dim(self, dim: int, allow_large_dim: bool) -> None:
-        if not 1 <= dim <= self.dim:
-            raise DktError(f"LDA to {dim} dimensions, expected 1 to {self.dim}, those of the features")
-        num_seen = int((self.counts > 0).sum())
-        if dim >= num_seen and not allow_large_dim:
-            raise DktError(
-                f"LDA to {dim} dimensions: {num_seen} classes with frames, of {self.num_pdfs}, differ in at "
-                f"most {max(num_seen - 1, 0)}",
-                hint="ask for fewer dimensions, or allow it with --allow-large-dim",
-            )
 
     def estimate_full(
         self, within_class_factor: float = 1.0, remove_offset: bool = False
@@ -186,7 +175,7 @@ class LdaAccumulator:
         """
         if not within_class_factor >= 0.0:
             raise DktError(f"within-class-factor is {within_class_factor}, expected 0 or more")
-        self._check_count()
+        _check_count(self.dim, self.counts)
         within, between, mean = self.covariances()
         whitener = np.linalg.inv(_cholesky(within))
         variances, directions = np.linalg.eigh(whitener @ between @ whitener.T)
@@ -200,14 +189,39 @@ class LdaAccumulator:
             transform = np.hstack([transform, -(transform @ mean)[:, None]])
         return transform.astype(np.float32), variances
 
-    def _check_count(self) -> None:
-        count, num_seen = self.counts.sum(), int((self.counts > 0).sum())
-        # Every class mean takes one degree of freedom of the frames.
-        if not count >= self.dim + num_seen:
-            raise DktError(
-                f"LDA statistics of {count:g} frames of {num_seen} pdfs: too few for dimension {self.dim}",
-                hint=f"accumulate more than {self.dim + num_seen} frames, better 100 times as many",
-            )
+
+def check_estimable(dim: int, feature_dim: int, counts: np.ndarray) -> None:
+    """Raise DktError if LDA to ``dim`` dimensions cannot be estimated from so many frames of each pdf.
+
+    Args:
+        dim: D.
+        feature_dim: F.
+        counts: shape ``(P,)``.
+    """
+    _check_dim(dim, feature_dim, counts, False)
+    _check_count(feature_dim, counts)
+
+
+def _check_dim(dim: int, feature_dim: int, counts: np.ndarray, allow_large_dim: bool) -> None:
+    if not 1 <= dim <= feature_dim:
+        raise DktError(f"LDA to {dim} dimensions, expected 1 to {feature_dim}, those of the features")
+    num_seen = int((counts > 0).sum())
+    if dim >= num_seen and not allow_large_dim:
+        raise DktError(
+            f"LDA to {dim} dimensions: {num_seen} classes with frames, of {len(counts)}, differ in at "
+            f"most {max(num_seen - 1, 0)}",
+            hint="ask for fewer dimensions, or allow it with --allow-large-dim",
+        )
+
+
+def _check_count(feature_dim: int, counts: np.ndarray) -> None:
+    count, num_seen = counts.sum(), int((counts > 0).sum())
+    # Every class mean takes one degree of freedom of the frames.
+    if not count >= feature_dim + num_seen:
+        raise DktError(
+            f"LDA statistics of {count:g} frames of {num_seen} pdfs: too few for dimension {feature_dim}",
+            hint=f"accumulate more than {feature_dim + num_seen} frames, better 100 times as many",
+        )
 
 
 def _cholesky(within: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from dkt.checksums import recording, verify
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
@@ -43,7 +44,9 @@ def read_object_bytes(rxfilename: str | Path) -> bytes:
     name = str(rxfilename)
     # A file may have a name that ends as an offset does.
     if Path(name).is_file():
-        return gunzip(read_file(name), name)
+        data = read_file(name)
+        verify(name, data)
+        return gunzip(data, name)
     with open_input(name) as stream:
         return gunzip(stream.read(), name)
 
@@ -134,8 +137,8 @@ class ObjectReader:
     def _number(self, convert: type) -> int | float:
         word = self.token()
         try:
-            # Python would read 1_0 as 10.
-            value: int | float = convert(word.replace("_", "?"))
+            # Python would read 1_0 as 10, and the digits of any script.
+            value: int | float = convert(word.replace("_", "?").encode("ascii", errors="replace"))
         except ValueError:
             raise self.fail(f"expected a number, found '{word[:40]}'") from None
         if convert is int and not _INT32.min <= value <= _INT32.max:
@@ -263,3 +266,8 @@ class ObjectWriter:
     def save(self, path: str | Path) -> None:
         """Write the file ``path``, whole or not at all."""
         replace_file(path, self.getvalue())
+
+    def save_recorded(self, path: str | Path) -> None:
+        """As ``save``, with the checksums of the file beside it (``dkt.checksums``)."""
+        with recording(path, self.getvalue()):
+            self.save(path)

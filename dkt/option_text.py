@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dkt.errors import DktError
+from dkt.text import describe_character, hidden_character, refusal, refused_character
 
 _TRUE, _FALSE = ("true", "t", "1", ""), ("false", "f", "0")
 _WHITE_SPACE = b" \t\n\r\f\v"
@@ -61,11 +62,27 @@ def read_option_lines(path: str | Path) -> Iterator[tuple[int, str, str | None]]
         if not option:
             continue
         try:
-            name, value = split_option(option.decode("utf-8"))
+            text = option.decode("utf-8")
+            _check_characters(text, number, path)
+            name, value = split_option(text)
         except ValueError as error:
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else error
             raise DktError(f"line {number}: {reason}", path=path) from None
         yield number, name, value
+
+
+def _check_characters(text: str, number: int, path: str | Path) -> None:
+    """Raise DktError for what nobody sees, and for white space that Kaldi does not take for such."""
+    char = refused_character(text)
+    if char is not None:
+        what, hint = refusal(char, path)
+        raise DktError(f"line {number} holds {what}", path=path, hint=hint)
+    char = hidden_character(text)
+    if char is not None:
+        what = describe_character(char)
+        raise DktError(
+            f"line {number} holds a character that cannot be seen, {what}", path=path, hint="remove it"
+        )
 
 
 def nearest(name: str, known: Collection[str]) -> str:

@@ -82,12 +82,37 @@ class Range:
             ValueError: it is none, or outside; the message tells what was expected.
         """
         text = text.strip()
-        value: float | None = None
-        if len(text) < _MOST_DIGITS and (_WHOLE if self.whole else _REAL).fullmatch(text):
-            value = int(text) if self.whole else float(text)
-        if value is None or value not in self:
+        try:
+            value: float = whole_number(text) if self.whole else real_number(text)
+        except ValueError:
+            value = math.nan
+        if value not in self:
             raise ValueError(f"expected {self}, got '{text[:_MOST_DIGITS]}'")
         return value
+
+
+def whole_number(text: str) -> int:
+    """The integer that a text is in plain decimal digits, whoever wrote it: an option, a file.
+
+    Python's own ``int`` takes ``1_0`` for 10, and the digits of any script.
+
+    Raises:
+        ValueError: it is something else, or of hundreds of digits.
+    """
+    if len(text) >= _MOST_DIGITS or not _WHOLE.fullmatch(text):
+        raise ValueError(f"expected an integer, found '{text[:_MOST_DIGITS]}'")
+    return int(text)
+
+
+def real_number(text: str) -> float:
+    """The finite number that a text is in plain decimal digits: ``16``, ``1.5``, ``.5`` or ``1e-3``.
+
+    Raises:
+        ValueError: it is something else, as ``1_0``, ``nan`` or ``1e999``.
+    """
+    if len(text) >= _MOST_DIGITS or not _REAL.fullmatch(text) or not math.isfinite(value := float(text)):
+        raise ValueError(f"expected a number, found '{text[:_MOST_DIGITS]}'")
+    return value
 
 
 def shown(value: object) -> str:
@@ -130,6 +155,8 @@ JOBS = whole(1, 10_000)
 THREADS = whole(1, 1024)
 VERBOSITY = whole(-10, 10)
 SECONDS_A_FRAME = Range(0.0, 10.0, above=True, below=True, unit="seconds")
+#: Of a data directory: who writes 10 means milliseconds.
+FRAME_SHIFT = Range(0.0, 1.0, above=True, below=True, unit="seconds")
 COUNT = whole(0, MAX_INT)
 #: Ids of phones, words and the like; 0 is epsilon.
 ID = whole(1, MAX_INT)

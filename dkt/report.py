@@ -14,7 +14,7 @@ from dkt.errors import DktError
 from dkt.files import replace_file
 from dkt.train.history import load_history
 
-_WER = re.compile(r"%WER (\S+) \[ \d+ / \d+,")
+_WER = re.compile(r"%WER ([0-9.]+|nan|inf) \[ \d+ / \d+,", re.ASCII)
 
 
 @dataclass
@@ -53,7 +53,8 @@ def _seed(directory: Path) -> int:
         return 0
     content = read_yaml(path)
     section = content.get("training", content)
-    return int(section.get("seed", 0)) if isinstance(section, dict) else 0
+    seed = section.get("seed", 0) if isinstance(section, dict) else 0
+    return seed if isinstance(seed, int) else 0
 
 
 def collect(system: str, directory: Path) -> Result:

@@ -65,10 +65,24 @@ def check_zip(data: bytes, path: str | Path) -> None:
     if not data.startswith(ZIP):
         raise DamagedError("is no file of dkt or is damaged (it does not begin as one)", path=path)
     try:
-        whole = data[-SEAL_SIZE - _ZIP_END_SIZE :].startswith(_ZIP_END) and is_sealed(data)
-        _check_entries(data, whole)
+        _check_entries(data, _ends_in_seal(data))
     except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
         raise DamagedError(f"is damaged ({error})", path=path) from None
+
+
+def _ends_in_seal(data: bytes) -> bool:
+    """Whether the record that ends an archive is followed by a checksum, which is right, or by nothing.
+
+    Raises:
+        ValueError: neither, or not what the record says: the file was cut short, or has grown.
+    """
+    for comment in (SEAL_SIZE, 0):
+        end = data[len(data) - _ZIP_END_SIZE - comment :][:_ZIP_END_SIZE]
+        if end.startswith(_ZIP_END) and int.from_bytes(end[-2:], "little") == comment:
+            if comment and not is_sealed(data):
+                raise ValueError("its checksum is missing")
+            return comment > 0
+    raise ValueError("it was cut short, or something was written behind its end")
 
 
 def _check_entries(data: bytes, whole: bool) -> None:

@@ -31,7 +31,7 @@ from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
-from dkt.yaml_text import RepeatedKeyError, parse_yaml
+from dkt.yaml_text import RefusedYamlError, parse_yaml
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ SCRIPT = "soft.scp"
 _FORMAT = "dkt-soft-targets"
 _SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _AGAIN = "make them again with steps/make_soft_targets.sh"
-# The step takes a directory that has its script for done.
+# The step takes a directory that has its script for done, and without it makes all again.
 _REMADE = f"remove {SCRIPT} and {_AGAIN}"
 
 
@@ -86,7 +86,7 @@ def _load_header(directory: Path) -> _HeaderFile:
     sealed = _SEALED.fullmatch(data)
     try:
         values = parse_yaml(sealed[1] if sealed else data)
-    except RepeatedKeyError as error:
+    except RefusedYamlError as error:
         raise DktError(str(error), path=path, hint=_AGAIN) from None
     except (yaml.YAMLError, ValueError, RecursionError):
         values = None
@@ -104,7 +104,7 @@ def _load_header(directory: Path) -> _HeaderFile:
             raise ValueError("its checksum is missing")
         return file
     except (DktError, TypeError, ValueError) as error:
-        raise DktError(f"is damaged ({error})", path=path, hint=_REMADE) from None
+        raise DktError(f"is damaged ({error})", path=path, hint=f"remove it and {_AGAIN}") from None
 
 
 def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> None:

@@ -25,7 +25,7 @@ for part in "$@"; do
   require_files "$data/$part"/{wav.scp,text,utt2spk,spk2utt}
   for kind in $kinds; do
     dir=$data/${part}_$kind
-    mkdir -p "$dir"
+    hold_directory "$dir"
     # A new time would make the features anew.
     for file in wav.scp text utt2spk spk2utt; do
       cmp -s "$data/$part/$file" "$dir/$file" || copy_file "$data/$part/$file" "$dir/$file"

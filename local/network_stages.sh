@@ -11,12 +11,30 @@ realigned=
 # temperatures_of students: those that the students are trained at: lstm-soft-T2 gives 2.
 temperatures_of() { tr ' ' '\n' <<<"$1" | sed -n 's/.*-T//p' | sort -u | xargs; }
 
+# _check_temperature student: stops if what follows -T is none.
+_check_temperature() {
+  [[ ${1##*-T} =~ ^[0-9]+([.][0-9]+)?$ && ${1##*-T} == *[1-9]* ]] ||
+    die "student '$1': -T is followed by a temperature above 0, as in lstm-soft-T2"
+}
+
+# _refuse_twice what value...: stops at a value that stands there twice, whose directory two trainings would share.
+_refuse_twice() {
+  local twice
+  twice=$(printf '%s\n' "${@:2}" | sort | uniq -d | head -n 1)
+  [ -z "$twice" ] || die "$1 $twice is named twice"
+}
+
 # check_students students: stops at one that cannot be trained.
 check_students() {
   local system
+  # shellcheck disable=SC2086 # a list
+  _refuse_twice student $1
+  # One of them would have no soft targets: 2 and 2.0.
+  # shellcheck disable=SC2046
+  _refuse_twice "--students: a temperature, however it is written:" $(temperatures_of "$1" | tr ' ' '\n' | awk 'NF { print $1 + 0 }')
   for system in $1; do
+    case $system in *-T*) _check_temperature "$system" ;; esac
     case $system in
-      *-T*[!0-9.]* | *-T | *-T.*) die "student '$system': -T is followed by a temperature, as in lstm-soft-T2" ;;
       lstm-hard | lstm-soft-T*) ;;
       lstm-pretrain-T*)
         [[ " $1 " == *" lstm-soft-T${system##*-T} "* ]] ||
@@ -27,8 +45,30 @@ check_students() {
   done
 }
 
+# check_seeds: stops at what is no seed.
+check_seeds() {
+  local seed
+  [[ $seeds == *[0-9]* ]] || die "--seeds is empty: there would be no network"
+  # shellcheck disable=SC2086 # a list
+  _refuse_twice "--seeds: seed" $seeds
+  for seed in $seeds; do
+    [[ $seed =~ ^(0|[1-9][0-9]{0,9})$ ]] && [ "$seed" -lt 4294967296 ] || die "--seeds holds '$seed', expected whole numbers"
+  done
+}
+
+# _set_config_files variable kind config: sets an array to a configuration and the files that it names, which the
+# networks depend on; stops if it is not one of this kind of network.
+_set_config_files() {
+  local named
+  named=$(dkt config-files --recipe="$2" "$3") || exit 1
+  mapfile -t "$1" <<<"$3${named:+$'\n'$named}"
+}
+
+check_seeds
 check_students "$students"
 temperatures=$(temperatures_of "$students")
+_set_config_files dnn_files dnn "$dnn_config"
+[ -z "$students${realign_by:-}" ] || _set_config_files lstm_files lstm "$lstm_config"
 
 # network_dir system seed: the directory of a network.
 network_dir() { echo "$exp/$1${realigned}_seed$2"; }
@@ -56,7 +96,7 @@ _train_teachers() {
   for seed in $seeds; do
     dir=$(network_dir dnn "$seed")
     _set_labels "$seed"
-    claim_dir "$dir" "$dnn_config" ${labelled_by[@]+"${labelled_by[@]}"}
+    claim_dir "$dir" "${dnn_files[@]}" ${labelled_by[@]+"${labelled_by[@]}"}
     "$steps/train_dnn.sh" --cmd "$train_cmd" --dnn-config "$dnn_config" --seed "$seed" \
       "$network_train" "$network_dev" "$lang" "${labels[@]}" "$dir"
   done
@@ -65,7 +105,7 @@ _train_teachers() {
 # stage_teachers n: a DNN of each seed. A leaf: stages that read the networks look at them.
 stage_teachers() {
   local results
-  begin_stage --leaf "$1" "DNN" "$dnn_config" <(echo "$seeds $network_train") || return 0
+  begin_stage --leaf "$1" "DNN" "${dnn_files[@]}" <(echo "$seeds $network_train") || return 0
   _train_teachers
   mapfile -t results < <(network_files dnn)
   end_stage "${results[@]}"
@@ -101,7 +141,7 @@ _claimed_students() {
     for system in $students; do
       # shellcheck disable=SC2254
       case $system in $1) ;; *) continue ;; esac
-      depends=("$lstm_config" ${labelled_by[@]+"${labelled_by[@]}"})
+      depends=("${lstm_files[@]}" ${labelled_by[@]+"${labelled_by[@]}"})
       [ "$system" = lstm-hard ] || depends+=("$(network_dir dnn "$seed")/final.pt")
       claim_dir "$(network_dir "$system" "$seed")" "${depends[@]}" >&2
       printf '%s\0' "${labels[@]}" "$exp" "$system$realigned" "$seed"
@@ -127,7 +167,7 @@ stage_students() {
   local teachers results
   [ -n "$students" ] || return 0
   mapfile -t teachers < <(network_files dnn)
-  begin_stage --leaf "$1" "students: $students" "$lstm_config" <(echo "$seeds $students") "${teachers[@]}" || return 0
+  begin_stage --leaf "$1" "students: $students" "${lstm_files[@]}" <(echo "$seeds $students") "${teachers[@]}" || return 0
   _train_students
   # shellcheck disable=SC2086 # a list
   mapfile -t results < <(network_files $students)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Resumable stages of a recipe; sourced. The recipe sets exp (where the marks go), stage, stop_stage and
+# Resumable stages of a recipe; sourced. The recipe sets exp (where the marks go), stage, stop_stage, steal_lock and
 # stage_options (a text of all options that the results depend on), and writes
 #
 #   if begin_stage 3 "what it does" conf/that_it_reads...; then
@@ -9,6 +9,10 @@
 # shellcheck disable=SC2154 # variables of the recipe
 
 stages_started=$(date +%s)
+script_name=${script_name:-${0##*/}}
+export DKT_STEAL_LOCK=${steal_lock:-false}
+# Whether this call has begun a stage, and, after --stage, the stages that are to be done again.
+_has_begun=false
 
 # die "message": common.sh, which comes later, has the same.
 declare -F die >/dev/null || die() {
@@ -18,6 +22,7 @@ declare -F die >/dev/null || die() {
 
 # The options of the recipe have been read.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps/values.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/locks.sh"
 check_numbers
 
 # make_absolute variable...: paths that the user gave are of the directory the recipe is called in, which has to be
@@ -30,6 +35,41 @@ make_absolute() {
       *) printf -v "$name" %s "$PWD/${!name}" ;;
     esac
   done
+}
+
+# require_options kind variable...: stops if one of these options names something that is no file, or no directory, as
+# kind (f or d) says; empty ones pass.
+require_options() {
+  local name what="no such file"
+  [ "$1" = f ] || what="no such directory"
+  for name in "${@:2}"; do
+    [ -z "${!name}" ] || test "-$1" "${!name}" || die "--${name//_/-} is '${!name}', but there is $what"
+  done
+}
+
+# require_values variable...: stops if one of these options is empty, or holds anything that is not above 0.
+require_values() {
+  local name value
+  for name in "$@"; do
+    [[ ${!name} == *[![:space:]]* ]] || die "--${name//_/-} is empty"
+    for value in ${!name}; do
+      [[ $value != -* && $value =~ ^[^eE]*[1-9] ]] || die "--${name//_/-} is '${!name}', expected numbers above 0"
+    done
+  done
+}
+
+# check_recipe path...: what every recipe looks at before anything runs: stages, job runners, and the paths that jobs
+# write in.
+check_recipe() {
+  local name program path
+  [ "${stage:-$stop_stage}" -le "$stop_stage" ] ||
+    die "--stage $stage is after stage $stop_stage, the last (--stop-stage): nothing would be done"
+  require_values nj
+  for name in train_cmd decode_cmd; do
+    read -r program _ <<<"${!name}"
+    command -v "$program" >/dev/null || die "cmd.sh: $name is '${!name}', but there is no program '$program'"
+  done
+  for name in "$@"; do _set_path "$name"; done
 }
 
 # _remove_marks n [kind]: forgets what was done, begun or mended (or .done only, say) in stage n and those after it.
@@ -67,6 +107,27 @@ _key_of() { head -n 1 "$1" 2>/dev/null || true; }
 # stages_elapsed: seconds since the recipe began.
 stages_elapsed() { echo $(($(date +%s) - stages_started)); }
 
+# _begin_recipe: before the first stage: nobody else works in this experiment, and what --stage is about is forgotten, also
+# by the next call if this one is stopped.
+_begin_recipe() {
+  _has_begun=true
+  hold_directory "$exp"
+  [ -n "$stage" ] || return 0
+  _remove_marks "$stage"
+  touch "$exp/.redo.$stage"
+}
+
+# _set_redo n: sets DKT_REDO_SINCE for the steps of stage n: their marks count if they are later than the last --stage
+# of this stage or of one before it.
+_set_redo() {
+  local file last=
+  for file in "$exp"/.redo.*; do
+    [ -e "$file" ] && [ "${file##*.redo.}" -le "$1" ] || continue
+    [ -n "$last" ] && [ ! "$file" -nt "$last" ] || last=$file
+  done
+  export DKT_REDO_SINCE=${last:+$(realpath "$last")}
+}
+
 # begin_stage [--leaf] n title [file...]: whether stage n is to run. It is not when it was done with the same options
 # and files, and its results are what it left. A stage that runs makes those after it run too, unless it is a leaf,
 # whose results none of them reads, or mends results, which come out as they were. After --stage n all do.
@@ -75,12 +136,8 @@ begin_stage() {
   [ "$1" != --leaf ] || { leaf=true && shift; }
   number=$1 title=$2
   shift 2
-  [ "$number" -le "$stop_stage" ] || return 1
-  if [ -n "$stage" ]; then
-    [ "$number" -ge "$stage" ] || return 1
-    [ "$number" -ne "$stage" ] || _remove_marks "$number"
-  fi
-  mkdir -p "$exp"
+  [ "$number" -le "$stop_stage" ] && [ "$number" -ge "${stage:-$number}" ] || return 1
+  "$_has_begun" || _begin_recipe
   stage_key=$(_stage_key "$@")
   stage_leaf=$leaf
   if [ "$(_key_of "$exp/.done.$number")" = "$stage_key" ]; then
@@ -97,6 +154,7 @@ begin_stage() {
     "$leaf" || _remove_marks $((number + 1))
   fi
   stage_number=$number
+  _set_redo "$number"
   echo "=== stage $number: $title [$(stages_elapsed) s]"
 }
 
@@ -114,9 +172,11 @@ end_stage() {
   mv -f "$mark.partial" "$mark"
 }
 
-# set_aside dir: moves a directory into .backup beside it, under the first number that is free.
+# set_aside dir: moves a directory into .backup beside it, under the first number that is free. Stops if somebody is at
+# work in it.
 set_aside() {
   local backup n=1
+  refuse_held "$1"
   backup=$(dirname "$1")/.backup
   mkdir -p "$backup"
   while [ -e "$backup/$(basename "$1").$n" ]; do n=$((n + 1)); done

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. The recipe
-# sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features
+# Stages 2 to 11 of a stand-alone recipe, from features to the table; sourced by run.sh after stages.sh. What comes before
+# them stands in its function first_stages, if it has one: all options are looked at first. The recipe sets data, exp, report, nj, train_cmd, decode_cmd, totgauss, boost_silence, seeds, dnn_config, network_features
 # (fbank, mfcc or fmllr), speeds (of copies of the training data for the network; none unless set), students (as
 # local/train_student.sh names them; none for no students), lstm_config, beam, max_active, lmwts and
-# word_ins_penalties, and has prepared data/{train,dev,test} and data/lang.
+# word_ins_penalties; first_stages prepares data/{train,dev,test} and data/lang.
 # shellcheck disable=SC2154 # variables of the recipe
 
 network_features=${network_features:-fbank}
@@ -11,7 +11,10 @@ case $network_features in
   fbank | mfcc | fmllr) ;;
   *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
 esac
+require_values beam max_active lmwts totgauss boost_silence
+[[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
 speeds=${speeds:-}
+[ -z "$speeds" ] || require_values speeds
 students=${students:-}
 train_part=train${speeds:+_sp} # that the network is trained on
 network_train=$data/${train_part}_$network_features
@@ -27,6 +30,8 @@ ali_train=$exp/${ali}_$train_part
 ali_dev=$exp/${ali}_dev
 . "$DKT_ROOT/local/network_stages.sh"
 scan="$beam $max_active $lmwts / $word_ins_penalties"
+
+if declare -F first_stages >/dev/null; then first_stages; fi
 
 # search <features> <model-dir>: dev is scanned, test searched at the best point.
 search() {

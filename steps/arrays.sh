@@ -95,11 +95,14 @@ _job_state() {
   done
 }
 
+# is_kept file: whether a result that the mark of already_done told of is still what it was.
+is_kept() { [[ -e $1 && $'\n'$kept_results$'\n' == *$'\n'"$(_describe "$1")"$'\n'* ]]; }
+
 # _job_is_whole number: whether a job has its log and its results, as it left them.
 _job_is_whole() {
   local results result line state=$kept/whole.$1
   [ -e "${jobs_log//JOB/$1}" ] || return 1
-  if [ -e "$state" ]; then
+  if [ -e "$state" ] && ! _is_outdated "$state"; then
     cmp -s "$state" <(_job_state "$1")
     return
   fi
@@ -122,7 +125,7 @@ _job_is_whole() {
 _take_earlier() {
   local call
   for call in "$kept"-*; do
-    if _take_job "$1" "$call"; then return 0; fi
+    if ! _is_outdated "$call/ended.$1" && _take_job "$1" "$call"; then return 0; fi
   done
   return 1
 }

@@ -46,18 +46,21 @@ of the training to come:
   --transform-dir <dir>, --ivectors <source>   transforms and i-vectors
   --nj <n>             jobs of a GMM
 Logs, and lists of all names of which a few are told:
-  --log-dir <dir>      (<data-dir>/log, or a temporary directory if that cannot be written in)"
+  --log-dir <dir>      (<data-dir>/log; none are kept if that cannot be written in)"
 . "$DKT_ROOT/steps/options.sh"
 
 [ $# -ge 1 ] || usage
 data=$1
 lang=${2:-}
 check_runner "${log_dir:-$data/log}"
+keeps_logs=true
 if [ -z "$log_dir" ]; then
   log_dir=$data/log
   if [ "$stage" -le 0 ] && ! { mkdir -p "$log_dir" 2>/dev/null && can_write "$log_dir"; }; then
+    keeps_logs=false
     log_dir=$(mktemp -d --tmpdir dkt_check.XXXXXX)
-    echo "$script_name: $data cannot be written in: logs go to $log_dir (--log-dir says where)"
+    at_exit rm -rf "$log_dir"
+    echo "$script_name: $data cannot be written in: logs and lists of names are not kept (--log-dir says where they go)"
   fi
 fi
 logs=("$log_dir/check.1.log")
@@ -72,19 +75,36 @@ done
 # Two alignments to a run; further ones are compared with the first.
 for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); done
 
+# say_findings log: shows what was found; lists of names that are not kept are not told of.
+say_findings() {
+  if "$keeps_logs"; then show_findings "$1"; else show_findings "$1" | sed 's/FILE with --list=FILE/a file with --log-dir/'; fi
+}
+
+# check_failed log: shows what was found, and stops with the reason.
+check_failed() {
+  local reason='' job_program='dkt check'
+  say_findings "$1" >&2
+  if "$keeps_logs" || [ ! -e "$1" ]; then job_failed "$1"; fi
+  _set_reason "$1"
+  [ -n "$reason" ] || cat "$1" >&2
+  die "${reason:-the check failed, its log is above}"
+}
+
 # No mark: what the lists point to may change while they do not.
 if [ "$stage" -le 0 ]; then
   make_dir "$log_dir"
+  # The data are only read.
+  hold_directory "$log_dir"
   for number in $(seq ${#logs[@]}); do
     alignments=(${3+"$3"})
     [ $# -lt $((number + 3)) ] || alignments+=("${@:number + 3:1}")
-    if ! run_job "${logs[number - 1]}" dkt check "${options[@]}" --list="${logs[number - 1]%.log}.list" \
-      "$data" ${alignments[@]+"${alignments[@]}"}; then
-      show_findings "${logs[number - 1]}" >&2
-      job_failed "${logs[number - 1]}"
-    fi
+    list=()
+    ! "$keeps_logs" || list=(--list="${logs[number - 1]%.log}.list")
+    run_job "${logs[number - 1]}" dkt check "${options[@]}" ${list[@]+"${list[@]}"} "$data" \
+      ${alignments[@]+"${alignments[@]}"} || check_failed "${logs[number - 1]}"
   done
 fi
 require_files "${logs[@]}"
-for log in "${logs[@]}"; do show_findings "$log"; done
-echo "$script_name: $data is fit to train on, log in ${logs[*]}"
+for log in "${logs[@]}"; do say_findings "$log"; done
+if "$keeps_logs"; then told=", log in ${logs[*]}"; else told=; fi
+echo "$script_name: $data is fit to train on$told"

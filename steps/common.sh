@@ -53,6 +53,22 @@ case "$PATH" in
 esac
 export PATH
 
+# _set_python: sets and exports DKT_PYTHON, a Python that can run what there is of dkt besides its command: that of the
+# command, or another one. python3 may be an old one of the system.
+_set_python() {
+  local first='' dkt
+  dkt=$(command -v dkt)
+  IFS= read -r first <"$dkt" || true
+  first=${first#"#!"}
+  for DKT_PYTHON in "${first%% *}" "${dkt%/*}/python3" "$DKT_ROOT/.venv/bin/python3" python3 python3.{13,12,11}; do
+    export DKT_PYTHON
+    ! "$DKT_PYTHON" -IS -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || return 0
+  done
+  die "no Python 3.11 or newer, which dkt needs: python3 is '$(python3 --version 2>&1 | tail -n 1)'. Enter the" \
+    "environment that dkt is installed in, or run '. $DKT_ROOT/local/setup_env.sh standalone'"
+}
+_set_python
+
 # _origin file: what makes the file, for the error message.
 _origin() {
   case "${1##*/}" in
@@ -86,6 +102,15 @@ require_files() {
     [ -e "$file" ] || die "no file '$file': $(_origin "$file")"
     [ -d "$file" ] || [ -s "$file" ] || die "the file '$file' is empty: $(_origin "$file")"
   done
+}
+
+# at_exit command argument...: has a command run when the step ends, also when it is stopped; the last one first.
+at_exit() {
+  local words
+  printf -v words ' %q' "$@"
+  _at_exit="${words# }"$'\n'"${_at_exit:-}"
+  # A further signal, that of a terminal that closes, comes too late.
+  trap 'trap "" TERM HUP INT QUIT; eval "$_at_exit"' EXIT
 }
 
 . "$DKT_ROOT/steps/files.sh"

@@ -76,6 +76,7 @@ if [ "$stage" -le 0 ]; then
   hold_directory "$dir"
   set_search
   set_search_name
+  for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
   set_judged_logs "$log/decode.JOB.log"

@@ -38,6 +38,21 @@ _set_status() {
   status=${statuses[blamed]}
 }
 
+# What a shell or a loader says of a program that cannot be run, behind its name.
+readonly _NOT_RUN='(command not found|bad interpreter: .*|cannot execute.*|Permission denied|Exec format error'\
+'|Is a directory|No such file or directory|Text file busy|error while loading shared libraries: .*)$'
+
+# _set_not_run log: sets reason to what the shell says of the program that it could not run, with status 126 or 127.
+_set_not_run() {
+  reason=$(grep -a -h -m 1 -E "^([^ ]*sh|[^ ]*/[^ ]*): (line [0-9]+: |[0-9]+: )?.*$_NOT_RUN" "$1") ||
+    reason=$(grep -a -h -m 1 -E ": $_NOT_RUN" "$1") || true
+  [[ ! $reason =~ ^[^\ ]*sh:\ ((line\ )?[0-9]+:\ )?(.*)$ ]] || reason=${BASH_REMATCH[3]}
+  reason="$program could not be run${reason:+ ($reason)}: is it there, executable, and for this machine?"
+}
+
+# _last_line log: what it says last.
+_last_line() { grep -a -v -E '^#|^pipe of .*, ended with |^$' "$1" | tail -n 1 || true; }
+
 # _set_reason log: sets reason to a sentence on why the job failed; nothing if the log does not tell.
 _set_reason() {
   local program status
@@ -52,8 +67,16 @@ _set_reason() {
     reason=$(grep -a -h -m 1 -E '^ERROR \(|^dkt [a-z-]+: error: |^[A-Za-z_.]*Error|: command not found$' "$1") || true
   reason=${reason%%$'\n'*}
   reason=${reason#ERROR }
+  case $reason:$status in
+    :126 | :127 | *": command not found:127") _set_not_run "$1" ;;
+    : | :0) ;;
+    :*)
+      reason=$(_last_line "$1")
+      reason="$program ended with status $status${reason:+; the last line of its log is: $reason}"
+      ;;
+  esac
   if [ -z "$reason" ] && [ -z "$status" ]; then
-    reason=$(grep -a -v '^#' "$1" | grep -a . | tail -n 1) || true
+    reason=$(_last_line "$1")
     # Not every runner marks the end of a log.
     if [ "$runner_status" = 0 ] || [[ $(head -n 1 "$1") == '#'* ]]; then
       reason="its log has no end: was it stopped, or at a limit of the queue?${reason:+ The last line is: $reason}"

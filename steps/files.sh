@@ -46,5 +46,14 @@ set_table_dir() {
   printf -v "$1" %s "$place"
 }
 
+# config_files yaml [data...]: the files that a configuration reads, itself among them, one a line; data directories are
+# where it may name some, too. Nothing if the name is empty.
+config_files() {
+  [ -n "$1" ] || return 0
+  require_files "$1"
+  echo "$1"
+  dkt config-files "$@"
+}
+
 # sort_files file...: their lines in the order of Kaldi.
 sort_files() { LC_ALL=C sort "$@"; }

@@ -22,5 +22,6 @@ data=$1
 
 require_files "$data/utt2spk"
 if [ "$stage" -le 0 ]; then
+  hold_directory "$data"
   dkt fix-data --utt-extra-files="$utt_extra_files" --spk-extra-files="$spk_extra_files" "$data"
 fi

@@ -22,6 +22,22 @@ check_number() {
     die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
+# read_num_jobs dir name: sets nj to what the file num_jobs of a directory holds. Stops if that is no number of jobs, or the
+# file or directory of a job, its name with JOB in place of the number, is not there.
+read_num_jobs() {
+  local text job again="make '$1' again with the step that made it"
+  text=$(head -c 100 "$1/num_jobs" | tr '\0' '?')
+  [[ $text =~ ^[[:space:]]*([1-9][0-9]{0,8})[[:space:]]*$ ]] ||
+    die "the file '$1/num_jobs' holds '${text//$'\n'/\\n}', expected one number above 0: $again"
+  nj=${BASH_REMATCH[1]}
+  # One by one: nothing is made of a number that there are no files for.
+  for ((job = 1; job <= nj; job++)); do
+    [ -e "$1/${2//JOB/$job}" ] || die "no '$1/${2//JOB/$job}', though num_jobs is $nj: $again"
+  done
+  [ ! -e "$1/${2//JOB/$job}" ] ||
+    echo "$script_name: warning: $1/${2//JOB/$job} is left out, as num_jobs is $nj" >&2
+}
+
 # set_job_files name...: sets the array job_files, these names with the number of each of the nj jobs of a step in place
 # of JOB.
 set_job_files() {

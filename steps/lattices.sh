@@ -52,6 +52,7 @@ verdict() {
 # there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
 check_decoded() {
   local missing=$dir/log/no_lattice
+  local status=0
   missing=$missing awk -v max_loss="$max_loss" -v step="$script_name" '
     BEGIN { missing = ENVIRON["missing"] }
     FILENAME == ARGV[1] { utts[++total] = $1; next }
@@ -65,9 +66,13 @@ check_decoded() {
       }
       print step ": " total - lost " of " total " utterances have a lattice"
       if (lost) print step ": without one:" names (lost > 10 ? " and others, see " missing : "")
-      exit lost > max_loss * total
-    }' "$data/utt2spk" "$@" >&2 ||
-    die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing"
+      exit lost > max_loss * total ? 10 : 0
+    }' "$data/utt2spk" "$@" >&2 || status=$?
+  case $status in
+    0) ;;
+    10) die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing" ;;
+    *) die "what the jobs decoded could not be read, or '$missing' not written (what awk said is above)" ;;
+  esac
 }
 
 # set_local_score: sets local_score to the local/score.sh of the working directory, if this is a recipe of Kaldi, else

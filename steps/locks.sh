@@ -1,35 +1,35 @@
 #!/usr/bin/env bash
 # One step a directory: whoever writes in it holds it until it ends, and a second one is refused; sourced by common.sh.
 
-# Of every step: whether a directory is taken from another process, one of another host that is dead.
+# Of every step: whether a directory is taken from another process, one of another host that is dead. A recipe that was
+# told so says it to all that it calls.
 # shellcheck disable=SC2034 # set by parse_options.sh
-steal_lock=false
+steal_lock=${DKT_STEAL_LOCK:-false}
 
-# The directories that this step holds, and, separated by line ends, those that the step that called it does.
-_held_dirs=()
-
-# hold_directory dir: makes it, and stops if another step is at work there, with a line that says which.
+# hold_directory dir: makes it, and stops if another step is at work there, with a line that says which. DKT_HELD_DIRS
+# are the directories that this step holds and those that the step that called it does, separated by line ends.
 hold_directory() {
   local dir said
   mkdir -p "$1" 2>/dev/null || true
   dir=$(cd "$1" 2>/dev/null && pwd -P) || die "cannot make the directory $1"
   [[ $'\n'${DKT_HELD_DIRS:-}$'\n' != *$'\n'"$dir"$'\n'* ]] || return 0
+  # First: it gives back our own lock only, and we may be stopped as soon as there is one.
   # shellcheck disable=SC2154 # script_name is of common.sh
+  at_exit _lock_dir --release $$ "$script_name" "$dir"
   said=$(_lock_dir $$ "$script_name" "$1") || die "$said"
   [ -z "$said" ] || echo "$script_name: $said" >&2
-  _held_dirs+=("$dir")
   export DKT_HELD_DIRS="${DKT_HELD_DIRS:-}"$'\n'"$dir"
-  trap _release_directories EXIT
 }
 
-# _lock_dir [--release] pid name dir: takes or gives back the lock, and prints what there is to say.
+# refuse_held dir: stops if anybody is at work in a directory or below it, as it is about to be moved.
+refuse_held() {
+  local said
+  said=$(_lock_dir --look $$ "$script_name" "$1") || die "$said"
+}
+
+# _lock_dir [--release|--look] pid name dir: takes, gives back or looks at the lock, and prints what there is to say.
 _lock_dir() {
   local options=()
   [ "$steal_lock" != true ] || options=(--steal)
-  python3 -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
-}
-
-_release_directories() {
-  local dir
-  for dir in "${_held_dirs[@]}"; do _lock_dir --release $$ "$script_name" "$dir" || true; done
+  "$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/lock_dir.py" ${options[@]+"${options[@]}"} "$@" 2>&1
 }

@@ -8,6 +8,15 @@ check_share() {
     die "--max-loss is '$1', expected a share from 0 to 1"
 }
 
+# require_logs log...: stops at one that cannot be read.
+require_logs() {
+  local log
+  for log in "$@"; do
+    [ -e "$log" ] || die "no log '$log': was it removed while the step ran?"
+    { [ -f "$log" ] && : <"$log"; } 2>/dev/null || die "the log '$log' cannot be read"
+  done
+}
+
 # tell_losses log...: prints what the jobs of these logs warned of and dropped.
 tell_losses() { check_losses 1 "$@"; }
 
@@ -42,16 +51,20 @@ verdict_on_alignment() {
 
 # tell_alignment log: prints what an alignment looks like and what is implausible about it, as its log tells.
 tell_alignment() {
+  require_logs "$@"
   awk -v step="$script_name" '
     sub(/^INFO [(][^)]*[)] alignment: /, "") { print step ": " $0 }
     sub(/^WARNING [(][^)]*[)] alignment: /, "") { print step ": warning: " $0 }' "$@" >&2
 }
 
+# _shown_names file...: the first of them, and how many more there are.
+_shown_names() { echo "$1$([ $# = 1 ] || echo " and $(($# - 1)) more")"; }
+
 # check_losses max-loss log...: the same, and stops if a pass dropped more than this share of its utterances, all
 # jobs together. It reads the lines "<pass>: 9 utterances done, 1 dropped; 1 (<utterance>): <reason>" of dkt's commands.
 check_losses() {
-  local log
-  for log in "${@:2}"; do [ -e "$log" ] || die "no log '$log': was it removed while the step ran?"; done
+  local status=0
+  require_logs "${@:2}"
   awk -v max_loss="$1" -v step="$script_name" '
     / dropped utterance / { next }
     /^WARNING / {
@@ -80,7 +93,11 @@ check_losses() {
         if (num_logs[pass] > 5) print "  and in " num_logs[pass] - 5 " more logs"
         if (dropped[pass] > max_loss * total[pass]) failed = 1
       }
-      exit failed
-    }' "${@:2}" >&2 ||
-    die "the share of dropped utterances is over --max-loss ($1): mend the data, or allow it with --max-loss"
+      exit failed ? 10 : 0
+    }' "${@:2}" >&2 || status=$?
+  case $status in
+    0) ;;
+    10) die "the share of dropped utterances is over --max-loss ($1): mend the data, or allow it with --max-loss" ;;
+    *) die "the logs could not be read (what awk said is above): $(_shown_names "${@:2}")" ;;
+  esac
 }

@@ -97,11 +97,15 @@ _mark_text() {
   _describe "${_step_results[@]}"
 }
 
+# _is_outdated mark: whether it is of before a recipe was told to do its stage again (--stage): not later than the file
+# that local/stages.sh has made then.
+_is_outdated() { [ -n "${DKT_REDO_SINCE:-}" ] && [ ! "$1" -nt "$DKT_REDO_SINCE" ]; }
+
 # _models_are_whole: whether the models among the results are as they were written; says so if not.
 _models_are_whole() {
   local file
   for file in "${_step_results[@]}"; do
-    [[ $file != *.pt ]] || python3 -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
+    [[ $file != *.pt ]] || "$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/is_whole.py" "$file" || return 1
   done
 }
 
@@ -142,6 +146,7 @@ begin_step() {
   _job_dirs=()
   # shellcheck disable=SC2034 # for arrays.sh
   kept_results=
+  ! _is_outdated "$step_mark" || rm -f "$step_mark"
   note_inputs
 }
 

@@ -33,6 +33,7 @@ log=$lang/log
 check_runner "$log"
 
 require_files "$dict/lexicon.txt" "$text"
+hold_directory "$lang"
 mark=$lang/.prepare_lang.done
 depends_on "position_dependent_phones sil_prob order smoothing oov" "$dict" "$text" "$dev_text"
 if [ "$stage" -le 1 ] && already_done "$mark" "$lang"/{L.fst,G.fst} "$lang"/{L_disambig.fst,lm.arpa.gz} \

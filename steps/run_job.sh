@@ -98,6 +98,9 @@ call_runner() {
   done
   local told=${usual_log:-$1}
   echo "$script_name: running, log in ${told//JOB/*}"
-  # Kaldi's run.pl, when it is stopped, leaves its jobs.
-  python3 -IS "$DKT_ROOT/steps/utils/guard.py" "$script_name" "${runner[@]}" ${options[@]+"${options[@]}"} "$1" "${job[@]}"
+  # Kaldi's run.pl, when it is stopped, leaves its jobs. Other runners may have given them to a queue.
+  local kind=(--queue)
+  [[ " ${runner[*]} " != *[/\ ]run.pl\ * ]] || kind=()
+  "$DKT_PYTHON" -IS "$DKT_ROOT/steps/utils/guard.py" ${kind[@]+"${kind[@]}"} "$script_name" "${runner[@]}" \
+    ${options[@]+"${options[@]}"} "$1" "${job[@]}"
 }

@@ -39,11 +39,10 @@ if [ "$stage" -le 0 ] && already_done "$dir/.score.done" "$dir/scoring_kaldi/bes
   cat "$dir/scoring_kaldi/best_wer"
   exit 0
 fi
+hold_directory "$dir"
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
-  hold_directory "$dir"
-  nj=$(cat "$dir/num_jobs")
-  [[ $nj =~ ^[1-9][0-9]{0,8}$ ]] || die "the file '$dir/num_jobs' holds '$nj', expected a number above 0"
+  if [ -e "$dir/lat.1.gz" ]; then read_num_jobs "$dir" "lat.JOB.gz"; else read_num_jobs "$dir" "scoring/job.JOB"; fi
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"

@@ -51,8 +51,10 @@ check_runner "$(dirname "$log")"
 require_files "$data/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" "$ali/final.mdl" "$ali/num_jobs" \
   "$ali_dev/final.mdl" "$ali_dev/num_jobs"
 check_phones "$lang" "$ali" "$ali_dev"
+configured=$(config_files "$dnn_config" "$data" "$data_dev") || exit 1
+mapfile -t configured <<<"$configured"
 hold_directory "$dir"
-depends_on "seed max_loss ivectors ivectors_dev" "$dnn_config" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
+depends_on "seed max_loss ivectors ivectors_dev" "${configured[@]}" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
   "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"
 if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
   "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then

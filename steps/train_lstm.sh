@@ -86,7 +86,9 @@ else
 fi
 names="mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k temperature \
   lambda smoothing init_model hmm_dir transform_dir transform_dir_dev ivectors ivectors_dev max_loss"
-inputs=("$lstm_config" "$init_model" ${alignments[@]+"${alignments[@]}"})
+configured=$(config_files "$lstm_config" "$data" "$data_dev") || exit 1
+mapfile -t configured <<<"$configured"
+inputs=("${configured[@]}" "$init_model" ${alignments[@]+"${alignments[@]}"})
 for place in "$data" "$data_dev" "$teacher_data_train" "$teacher_data_dev"; do
   [ -z "$place" ] || inputs+=("$place"/*.scp "$place/utt2spk")
 done

@@ -46,12 +46,13 @@ check_numbers() {
 _set_path() {
   path=$1
   case $path in
-    *$'\n'*) die "'${path//$'\n'/\\n}' holds a line break, which the lists of Kaldi cannot" ;;
-    *JOB*) ! _is_option nj || refuse_job_word "$path" ;;
-  esac
-  case $path in
     "" | /* | ./* | ../*) ;;
     [!A-Za-z0-9_.]* | *[=:]*) path=$PWD/$path ;;
+  esac
+  # What is looked at is what the jobs are told, the working directory in front of it.
+  case $path in
+    *$'\n'*) die "'${path//$'\n'/\\n}' holds a line break, which the lists of Kaldi cannot" ;;
+    *JOB*) ! _is_option nj || refuse_job_word "$path" ;;
   esac
 }
 

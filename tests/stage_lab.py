@@ -36,11 +36,15 @@ def write_program(path: Path, text: str) -> None:
 
 
 def write_stubs(path: Path) -> None:
-    """A checkout whose steps are stubs, and what the stages source."""
+    """A checkout whose steps are stubs, and what the stages source; beside it, in bin, stubs of programs."""
     for step in STEPS.split():
         write_program(path / step, STEP)
     for name in ("network_stages.sh", "realigning.sh"):
         shutil.copy(ROOT / "local" / name, path / "local")
+    (path / "steps/utils").mkdir(parents=True)
+    (path / "steps/utils/lock_dir.py").symlink_to(ROOT / "steps/utils/lock_dir.py")
+    for name in ("dkt", "run.pl"):
+        write_program(path.parent / "bin" / name, "#!/bin/bash\n")
 
 
 def run_stubs(command: list[str], tmp_path: Path, **variables: str) -> list[str]:

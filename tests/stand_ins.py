@@ -41,6 +41,8 @@ def utterances(data):
     return [line.split()[0] for line in (Path(data) / "feats.scp").read_text().splitlines()]
 
 name, argv = Path(sys.argv[0]).name, sys.argv[1:]
+if argv[:1] == ["config-files"]:
+    os.execv("{BIN}/dkt", ["dkt", *argv])
 with Path(os.environ["CALLS"]).open("a") as calls:
     calls.write(json.dumps([name, *argv]) + "\\n")
 if name == "dkt":

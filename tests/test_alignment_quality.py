@@ -15,6 +15,7 @@ from dkt.errors import DktError
 from dkt.findings import Level
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples
+from tests.synthetic import write_ali_dir
 
 NUM_PHONES = 6
 NAMES = {1: "SIL"} | {phone: f"P{phone}" for phone in range(2, NUM_PHONES + 1)}
@@ -157,6 +158,35 @@ def test_silence_is_known_by_the_lang_directory_or_by_names(tmp_path: Path) -> N
     (lang / "phones/silence.csl").write_text("1:2:3\n")
     phones = SilencePhones.of(tmp_path, lang)
     assert phones.silence == {1, 2} and phones.others == {1, 2, 3}
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    lines = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return [line for line in lines if "of the frames are silence" in line]
+
+
+def test_every_directory_is_judged_by_its_own_model(
+    kaldi_fixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    lang, first = str(kaldi_fixtures / "lang"), kaldi_fixtures / "exp/tri2b_ali_dev"
+    assert main(["analyze-alignments", lang, str(first)]) == 0
+    alone = told(caplog)
+    # One of other phones, whose model gives the same numbers other meanings.
+    other = tmp_path / "ali"
+    write_ali_dir(other, MODEL, {"u1": path([(1, 30), (2, 9), (1, 9)])})
+    (other / "phones.txt").unlink(missing_ok=True)
+    assert main(["analyze-alignments", lang, str(other), str(first)]) == 0
+    assert told(caplog) == [
+        f"alignment: {other}: 100.0 % of the frames are silence, 0.0 % of the phones last over 0.5 s",
+        *alone,
+    ]
+    assert main(["analyze-alignments", "--num-retried=1", lang, str(other), str(first)]) == 1
+    assert "--num-retried is of one alignment directory" in capsys.readouterr().err
+    (other / "phones.txt").write_text("<eps> 0\nSIL 1\nx 2\n")
+    assert main(["analyze-alignments", lang, str(first), str(other)]) == 1
+    assert "ali/phones.txt: the phones are not those of" in capsys.readouterr().err
 
 
 def test_kaldis_own_alignments_are_let_pass(kaldi_fixtures: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -210,7 +210,7 @@ def test_each_side_may_lack_utterances_and_each_loss_has_its_reason(place, capsy
     write_ali(place, a_1=None, b_1=labels(30), c_1=labels())
     lines = (place / "data/feats.scp").read_text().splitlines()
     (place / "data/feats.scp").write_text("\n".join(lines[:3]) + "\n")
-    (place / "data/frame_shift").write_text("36\n")
+    (place / "data/frame_shift").write_text("0.36\n")
     arguments = [str(place / "data"), str(place / "ali")]
     assert main(["check", *arguments]) == 1
     told = capsys.readouterr()
@@ -219,14 +219,14 @@ def test_each_side_may_lack_utterances_and_each_loss_has_its_reason(place, capsy
     assert re.search(r"alignment keys +warning .*2 aligned utterances not in .* \(b-2, c-1\)", told.out)
     summary = told.out.split("\n\n")[1].splitlines()
     assert summary == [
-        f"{place}/data: 1 of 4 utterances, 0.200 of 0.800 hours, would be used; 3 (75.00 %), 0.600 hours, "
+        f"{place}/data: 1 of 4 utterances, 0.002 of 0.008 hours, would be used; 3 (75.00 %), 0.006 hours, "
         "would be lost",
-        f"  1 utterance, 0.200 hours: no alignment in {place}/ali (a-1)",
-        "  1 utterance, 0.200 hours: 5 frames or more between features and alignment (b-1)",
-        f"  1 utterance, 0.200 hours: no features in {place}/data/feats.scp (b-2)",
+        f"  1 utterance, 0.002 hours: no alignment in {place}/ali (a-1)",
+        "  1 utterance, 0.002 hours: 5 frames or more between features and alignment (b-1)",
+        f"  1 utterance, 0.002 hours: no features in {place}/data/feats.scp (b-2)",
     ]
-    assert main(["check", "--max-loss=0.75", "--frame-shift=9", *arguments]) == 0
-    assert "0.050 of 0.200 hours" in capsys.readouterr().out
+    assert main(["check", "--max-loss=0.75", "--frame-shift=0.9", *arguments]) == 0
+    assert "0.005 of 0.020 hours" in capsys.readouterr().out
 
 
 def test_another_directory_must_have_the_same_pdfs(place, capsys):

@@ -18,6 +18,7 @@ from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.mono import MonoOptions, train_mono
+from dkt.objectio import ObjectWriter
 from dkt.side_inputs import SideInputs
 from dkt.tables import MatrixWriter, VectorWriter, read_matrices
 from tests import test_mono
@@ -192,6 +193,13 @@ def short(data: Path, *utts: str) -> None:
     write_matrices(data, "feats", {u: m[:20] if u in utts else m for u, m in matrices.items()})
 
 
+def set_texts(data: Path, words: str, count: int) -> None:
+    """Give the first utterances another transcript."""
+    lines = (data / "text").read_text().splitlines()
+    lines[:count] = [f"{line.split()[0]} {words}".rstrip() for line in lines[:count]]
+    (data / "text").write_text("".join(f"{line}\n" for line in lines))
+
+
 GMM: dict[str, tuple[Plant, bool]] = {
     "nothing": (lambda d: None, True),
     "speaker without statistics": (without_statistics, False),
@@ -213,6 +221,14 @@ GMM: dict[str, tuple[Plant, bool]] = {
     "one too short for its words": (lambda d: short(d, "ann-1"), True),
     "two too short for their words": (lambda d: short(d, "ann-1", "bob-2"), False),
     "an odd space": (lambda d: set_text(d, "ann-1", "bad\u3000add"), False),
+    "a frame shift": (lambda d: (d / "frame_shift").write_text("0.0125\n"), True),
+    "a frame shift with its unit": (lambda d: (d / "frame_shift").write_text("10ms\n"), False),
+    "a frame shift of milliseconds": (lambda d: (d / "frame_shift").write_text("10\n"), False),
+    "a frame shift of years": (lambda d: (d / "frame_shift").write_text("1e9\n"), False),
+    "a frame shift that is almost one": (lambda d: (d / "frame_shift").write_text("0.0_1\n"), False),
+    "nothing said": (lambda d: set_texts(d, "", 24), False),
+    "little said": (lambda d: set_texts(d, "", 12), True),
+    "nothing known": (lambda d: set_texts(d, "<UNK>", 24), False),
 }  # fmt: skip
 
 
@@ -233,6 +249,95 @@ def test_a_gmm(
     status = main(["check", "--no-wav", f"--lang={lang}", str(data)])
     told = capsys.readouterr()
     assert (status == 0) is fit, told.out + told.err
+
+
+LANG = {
+    **{f"no {name}": (name, None) for name in (
+        "L.fst", "topo", "words.txt", "oov.txt", "phones.txt", "phones/sets.int", "phones/disambig.int",
+        "phones/optional_silence.csl",
+    )},
+    "phones that are none": ("phones/sets.int", "one\n"),
+    "a phone without a topology": ("phones/sets.int", "1\n2\n99\n"),
+    "phones without integers": ("phones.txt", "<eps> 0\nSIL\n"),
+    "an oov word that is none": ("oov.txt", "<NONE>\n"),
+    "an empty topology": ("topo", ""),
+    "a text for a lexicon": ("L.fst", "0 1 2 3\n"),
+    "silence that is none": ("phones/optional_silence.csl", "SIL\n"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", LANG)
+def test_a_lang_directory(
+    corpus: tuple[Path, object], lang: Path, tmp_path: Path, fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, content = LANG[fault]
+    other = Path(shutil.copytree(lang, tmp_path / "lang"))
+    (other / name).unlink()
+    if content is not None:
+        (other / name).write_text(content)
+    with pytest.raises(DktError):
+        train_mono(corpus[0], other, tmp_path / "mono", MonoOptions(nj=1, num_iters=2))
+    status = main(["check", "--no-wav", f"--lang={other}", str(corpus[0])])
+    assert status == 1, capsys.readouterr().out
+
+
+@pytest.fixture
+def network_place(tmp_path: Path) -> Path:
+    """``data``, ``dev``, their alignments, and matrices of several shapes: 3 features, 2 pdfs."""
+    for name, speaker in (("data", "a"), ("dev", "b")):
+        rng = np.random.default_rng(len(name))
+        write_data_dir(tmp_path / name, {f"{speaker}-{n}": rng.normal(size=(20, 3)) for n in range(4)})
+        ids = np.array([1, 1, 2, 3, 4, *[5] * 12, 6, 1, 2], dtype=np.int32)
+        write_ali_dir(tmp_path / f"ali_{name}", two_phone_model(), {f"{speaker}-{n}": ids for n in range(4)})
+    for columns in (9, 10, 33):
+        matrix = ObjectWriter()
+        matrix.matrix(np.eye(2, columns))
+        matrix.save(tmp_path / f"{columns}.mat")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "fit"),
+    [
+        ("dnn", "features.splice=1", True),
+        ("dnn", "features.splice=19", True),
+        ("dnn", "features.splice=20", False),
+        ("dnn", "features.lda_dim=1", True),
+        ("dnn", "features.lda_dim=5000", False),
+        # More than the pdfs differ in.
+        ("dnn", "features.lda_dim=12", False),
+        ("dnn", "features={splice: 1, lda: 9.mat}", True),
+        ("dnn", "features={splice: 1, lda: 10.mat}", True),
+        ("dnn", "features={splice: 2, lda: 9.mat}", False),
+        ("dnn", "features.lda=33.mat", True),
+        ("dnn", "features.lda=9.mat", False),
+        ("lstm", "network.target_delay=19", True),
+        ("lstm", "network.target_delay=20", False),
+        ("lstm", "network.target_delay=1000", False),
+    ],
+)
+def test_the_configuration_of_a_network(network_place, recipe, setting, fit, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(network_place)
+    small = {
+        "dnn": "network={hidden_layers: 1, hidden_dim: 4}",
+        "lstm": "network={layers: 1, cells: 4, projection: null}",
+    }
+    places = ["data", "dev", "ali_data", "ali_dev", "exp"]
+    options = ["--set=features.cmvn_opts=null", f"--set={setting}"]
+    quick = [
+        f"--set={small[recipe]}",
+        "--set=schedule={max_iters: 1, min_iters: 0}",
+        "--use-gpu=no",
+        "--num-threads=1",
+    ]
+    trained = main([f"train-{recipe}", *quick, *options, *places])
+    reason = capsys.readouterr().err
+    assert (trained == 0) is fit, reason
+    status = main(["check", f"--recipe={recipe}", *options, "--no-text", "--no-wav", "data", "ali_data"])
+    told = capsys.readouterr()
+    assert (status == 0) is fit, told.out + told.err
+    # In the words of the training.
+    assert fit or reason.partition("ERROR (dkt train-")[2].partition(") ")[2].strip() in told.out
 
 
 def test_cross_validation_data(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from dkt.bin import main
 from dkt.objectio import ObjectReader
-from dkt.tables import MatrixTable, MatrixWriter, VectorWriter
+from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 
 UTTS = {"a1": 5, "a2": 7, "b1": 9}
 
@@ -89,6 +90,53 @@ def test_what_is_missing_is_counted(place: Path, capsys: pytest.CaptureFixture) 
         weights.write("a1", np.ones(6, dtype=np.float32))
     assert run(place, "--weights=ark:{0}/weights", "ark:{0}/feats.ark", "ark:{0}/cmvn") == 1
     assert "as many weights as frames expected" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["scp:{0}/feats.scp", "{0}/global.mat"],
+        ["scp:{0}/feats.scp", "ark:{0}/cmvn.ark"],
+        ["--spk2utt=ark:{0}/spk2utt", "scp:{0}/feats.scp", "ark:{0}/cmvn.ark"],
+        ["--weights=ark:{0}/weights", "scp:{0}/feats.scp", "{0}/global.mat"],
+        ["{0}", "ark:{0}/cmvn.ark"],
+    ],
+)
+def test_what_is_not_a_number_is_refused(place: Path, capsys, arguments: list[str], bad: float) -> None:
+    matrices = dict(read_matrices(f"scp:{place}/feats.scp"))
+    matrices["a2"][3, 1] = bad
+    with MatrixWriter(f"ark,scp:{place}/feats.ark,{place}/feats.scp") as feats:
+        for utt, matrix in matrices.items():
+            feats.write(utt, matrix)
+    (place / "utt2spk").write_text("a1 a\na2 a\nb1 b\n")
+    assert run(place, *arguments) == 1
+    assert re.search(
+        r"feats.scp: utterance 'a2': the features hold a value that is not a number", capsys.readouterr().err
+    )
+    assert not (place / "global.mat").exists()
+
+
+def test_weights_that_are_not_numbers_are_refused(place: Path, capsys: pytest.CaptureFixture) -> None:
+    with VectorWriter(f"ark:{place}/weights") as weights:
+        for utt, length in UTTS.items():
+            weights.write(utt, np.full(length, np.nan if utt == "b1" else 1.0, dtype=np.float32))
+    assert run(place, "--weights=ark:{0}/weights", "scp:{0}/feats.scp", "{0}/global.mat") == 1
+    assert "utterance 'b1': the weights hold a value that is not a number" in capsys.readouterr().err
+
+
+def test_the_losses_of_a_data_directory_are_those_of_a_table(
+    place: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (place / "utt2spk").write_text("a1 a\na2 a\na3 a\nb1 b\nc1 c\n")
+    (place / "spk2utt").write_text("a a1 a2 a3\nb b1\nc c1\n")
+    forms = ["{0}"], ["--spk2utt=ark:{0}/spk2utt", "scp:{0}/feats.scp"]
+    for form in forms:
+        for options in ([], ["--max-loss=0"], ["--max-loss=0.39"]):
+            assert run(place, *options, *form, "ark:{0}/cmvn") == 1
+            assert "2 of 5 utterances were dropped" in capsys.readouterr().err
+        assert run(place, "--max-loss=0.4", *form, "ark:{0}/cmvn") == 0
+        assert list(MatrixTable(f"ark:{place}/cmvn")) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

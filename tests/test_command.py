@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from dkt.bin import COMMANDS, main
+from dkt.errors import DktError
 
 
 def test_help_lists_every_command(capsys):
@@ -33,6 +34,27 @@ def test_wrong_calls(capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["align", "data", "lang", "gmm", ""], "argument ali-dir: is empty"),
+        (["train-dnn", "a", "b", "c", "d", ""], "argument exp_dir: is empty"),
+        (["train-lstm", "a", "b", "c", "d", ""], "is empty"),
+        (
+            ["train-dnn", "--cache-dir=", "a", "b", "c", "d", "e"],
+            "argument --cache-dir: expected the name of",
+        ),
+        (["train-lstm", "--cache-dir= ", "a", "b", "c", "d", "e"], "argument --cache-dir: expected the name"),
+    ],
+)
+def test_nothing_is_no_name_of_a_directory(tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2 and told in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
     ("error", "status", "message"),
     [
         (ModuleNotFoundError(name="kaldifst"), 1, "kaldifst is not installed - pip install"),
@@ -48,6 +70,47 @@ def test_failures_are_one_line(monkeypatch, capsys, error, status, message):
     assert main(["report", "gmm=x"]) == status
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ERROR (dkt report) ") and message in line
+
+
+@pytest.mark.parametrize(
+    ("char", "shown"),
+    [("\x1b[2J", r"\x1b[2J"), ("\x9b2J", r"\x9b2J"), ("\x08", r"\x08"), ("\u202e", r"\u202e")],
+)
+def test_nothing_that_is_told_steers_the_terminal(tmp_path, char, shown):
+    """Neither by errors nor by what is logged, of what is in files and of their names."""
+    (tmp_path / "x.mdl").write_text(f"{char}<TransitionModel>")
+    (tmp_path / f"m{char}").mkdir()
+    (tmp_path / f"m{char}/final.pt").write_text("x")
+    for arguments in (
+        ["hmm-info", "x.mdl"],
+        ["verify", f"m{char}/final.pt"],
+        [f"no{char}"],
+        ["verify", "x.mdl", f"--no-{char}"],
+    ):
+        command = [sys.executable, "-m", "dkt", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+        assert done.returncode and char not in done.stderr and shown in done.stderr, done.stderr
+    assert str(DktError(f"a{char}", path=f"p{char}", hint="x é 漢")) == f"p{shown}: a{shown} - x é 漢"
+
+
+def test_the_table_of_a_check_steers_no_terminal(tmp_path, capsys):
+    (tmp_path / "utt2spk").write_text("a-\x1b[2J a\na-1\n")
+    assert main(["check", str(tmp_path)]) == 1
+    told = capsys.readouterr()
+    assert "\x1b" not in told.out + told.err and r"\x1b" in told.out
+
+
+def test_the_error_is_the_last_line():
+    """Packages may log what concerns nobody when the program ends, as PyTorch does."""
+    code = (
+        "import atexit, logging, sys; from dkt.bin import main\n"
+        "tell = logging.getLogger('torch._subclasses.fake_tensor').info\n"
+        "atexit.register(tell, 'FakeTensor cache stats:')\n"
+        "sys.exit(main(['hmm-info', '/nowhere']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "FakeTensor" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("ERROR (dkt hmm-info)")
 
 
 def test_a_reader_that_has_seen_enough_is_no_error():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,128 @@ def test_keys_that_stand_twice_in_other_yaml(tmp_path, capsys):
     (tmp_path / "config.yaml").write_text("training: {seed: 1}\ntraining: {seed: 2}\n")
     assert main(["report", f"--out={tmp_path}/report", f"x={tmp_path}"]) == 1
     assert "config.yaml: line 2: 'training' stands in line 1 already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("settings", "blamed"),
+    [
+        (["network.dropout=2"], "--set network.dropout=2"),
+        (["network={dropout: 2}"], "--set network={dropout: 2}"),
+        (["network.hidden_dim=8", "network.dropout=3", "network.dropout=2"], "--set network.dropout=2"),
+        (["network.droput=0.2"], "--set network.droput=0.2"),
+        (["network=5"], "--set network=5"),
+        (["features={lda_dim: 3, lda: x}"], "--set features={lda_dim: 3, lda: x}"),
+    ],
+)
+def test_the_setting_that_is_wrong_is_named_and_not_the_file(tmp_path, settings, blamed):
+    path = write(tmp_path, "network: {hidden_dim: 16}\n")
+    for config in (path, None):
+        with pytest.raises(DktError) as caught:
+            load_config(DnnRecipe, config, settings)
+        assert str(caught.value).startswith(f"{blamed}: ")
+
+
+def test_the_file_that_is_wrong_is_named_and_not_the_settings(tmp_path):
+    path = write(tmp_path, "network: {dropout: 2}\n")
+    for settings in (["network.hidden_dim=8"], ["network={hidden_dim: 8}"], ["schedule.max_iters=2"]):
+        with pytest.raises(DktError, match=r"^\S*recipe.yaml: (line 1: )?'network.dropout' is 2"):
+            load_config(DnnRecipe, path, settings)
+    assert load_config(DnnRecipe, path, ["network.dropout=0.2"]).network.dropout == 0.2
+
+
+ODD = (
+    "020",
+    "0100",
+    "1:30",
+    "0x1",
+    "0b1",
+    "1_0",
+    "1_0e-3",
+    "1:0.5",
+    "1_000.5",
+    "0o20",
+    "٣",
+    "３",
+    "01.5",
+    "1.5_0",
+)
+
+
+@pytest.mark.parametrize("number", [*ODD, *(f"'{odd}'" for odd in ODD), "!!int '020'", "!!float '1:30'"])
+@pytest.mark.parametrize("key", ["schedule.max_iters", "schedule.learn_rate", "network.layers"])
+def test_a_number_that_is_not_plainly_decimal_is_refused(tmp_path, key, number):
+    section, name = key.split(".")
+    with pytest.raises(DktError, match=f"{name}.*{re.escape(number.split()[-1].strip(chr(39)))}.*expected"):
+        load_config(LstmRecipe, None, [f"{key}={number}"])
+    path = write(tmp_path, f"# first\n\n{section}:\n\n  {name}: {number}\n")
+    with pytest.raises(DktError, match=rf"line 5: '(\w+\.)?{name}' is .*expected"):
+        load_config(LstmRecipe, path)
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("1e-3", 1e-3),
+        ("1.5", 1.5),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("1E-2", 0.01),
+        ("+3", 3.0),
+        ("'1e-3'", 1e-3),
+        ("7", 7),
+    ],
+)
+def test_plain_numbers_are_taken(number, value):
+    assert load_config(LstmRecipe, None, [f"schedule.learn_rate={number}"]).schedule.learn_rate == value
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schedule: {min_iters: 5, max_iters: 2}", r"line 1: 'schedule': 'min_iters' is 5, 'max_iters' 2"),
+        ("# \nfine_tuning: {min_iters: 21}", r"line 2: 'fine_tuning': 'min_iters' is 21, 'max_iters' 20"),
+        ("optimizer: {momentum: 0.9}", r"line 1: 'optimizer': 'momentum' is 0.9, but adam has none"),
+    ],
+)
+def test_values_that_exclude_each_other(tmp_path, text, message):
+    with pytest.raises(DktError, match=message):
+        load_config(LstmRecipe, write(tmp_path, text))
+    load_config(
+        LstmRecipe, None, ["optimizer={type: sgd, momentum: 0.9}", "schedule={min_iters: 2, max_iters: 2}"]
+    )
+
+
+def test_a_text_in_quotes_may_look_like_a_number():
+    assert load_config(LstmRecipe, None, ["features.transform='020'"]).features.transform == "020"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("network:\n  layers: 2\n  cells: none\n", 3),
+        ("network:\n  layers: 2\n  cels: 3\n", 3),
+        ("network: 3\n", 1),
+        ("# first\ntraining: {}\nschedule:\n  max_iters: 0\n", 4),
+    ],
+)
+def test_errors_name_the_line(tmp_path, text, line):
+    with pytest.raises(DktError, match=rf"yaml: line {line}: "):
+        load_config(LstmRecipe, write(tmp_path, text))
+
+
+def test_an_error_of_a_setting_names_no_line_of_the_file(tmp_path):
+    path = write(tmp_path, "network:\n  layers: 2\nschedule:\n  max_iters: 3\n")
+    for setting in ("schedule.max_iters=0", "schedule={max_iters: 0}"):
+        with pytest.raises(DktError, match=r"^--set schedule.*: 'schedule.max_iters' is 0, expected"):
+            load_config(LstmRecipe, path, [setting])
+
+
+def test_a_merge_key_that_stands_twice(tmp_path):
+    text = "a: &a {max_iters: 3}\nb: &b {max_iters: 4}\nschedule:\n  <<: *a\n  <<: *b\n"
+    with pytest.raises(DktError, match=r"line 5: '<<' stands in line 4 already"):
+        load_config(LstmRecipe, write(tmp_path, text))
+    merged = parse_yaml("a: &a {x: 3}\nb: &b {x: 4, y: 5}\nc: {<<: [*a, *b]}")
+    assert merged["c"] == {"x": 3, "y": 5}
 
 
 def test_merged_keys_may_be_overridden():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import re
@@ -22,6 +23,7 @@ from dkt.frame_sources import BLOCK, PackedFeatures
 from dkt.nnet import native
 from dkt.nnet.modelfile import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch
+from dkt.processes import ProcessId
 from dkt.sealed import SEAL_SIZE, seal
 from dkt.target_store import SoftTargetStore
 from dkt.train import loop
@@ -343,6 +345,57 @@ def test_a_damaged_final_model_is_trained_again(lab, stopped, tmp_path, caplog, 
     assert (tmp_path / "exp/.backup/final.pt").read_bytes() == bad
 
 
+def test_a_second_damaged_model_does_not_replace_the_first(lab, stopped, tmp_path):
+    path, options = stopped
+    shutil.copytree(path / "whole", tmp_path / "exp", symlinks=True)
+    for bad in (b"first", b"second", b"third"):
+        (tmp_path / "exp/final.pt").write_bytes(bad)
+        assert train(lab, tmp_path / "exp", *options) == 0
+    kept = {file.name: file.read_bytes() for file in (tmp_path / "exp/.backup").iterdir()}
+    assert kept == {"final.pt": b"first", "final.pt.1": b"second", "final.pt.2": b"third"}
+
+
+def test_what_is_missing_beside_a_finished_model_is_made_again(lab, stopped, tmp_path, caplog):
+    path, options = stopped
+    shutil.copytree(path / "whole", tmp_path / "exp", symlinks=True)
+    exp = tmp_path / "exp"
+    names = ["final.mdl", "phones.txt", "ali_train_pdf.counts", "cmvn_opts", "final.feature_transform"]
+    before = {file.name: file.read_bytes() for file in exp.iterdir()}
+    assert set(names) <= set(before)
+    times = {file.name: file.stat().st_mtime_ns for file in exp.iterdir() if file.name not in names}
+    for name in (*names, "final.nnet"):
+        (exp / name).unlink()
+    caplog.clear()
+    assert train(lab, exp, *options) == 0
+    assert {file.name: file.read_bytes() for file in exp.iterdir()} == before
+    assert all(f"{name} was missing: it is made again" in caplog.text for name in names)
+    assert (exp / "final.nnet").readlink() == Path("final.pt")
+    del times["final.nnet"]
+    assert {name: (exp / name).stat().st_mtime_ns for name in times} == times
+    caplog.clear()
+    assert train(lab, exp, *options) == 0 and "was missing" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda content: content[:-SEAL_SIZE], "cut short"),
+        (lambda content: content[:-5], "is missing|cut short"),
+        (lambda content: content + b"hello\n", "behind its end"),
+        (lambda content: content[:-SEAL_SIZE] + b"\0" * SEAL_SIZE, "is missing"),
+        (lambda content: content[: -SEAL_SIZE - 2] + b"\0\0hello\n", "behind its end"),
+    ],
+)
+def test_a_model_that_lost_its_checksum_or_grew_is_damaged(tmp_path, caplog, damage, words):
+    path = tmp_path / "final.pt"
+    save_model(path, *model())
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DktError, match=f"final.pt: is damaged .*({words})"):
+        load_model(path)
+    assert main(["verify", str(path)]) == 1
+    assert "final.pt: is damaged" in caplog.text
+
+
 def test_what_a_kill_in_the_last_moment_left_undone_is_done_by_the_next_call(lab, stopped, tmp_path, caplog):
     path, options = stopped
     shutil.copytree(path / "whole", tmp_path / "exp", symlinks=True)
@@ -350,15 +403,17 @@ def test_what_a_kill_in_the_last_moment_left_undone_is_done_by_the_next_call(lab
     before = (exp / "final.pt").stat().st_mtime_ns
     (exp / "final.nnet").unlink()
     shutil.copy(path / "parts/checkpoint.pt", exp)
-    (exp / ".final.pt.4194305.partial").write_bytes(b"PK")
-    (exp / f".history.csv.{os.getppid()}.partial").write_bytes(b"of one that is alive")
+    own, parent = ProcessId.of(os.getpid()), ProcessId.of(os.getppid())
+    gone = exp / f".final.pt.{dataclasses.replace(own, pid=4194305).tag}.partial"
+    stays = exp / f".history.csv.{parent.tag}.partial"
+    gone.write_bytes(b"PK")
+    stays.write_bytes(b"of one that is alive")
     caplog.clear()
     assert train(lab, exp, *options) == 0
     assert "is there already, nothing to do" in caplog.text
     assert (exp / "final.nnet").readlink() == Path("final.pt")
     assert (exp / "final.pt").stat().st_mtime_ns == before
-    assert not list(exp.glob("checkpoint*")) and not (exp / ".final.pt.4194305.partial").exists()
-    assert (exp / f".history.csv.{os.getppid()}.partial").exists()
+    assert not list(exp.glob("checkpoint*")) and not gone.exists() and stays.exists()
 
 
 def test_verify_tells_what_is_damaged(stopped, tmp_path, caplog):
@@ -368,7 +423,7 @@ def test_verify_tells_what_is_damaged(stopped, tmp_path, caplog):
     file.write_bytes(file.read_bytes()[:-100])
     caplog.clear()
     assert main(["verify", str(tmp_path / "exp")]) == 1
-    assert "whole/final.pt: is damaged" in caplog.text and "3 files, 1 of them damaged" in caplog.text
+    assert "whole/final.pt: is damaged" in caplog.text and "5 files, 1 of them damaged" in caplog.text
 
 
 # --- packed features ---

@@ -67,7 +67,7 @@ def test_the_frame_shift_is_that_of_the_directory_or_a_hundredth_of_a_second(dat
     assert DataDir(data).frame_shift == 0.01
     (data / "frame_shift").write_text("0.0125\n")
     assert DataDir(data).frame_shift == 0.0125
-    for wrong in ("", "0", "nan", "inf", "ten", "0.01 0.02"):
+    for wrong in ("", "0", "nan", "inf", "ten", "0.01 0.02", "10ms", "10", "1e9", "0_1", "٠.1", "0.0_1"):
         (data / "frame_shift").write_text(wrong)
-        with pytest.raises(DktError, match=rf"frame_shift: expected one number .*, found '{wrong}'"):
+        with pytest.raises(DktError, match=rf"frame_shift: expected a number .*, found '{wrong}'"):
             DataDir(data).frame_shift  # noqa: B018

@@ -17,7 +17,8 @@ import pytest
 from dkt.bin import main
 from dkt.directory_lock import LOCK, STEP_LOCK, Holder, hold_directory, require_lock
 from dkt.errors import DktError
-from dkt.processes import ProcessId, may_have_written
+from dkt.processes import ProcessId
+from dkt.stopping import Stopped, stoppable
 from tests.shell import ROOT, fails, succeed
 from tests.student_lab import CPU, lab, taught
 
@@ -68,6 +69,21 @@ def test_the_second_is_told_who_is_first(other, tmp_path):
     assert (tmp_path / "dir" / LOCK).exists() and other.poll() is None
 
 
+@pytest.mark.parametrize("moment", ["os.link", "dkt.directory_lock.remove_leftovers"])
+def test_who_is_stopped_as_soon_as_it_holds_gives_back(tmp_path, monkeypatch, moment):
+    module, name = moment.rsplit(".", 1)
+    before = getattr(sys.modules[module], name)
+
+    def stopped(*arguments):
+        before(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(moment, stopped)
+    with pytest.raises(Stopped), stoppable(), hold_directory(tmp_path / "dir", "me"):
+        pytest.fail("went on")
+    assert not (tmp_path / "dir").exists()
+
+
 def test_what_a_killed_process_held_is_taken_over_with_a_line(other, tmp_path, caplog):
     other.send_signal(signal.SIGKILL)
     # Not waited for: as a zombie it is dead too.
@@ -87,10 +103,59 @@ def test_a_number_that_another_process_has_by_now_holds_nothing(other, tmp_path)
         pass
 
 
-def test_after_a_restart_of_the_host_nothing_is_held(other, tmp_path):
-    rewrite(tmp_path / "dir", world="00000000-0000-0000-0000-000000000000 1")
+_OTHER_BOOT = "00000000-0000-0000-0000-000000000000 1"
+
+
+def test_after_a_restart_of_the_host_nothing_is_held(other, tmp_path, monkeypatch):
+    monkeypatch.setattr("dkt.processes._machine", lambda: "0123456789ab")
+    rewrite(tmp_path / "dir", world=_OTHER_BOOT, machine="0123456789ab")
     with hold_directory(tmp_path / "dir", "me"):
         pass
+
+
+@pytest.mark.parametrize("machine", ["", "ba9876543210"])
+def test_another_boot_of_who_knows_which_machine_is_no_end(other, tmp_path, monkeypatch, machine):
+    """Many are called localhost, and containers of two machines share a disk."""
+    monkeypatch.setattr("dkt.processes._machine", lambda: "0123456789ab")
+    rewrite(tmp_path / "dir", world=_OTHER_BOOT, machine=machine)
+    caught = pytest.raises(DktError, match=r"another process writes.*--steal-lock")
+    with caught, hold_directory(tmp_path / "dir", "me"):
+        pytest.fail("held by two")
+    with hold_directory(tmp_path / "dir", "me", steal=True):
+        pass
+
+
+def test_a_machine_that_tells_nothing_of_itself_is_none(monkeypatch):
+    monkeypatch.setattr("dkt.processes._machine", lambda: "")
+    process = replace(ProcessId.of(4194305), world=_OTHER_BOOT)
+    assert process.has_ended() is None
+    assert replace(process, world="").has_ended() is None
+
+
+def test_a_lock_of_an_older_version_is_read(other, tmp_path):
+    path = tmp_path / "dir" / LOCK
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if not line.startswith("machine")))
+    with pytest.raises(DktError, match=f"pid {other.pid}"), hold_directory(tmp_path / "dir", "me"):
+        pytest.fail("held by two")
+    rewrite(tmp_path / "dir", pid=4194305)
+    with hold_directory(tmp_path / "dir", "me"):
+        pass
+
+
+@pytest.mark.parametrize("steal", [False, True])
+def test_what_only_has_the_name_of_a_lock_is_named(tmp_path, steal):
+    path = tmp_path / LOCK
+    for make, kind in (
+        (path.mkdir, "a directory"),
+        (lambda: path.symlink_to("nowhere"), "a link"),
+        (lambda: os.mkfifo(path), "a special file"),
+    ):
+        make()
+        caught = pytest.raises(DktError, match=rf"\.lock: is {kind}, expected a lock.* - remove it")
+        with caught, hold_directory(tmp_path, "me", steal=steal):
+            pytest.fail("held")
+        path.rmdir() if kind == "a directory" else path.unlink()
 
 
 @pytest.mark.parametrize("change", ["host", "container", "damage"])
@@ -149,11 +214,13 @@ def test_the_same_process_may_hold_it_again_and_keeps_it_to_the_end(tmp_path):
     assert not (tmp_path / "dir").exists()
 
 
-def test_processes_and_files():
-    now = time.time()
-    assert may_have_written(os.getpid(), now) and not may_have_written(4194305, now)
-    # Older than the process: of one that had the same number.
-    assert not may_have_written(os.getpid(), now - 10**7)
+def test_a_process_is_read_from_its_tag():
+    own = ProcessId.of(os.getpid())
+    found = ProcessId.of_tag(own.tag)
+    assert found is not None and found.tag == own.tag and found.has_ended() is False
+    ended = ProcessId.of_tag(replace(own, pid=4194305).tag)
+    assert ended is not None and ended.has_ended()
+    assert ProcessId.of_tag("4194305@host") is None
 
 
 # --- the commands ---

@@ -108,7 +108,10 @@ def test_options_that_are_none_are_wrong_calls(
     [
         (["--output-format=htk"], "--output-format is 'htk', and only kaldi is written"),
         (["--window-type=hat"], "--window-type=hat: known are hamming"),
-        (["--channel=1", "--sample-frequency=8000"], "has 1 channels, and --channel=1 asks for another"),
+        (
+            ["--channel=1", "--sample-frequency=8000"],
+            "has 1 channel, counted from 0, and channel 1 is asked for",
+        ),
         (["--utt2spk=ark:x"], "--utt2spk is of use with --vtln-map only"),
         (["--vtln-warp=1.1", "--sample-frequency=8000", "--vtln-low=5"], "for a warping factor of 1.1"),
         (["--allow-upsample", "--sample-frequency=7999"], "give --allow-downsample=true"),

@@ -130,6 +130,14 @@ def test_cmvn_statistics_may_be_of_utterances(data: Path) -> None:
         ),
         ("utt2spk", "a-1 a\n", "a-1\n", r"utt2spk: utterance 'a-1': expected '<utterance> <speaker>'"),
         ("segments", "a-1 a_rec", "a-1", r"segments: utterance 'a-1': expected '<utterance> <recording>"),
+        ("segments", " 0 ", " 0 1 x ", r"segments: utterance 'a-1': expected '.*<end> \[<channel>\]'"),
+        ("utt2dur", "a-1 0.", "a-1 0,", r"utt2dur: utterance 'a-1': expected '<utterance> <seconds>', found"),
+        ("utt2dur", "a-1 0", "a-1 nan 0", r"utt2dur: utterance 'a-1': expected"),
+        ("utt2num_frames", "a-1 ", "a-1 x", r"utt2num_frames: utterance 'a-1': expected"),
+        ("wav.scp", None, "", r"wav\.scp: is empty"),
+        ("text", None, "\n", r"text: is empty"),
+        ("cmvn.scp", None, "", r"cmvn\.scp: is empty"),
+        ("utt2spk", None, "", r"utt2spk: is empty"),
         ("text", None, "x ONE\n", r"data: no utterance is in all files"),
         ("text", "a-1", "a-1 \udcff", r"text: is not UTF-8"),
     ],
@@ -150,6 +158,39 @@ def test_a_missing_list_of_speakers_and_recordings(data: Path) -> None:
     (data / "utt2spk").unlink()
     with pytest.raises(DktError, match=r"utt2spk: does not exist"):
         fix_data(data)
+
+
+def test_an_empty_list_of_recordings_without_segments(data: Path) -> None:
+    (data / "segments").unlink()
+    (data / "wav.scp").write_text("")
+    with pytest.raises(DktError, match=r"wav\.scp: is empty"):
+        fix_data(data)
+
+
+def test_segments_may_name_a_channel(data: Path) -> None:
+    lines = (data / "segments").read_text().splitlines()
+    (data / "segments").write_text("".join(f"{line} 0\n" for line in lines))
+    assert fix_data(data).changes == {}
+
+
+def test_what_the_user_had_is_kept_however_often_data_are_mended(data: Path) -> None:
+    old = []
+    for number in range(3):
+        text = (data / "text").read_bytes() + b"x-%d SIX\n" % number
+        (data / "text").write_bytes(text)
+        old.append(text)
+        changes = fix_data(data).changes
+        assert "text" in changes
+    kept = [(data / ".backup" / name).read_bytes() for name in ("text", "text.1", "text.2")]
+    assert kept == old
+
+
+def test_what_a_user_named_as_dkt_names_unfinished_files_stays(data: Path) -> None:
+    (data / ".notes.999999.partial").write_text("notes")
+    (data / ".work.999998.partial").mkdir()
+    (data / "text").write_bytes((data / "text").read_bytes() + b"\n")
+    assert "text" in fix_data(data).changes
+    assert (data / ".notes.999999.partial").exists() and (data / ".work.999998.partial").exists()
 
 
 def test_step(data: Path, tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
+from dkt.hmm import flat_start
 from dkt.hmm.flat_start import Speech, share_frames, spread_at_random
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.state_chain import StateChain, StateRow
@@ -62,6 +64,29 @@ def test_words_are_where_speech_is(lengths: tuple[int, ...], expected: tuple[int
         noise = np.random.default_rng(seed).normal(0.0, 1.5, len(scores))
         found = frames_of(share_frames(make_chain(words), scores + noise), words)
         assert found == pytest.approx(expected or lengths, abs=5), seed
+
+
+def test_a_long_recording_is_shared_out_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    words, lengths = [6, 6, 6], (50, 31, 103, 29, 0, 33, 77)
+    scores = np.repeat([-3.0, 3.0, -3.0, 3.0, -3.0, 3.0, -3.0], lengths)
+    exact = frames_of(share_frames(make_chain(words), scores), words)
+    monkeypatch.setattr(flat_start, "_MAX_PAIRS", 5000)
+    found = frames_of(share_frames(make_chain(words), scores), words)
+    assert sum(found) == len(scores) and found != exact
+    assert found == pytest.approx(exact, abs=8)
+    # No room for words of whole blocks: these are smaller then.
+    assert frames_of(share_frames(make_chain([1] * 100), np.full(101, 3.0)), [1] * 100)[1::2].count(1) == 99
+
+
+def test_a_recording_of_minutes_takes_little_memory() -> None:
+    scores = np.repeat(np.random.default_rng(1).normal(0.0, 4.0, 800), 50)
+    tracemalloc.start()
+    try:
+        assert len(share_frames(make_chain([9]), scores)) == len(scores)
+        assert len(share_frames(make_chain([9] * 1000), scores)) == len(scores)
+        assert tracemalloc.get_traced_memory()[1] < 150e6  # all pairs of frames would be 12.8e9
+    finally:
+        tracemalloc.stop()
 
 
 def test_without_any_hint_all_states_last_equally_long() -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from dkt.bin import main
 from dkt.errors import DktError
 from dkt.files import copy_file, partial_directory, partial_name, remove_leftovers, replace_file, replace_link
 from dkt.hmm.perturb import perturb_speed
+from dkt.processes import ProcessId
 from dkt.report import Result, save_results
 from dkt.tables import MatrixWriter
 from dkt.train.history import save_history
@@ -65,7 +67,7 @@ def test_a_training(lab, tmp_path, size):
     for file in exp.rglob("*"):
         if (lab / "dnn" / file.name).is_file() and file.name not in ("config.yaml", "history.csv"):
             assert file.read_bytes() == (lab / "dnn" / file.name).read_bytes(), file
-    assert not list(exp.glob(".*"))
+    assert [path.name for path in exp.glob(".*")] in ([], [".checksums"])
     # With room it goes on.
     assert main(training(lab, exp)) == 0
     assert (exp / "final.pt").read_bytes() == (lab / "dnn/final.pt").read_bytes()
@@ -178,30 +180,49 @@ def test_standard_output_names_itself(lab):
 
 
 def test_what_dead_processes_were_writing_goes_with_the_next_write(tmp_path):
-    dead, host = 4194305, partial_name("x").split("@")[1]
-    gone = [f".final.pt.{dead}.partial", f".final.pt.{dead}@{host}"]
+    own = ProcessId.of(os.getpid())
+    dead = replace(own, pid=4194305)
+    boot, space = own.world.split()
     stays = [
-        f".final.pt.{dead}@elsewhere.partial",
-        f".final.pt.{os.getppid()}@{host}",
-        ".final.pt.partial",
-        f"final.pt.{dead}.partial",
+        f".final.pt.{process.tag}.partial"
+        for process in (
+            replace(dead, host="elsewhere"),
+            replace(dead, world=f"{boot} {space}1"),
+            replace(dead, world=f"{boot[::-1]} {space}", machine=""),
+            replace(own, pid=os.getppid(), start=ProcessId.of(os.getppid()).start),
+        )
     ]
-    for name in (*gone, *stays):
+    # What users, and older versions, may have made.
+    stays += [".final.pt.partial", f"final.pt.{dead.tag}.partial", ".notes.4194305.partial"]
+    stays += [f".x.4194305@{dead.host}.partial"]
+    for name in (f".final.pt.{dead.tag}.partial", *stays):
         (tmp_path / name).write_bytes(b"PK")
-    (tmp_path / f".lstm.so.{dead}@{host}").mkdir()
-    (tmp_path / f".lstm.so.{dead}@{host}/x").touch()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / f".lstm.so.{dead.tag}.partial").mkdir()
+    (tmp_path / f".lstm.so.{dead.tag}.partial/x").touch()
+    (tmp_path / ".work.4194305.partial").mkdir()
     replace_file(tmp_path / "final.pt", b"whole")
-    assert {path.name for path in tmp_path.iterdir()} == {"final.pt", *stays}
+    assert {path.name for path in tmp_path.iterdir()} == {"final.pt", ".work.4194305.partial", *stays}
 
 
 def test_a_number_that_this_process_has_by_chance_protects_nothing(tmp_path):
-    old = tmp_path / partial_name("x")
-    old.touch()
+    own = ProcessId.of(os.getpid())
+    assert own.start is not None
+    alive, gone = (
+        tmp_path / partial_name("x"),
+        tmp_path / f".x.{replace(own, start=own.start - 1).tag}.partial",
+    )
+    for path in (alive, gone):
+        path.touch()
+    # A file server's clock may be late by any time.
+    os.utime(alive, (1e9, 1e9))
     remove_leftovers(tmp_path)
-    assert old.exists()
-    os.utime(old, (1e9, 1e9))
-    remove_leftovers(tmp_path)
-    assert not old.exists()
+    assert alive.exists() and not gone.exists()
+
+
+def test_a_name_fits_however_long_names_and_hosts_are(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
+    assert len(partial_name("\U0001f600" * 60).encode()) <= 255
 
 
 def test_directories_and_links_are_made_aside_too(tmp_path):

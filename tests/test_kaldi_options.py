@@ -12,6 +12,8 @@ from dkt.bin.flags import add_flag
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.bin.options import boolean
 from dkt.errors import DktError
+from dkt.feature_options import FeatureOptions
+from dkt.option_text import read_option_lines
 
 
 def parser_of(own_config=False):
@@ -103,6 +105,32 @@ def test_a_wrong_configuration_file(tmp_path, line, message):
     assert message in str(error.value)
     with pytest.raises(DktError, match="nowhere: cannot be read"):
         parse(f"--config={tmp_path}/nowhere", "m")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("\ufeff--num-mel-bins=23\n", "line 1 holds a byte order mark"),
+        ("\ufeff# comment\n--num-mel-bins=23\n", "line 1 holds a byte order mark"),
+        ("\n--num-mel-bins=23\u00a0\n", r"line 2 holds U\+00A0 \(NO-BREAK SPACE\)"),
+        ("--num-mel-bins=\u300023\n", r"line 1 holds U\+3000"),
+        ("--num-mel\u200b-bins=23\n", r"line 1 holds a character that cannot be seen, U\+200B"),
+        ("--window-type=ham\x1bming\n", r"line 1 holds a character that cannot be seen, U\+001B"),
+    ],
+)
+def test_what_nobody_sees_in_an_option_file_is_named(tmp_path, text, told):
+    (tmp_path / "x.conf").write_text(text)
+    with pytest.raises(DktError, match=f"x.conf: {told}"):
+        list(read_option_lines(tmp_path / "x.conf"))
+
+
+@pytest.mark.parametrize("text", ["\ufeff--norm-vars=false", "--norm-vars=false\u00a0", "--norm-vars\u200b"])
+def test_what_nobody_sees_in_the_option_files_of_a_directory_is_named(tmp_path, text):
+    (tmp_path / "cmvn_opts").write_text(f"{text}\n")
+    with pytest.raises(DktError, match=r"cmvn_opts: .*U\+"):
+        FeatureOptions.of_gmm_dir(tmp_path).parse_cmvn(tmp_path / "cmvn_opts")
+    with pytest.raises(DktError, match=r"cmvn_opts: .*U\+"):
+        FeatureOptions(text).parse_cmvn("cmvn_opts")
 
 
 def test_a_configuration_file_may_have_comments_in_any_encoding_and_windows_line_ends(tmp_path):

@@ -20,6 +20,11 @@ for system in "${@:4}"; do
   echo "report $(basename "${system#*=}")"
 done
 """
+THEIRS = [f"data/{part}/{name}" for part in ("train", "dev", "test") for name in ("feats.scp", "text")]
+THEIRS += [
+    f"exp/{ali}/{name}" for ali in ("tri2b_ali", "tri2b_ali_dev") for name in ("final.mdl", "num_jobs")
+]
+THEIRS += ["lang/phones.txt", "exp/tri2b/graph/HCLG.fst", "exp/tri2b/graph/words.txt"]
 REALIGN = ("--realign-by", "lstm-pretrain-T2")
 
 
@@ -34,8 +39,8 @@ def kaldi(tmp_path):
     for name in ("steps/signals.sh", "steps/utils/parse_options.sh", "local/stages.sh"):
         write_program(tmp_path / "dkt" / name, f'. "{ROOT}/{name}"\n')
     write_program(tmp_path / "bin/dkt", DKT)
-    for name in ("exp/tri2b/graph/HCLG.fst", "data/dev/feats.scp", "data/test/feats.scp"):
-        write_program(tmp_path / "theirs" / name, "")
+    for name in THEIRS:
+        write_program(tmp_path / "theirs" / name, "x")
     for name in ("dnn.yaml", "lstm.yaml"):
         (tmp_path / name).write_text("")
     options = "--kaldi-dir theirs --exp exp --nj 1 --dnn-config dnn.yaml --lstm-config lstm.yaml"

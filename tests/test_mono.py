@@ -139,8 +139,8 @@ def test_training_finds_the_phones(
 def test_directory_is_kaldis(lang: Path, system: tuple[Path, MonoTrainer]) -> None:
     exp, trainer = system
     assert sorted(path.name for path in exp.iterdir()) == [
-        "10.mdl", "10.occs", "ali.1.gz", "ali.2.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs",
-        "num_jobs", "phones.txt", "tree",
+        ".checksums", "10.mdl", "10.occs", "ali.1.gz", "ali.2.gz", "cmvn_opts", "delta_opts", "final.mdl",
+        "final.occs", "num_jobs", "phones.txt", "tree",
     ]  # fmt: skip
     assert (exp / "final.mdl").readlink() == Path("10.mdl")
     assert (exp / "phones.txt").read_bytes() == (lang / "phones.txt").read_bytes()
@@ -330,8 +330,8 @@ def test_align_makes_a_whole_alignment_directory(
     arguments = [str(path) for path in (corpus[0], lang, exp, ali)]
     assert main(["align", "--nj=3", *arguments]) == 0
     assert sorted(path.name for path in ali.iterdir()) == [
-        "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl", "final.occs", "num_jobs",
-        "phones.txt", "tree",
+        ".checksums", "ali.1.gz", "ali.2.gz", "ali.3.gz", "cmvn_opts", "delta_opts", "final.mdl",
+        "final.occs", "num_jobs", "phones.txt", "tree",
     ]  # fmt: skip
     for name in ("final.mdl", "tree", "delta_opts"):
         assert (ali / name).read_bytes() == (exp / name).read_bytes()
@@ -441,6 +441,43 @@ def test_jobs_are_those_of_the_whole_data_directory(
     align_directory(data, lang, system[0], tmp_path / "ali", num_jobs=2, max_loss=0.5)
     jobs = [[u for u, _ in read_int_vectors(f"ark:gunzip -c {tmp_path}/ali/ali.{j}.gz |")] for j in (1, 2)]
     assert [{utt[:3] for utt in job} for job in jobs] == [{"ann"}, {"cat"}]
+
+
+def write_shift(data: Path, lang: Path, model: Path) -> None:
+    (data / "frame_shift").write_text("10ms\n")
+
+
+def drop_phones(data: Path, lang: Path, model: Path) -> None:
+    (lang / "phones.txt").unlink()
+
+
+def odd_phones(data: Path, lang: Path, model: Path) -> None:
+    (lang / "phones.txt").write_text("<eps> 0\nSIL one\n")
+
+
+def odd_occs(data: Path, lang: Path, model: Path) -> None:
+    (model / "final.occs").unlink()
+    (model / "final.occs").mkdir()
+
+
+@pytest.mark.parametrize("of_training", [True, False])
+@pytest.mark.parametrize("spoil", [write_shift, drop_phones, odd_phones, odd_occs])
+def test_what_is_needed_at_the_end_is_read_before_the_work(
+    data: Path, lang: Path, system: tuple[Path, MonoTrainer], tmp_path: Path, spoil, of_training, monkeypatch
+) -> None:
+    lang = Path(shutil.copytree(lang, tmp_path / "lang"))
+    model = Path(shutil.copytree(system[0], tmp_path / "mono", symlinks=True))
+    spoil(data, lang, model)
+    monkeypatch.setattr(WorkerPool, "__init__", lambda *args: pytest.fail("the work has begun"))
+    if of_training and spoil is odd_occs:
+        return
+    with pytest.raises(
+        DktError, match=r"frame_shift: expected a number|phones.txt: |final.occs: cannot be read"
+    ):
+        if of_training:
+            train_mono(data, lang, tmp_path / "new", OPTIONS)
+        else:
+            align_directory(data, lang, model, tmp_path / "ali")
 
 
 def test_align_refuses_the_directory_of_the_model(

@@ -79,6 +79,28 @@ def test_an_unknown_language_is_told_to_extend_the_lexicon() -> None:
         count.check(0.4)
 
 
+def test_the_oov_word_itself_is_out_of_vocabulary() -> None:
+    count = OovCount.of([["<UNK>", "<UNK>"]], ["hello", "<UNK>"], "data/text", "<UNK>")
+    assert count.figures() == (
+        "2 of 2 words (100.00 %) are out of vocabulary, 2 of them already written as '<UNK>'"
+    )
+    with pytest.raises(DktError) as caught:
+        count.check(0.1)
+    assert str(caught.value) == (
+        "data/text: 2 of 2 words (100.00 %) are not in the lexicon, 2 of them already written as '<UNK>'; "
+        "the limit is 10 % - write the words themselves in the place of '<UNK>', and put them into the "
+        "lexicon, or allow it with --max-oov"
+    )
+    count = OovCount.of([["<UNK>", "zebra", "hello", "hello"]], ["hello", "<UNK>"], "text", "<UNK>")
+    assert count.share == 0.5
+    assert count.describe(mapped=True) == (
+        "2 of 4 words (50.00 %) are not in the lexicon and count as '<UNK>', 1 of them already written as "
+        "'<UNK>'; the most frequent: zebra (1)"
+    )
+    # Where nothing stands for others it is a word.
+    assert OovCount.of([["<UNK>"]], ["hello", "<UNK>"], "text").share == 0.0
+
+
 def test_an_empty_text_has_none() -> None:
     count = OovCount.of([[], []], WORDS, "text")
     count.check(0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib
+import io
 import math
 import re
 import typing
@@ -16,10 +17,12 @@ from dkt.bin import COMMANDS, main
 from dkt.bin.kaldi_options import add_standard_options
 from dkt.bin.options import Number, Numbers, boolean, top_k
 from dkt.config import load_config
+from dkt.counting import read_real
 from dkt.errors import DktError
 from dkt.feature_options import parse_options
 from dkt.hmm.extraction import FeatureExtractor
-from dkt.ranges import Range
+from dkt.objectio import ObjectReader
+from dkt.ranges import Range, real_number, whole_number
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 
@@ -114,7 +117,7 @@ OPTIONS = [
     if action.option_strings
 ]
 #: Options that are texts, whatever stands in them, and have a type of their own.
-TEXTS = {"--exclude-words"}
+TEXTS = {"--exclude-words", "--cache-dir"}
 
 
 def test_every_option_of_a_number_has_a_range():
@@ -244,3 +247,53 @@ def test_every_number_of_a_feature_configuration_has_a_range():
 def test_feature_configurations_that_make_no_sense(kind, options, message):
     with pytest.raises(DktError, match=message):
         FeatureExtractor(kind, options)
+
+
+ODD_NUMBERS = (
+    "1_0",
+    "0_1.5",
+    "٣",
+    "٠.١",
+    "１",
+    "nan",
+    "inf",
+    "1e999",
+    "0x10",
+    "1,5",
+    "",
+    " 1",
+    "1 ",
+    "--1",
+    "1e",
+    "²",
+)
+
+
+@pytest.mark.parametrize("text", ODD_NUMBERS)
+def test_what_is_no_plain_number(text):
+    for parse in (whole_number, real_number):
+        with pytest.raises(ValueError, match="expected"):
+            parse(text)
+
+
+def test_plain_numbers():
+    assert [whole_number(text) for text in ("0", "-3", "+7", "007")] == [0, -3, 7, 7]
+    assert [real_number(text) for text in ("16", "-1.5", ".5", "5.", "1e-3", "1E+2")] == [
+        16,
+        -1.5,
+        0.5,
+        5,
+        1e-3,
+        100,
+    ]
+
+
+@pytest.mark.parametrize("word", [b"1_0", "٣".encode()])
+def test_numbers_in_kaldi_texts(word):
+    with pytest.raises(DktError, match="expected a number"):
+        ObjectReader(word + b" ", "x").real()
+    with pytest.raises(DktError, match="expected a number"):
+        ObjectReader(word + b" ", "x").int32()
+    with pytest.raises((DktError, ValueError)):
+        read_real(io.BytesIO(word + b"\n"))
+    assert read_real(io.BytesIO(b"10\n")) == ObjectReader(b"10 ", "x").real() == 10.0

@@ -200,6 +200,17 @@ def test_the_lower_count_wins_where_rounding_hides_it(tmp_path):
     assert best_of_scan(read_scan(tmp_path)).lmwt == "10"
 
 
+def test_a_best_at_the_edge_that_others_reach_is_no_reason_to_widen_the_scan(tmp_path, caplog):
+    for weight in (7, 8, 9):
+        for penalty in ("0.0", "0.5", "1.0"):
+            errors = 10 if weight < 9 and penalty != "1.0" else 11
+            (tmp_path / f"wer_{weight}_{penalty}").write_text(
+                f"%WER {errors}.00 [ {errors} / 100, 0 ins, 0 del, {errors} sub ]\n"
+            )
+    assert best_of_scan(read_scan(tmp_path)).path.name == "wer_7_0.0"
+    assert "widen it" not in caplog.text
+
+
 @pytest.mark.parametrize(
     ("errors", "message"),
     [

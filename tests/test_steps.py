@@ -150,9 +150,10 @@ def test_the_check_of_the_data_knows_the_model_and_the_limit_and_may_be_left_out
 
 
 def test_a_recipe_takes_paths_of_the_callers_directory(tmp_path: Path) -> None:
-    options = ["--corpus", "fsdd", "--corpus-dir", "nowhere", "--data", "my data", "--exp", "my exp"]
+    (tmp_path / "empty").mkdir()
+    options = ["--corpus", "fsdd", "--corpus-dir", "empty", "--data", "my data", "--exp", "my exp"]
     done = run(tmp_path, "egs/digits/s5/run.sh", *options, "--stop-stage", "0")
-    assert done.returncode != 0 and f"{tmp_path}/nowhere" in done.stderr, done.stdout + done.stderr
+    assert done.returncode != 0 and f"{tmp_path}/empty" in done.stderr, done.stdout + done.stderr
     assert (tmp_path / "my exp").is_dir()
 
 

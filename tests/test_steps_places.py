@@ -96,11 +96,17 @@ def test_lists_that_belong_into_the_data_need_a_place_there(
         assert tools.calls() == []
 
 
-def test_a_check_of_read_only_data_logs_elsewhere(tools: StandIns, read_only: Path, tmp_path: Path) -> None:
-    (tmp_path / "tmp").mkdir()
-    output = succeed(read_only, "steps/check_data.sh", "data", TMPDIR=str(tmp_path / "tmp"), **tools.alone)
-    assert "data cannot be written in: logs go to" in output and "data is fit to train on" in output
-    assert list((tmp_path / "tmp").glob("dkt_check.*/check.1.log"))
+def test_a_check_of_read_only_data_leaves_nothing(tools: StandIns, read_only: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "tmp"
+    scratch.mkdir()
+    check = ("steps/check_data.sh", "data")
+    output = succeed(read_only, *check, TMPDIR=str(scratch), **tools.alone)
+    assert "data cannot be written in: logs and lists of names are not kept" in output
+    assert output.rstrip().endswith("data is fit to train on") and list(scratch.iterdir()) == []
+    output = fails(read_only, *check, TMPDIR=str(scratch), FAIL="check", **tools.alone)
+    # Nor is a log told of that is not there any more.
+    assert "features  ok" in output and "log is in" not in output.splitlines()[-1], output
+    assert list(scratch.iterdir()) == []
     output = succeed(read_only, "steps/check_data.sh", "--log-dir", "logs", "data", **tools.alone)
     assert "cannot be written in" not in output and (read_only / "logs/check.1.log").exists()
 

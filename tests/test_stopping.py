@@ -79,6 +79,7 @@ def sleeping(tmp_path: Path) -> tuple[StandIns, Path, str]:
             'if name in ("lock-dir", "verify"):\n    sys.exit()\n',
             'if name in ("lock-dir", "verify"):\n    sys.exit()\n'
             'if name == "train-dnn":\n'
+            "    import subprocess\n"
             f'    child = [sys.executable, "-c", "{sleep}"]\n'
             "    subprocess.Popen(child, start_new_session=True)\n"
             "    subprocess.run(child)\n",
@@ -99,12 +100,91 @@ def test_a_stopped_step_leaves_nothing_behind(
     step.send_signal(signum)
     output, _ = step.communicate(timeout=30)
     if signum != signal.SIGKILL:
-        assert step.returncode == 128 + signum
+        # Of the signal: a shell that called it is not to go on after Ctrl-C.
+        assert step.returncode == -signum
         assert f"steps/train_dnn.sh: stopped by {signum.name}, and its jobs with it" in output
         # Before the step ends, not after.
         assert sleepers(tag) == []
     wait_until(lambda: not sleepers(tag))
     assert not (place / "exp/net/.train_dnn.done").exists()
+
+
+@pytest.mark.parametrize("whole_group", [False, True])
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_stopped_step_gives_back_its_directory(
+    sleeping: tuple[StandIns, Path, str], signum: signal.Signals, whole_group: bool, early: bool
+) -> None:
+    tools, place, tag = sleeping
+    script, *arguments = call_of("train_dnn")
+    step = start(["setsid", str(ROOT / script), *arguments], place, **tools.alone)
+    lock = place / "exp/net/.step.lock"
+    wait_until(lambda: lock.exists() and (early or len(sleepers(tag)) == 2))
+    (os.killpg if whole_group else os.kill)(step.pid, signum)
+    output, _ = step.communicate(timeout=30)
+    assert step.returncode == -signum
+    assert not lock.exists(), output
+    assert [line for line in output.splitlines() if "error" in line or "Terminated" in line] == []
+
+
+def test_a_step_that_is_refused_leaves_the_lock_of_another(sleeping: tuple[StandIns, Path, str]) -> None:
+    tools, place, _ = sleeping
+    lock = place / "exp/net/.step.lock"
+    lock.parent.mkdir(parents=True)
+    text = "host: elsewhere\npid: 1\nsince: today\ncommand: steps/x.sh\nstart: 1\nworld: w\n"
+    lock.write_text(text)
+    script, *arguments = call_of("train_dnn")
+    step = start([str(ROOT / script), *arguments], place, **tools.alone)
+    output, _ = step.communicate(timeout=30)
+    assert step.returncode == 1 and "another process writes in this directory" in output
+    assert lock.read_text() == text
+
+
+def test_a_training_in_a_step_has_time_to_save(sleeping: tuple[StandIns, Path, str]) -> None:
+    tools, place, _ = sleeping
+    program = tools.kaldi.parent / "bin/dkt"
+    program.write_text(
+        program.read_text().replace(
+            "    import subprocess\n",
+            "    import time\n"
+            "    def save(*_):\n"
+            "        make(args[-1], 'saving')\n"
+            "        time.sleep(2)\n"
+            "        make(args[-1], 'saved')\n"
+            "        sys.exit(143)\n"
+            "    signal.signal(signal.SIGTERM, save)\n"
+            "    make(args[-1], 'at_work')\n"
+            "    while True: time.sleep(1)\n",
+        )
+    )
+    script, *arguments = call_of("train_dnn")
+    step = start(["setsid", str(ROOT / script), *arguments], place, **tools.alone)
+    wait_until((place / "exp/net/at_work").exists)
+    os.killpg(step.pid, signal.SIGINT)
+    wait_until((place / "exp/net/saving").exists)
+    # The directory is held as long as it is written in.
+    assert (place / "exp/net/.step.lock").exists()
+    step.communicate(timeout=30)
+    assert (place / "exp/net/saved").exists() and not (place / "exp/net/.step.lock").exists()
+
+
+def test_a_stopped_check_of_read_only_data_leaves_nothing(
+    sleeping: tuple[StandIns, Path, str], tmp_path: Path
+) -> None:
+    tools, place, tag = sleeping
+    program = tools.kaldi.parent / "bin/dkt"
+    program.write_text(program.read_text().replace('if name == "train-dnn":', 'if name == "check":'))
+    (place / "data/log").write_text("no directory")
+    (tmp_path / "tmp").mkdir()
+    step = start(
+        [str(ROOT / "steps/check_data.sh"), "data"], place, TMPDIR=str(tmp_path / "tmp"), **tools.alone
+    )
+    wait_until(lambda: len(sleepers(tag)) == 2)
+    assert list((tmp_path / "tmp").iterdir()) != []
+    step.terminate()
+    output, _ = step.communicate(timeout=30)
+    assert step.returncode == -signal.SIGTERM and list((tmp_path / "tmp").iterdir()) == [], output
+    assert sleepers(tag) == []
 
 
 def test_with_a_runner_that_knows_nothing_of_signals_too(sleeping: tuple[StandIns, Path, str]) -> None:
@@ -115,7 +195,7 @@ def test_with_a_runner_that_knows_nothing_of_signals_too(sleeping: tuple[StandIn
     step = start([str(ROOT / script), *arguments], place, **tools.with_kaldi)
     wait_until(lambda: len(sleepers(tag)) == 2)
     step.terminate()
-    assert step.wait(30) == 143 and sleepers(tag) == []
+    assert step.wait(30) == -signal.SIGTERM and sleepers(tag) == []
 
 
 def test_a_closed_terminal_stops_a_step_and_nohup_does_not(sleeping: tuple[StandIns, Path, str]) -> None:
@@ -136,7 +216,7 @@ def test_a_closed_terminal_stops_a_step_and_nohup_does_not(sleeping: tuple[Stand
     time.sleep(1)
     assert step.poll() is None and len(sleepers(tag)) == 2
     step.terminate()
-    assert step.wait(30) == 143 and sleepers(tag) == []
+    assert step.wait(30) == -signal.SIGTERM and sleepers(tag) == []
 
 
 def test_a_recipe_ends_with_the_step_that_it_is_at(tmp_path: Path) -> None:
@@ -154,7 +234,9 @@ def test_a_recipe_ends_with_the_step_that_it_is_at(tmp_path: Path) -> None:
         wait_until(lambda: len(sleepers(tag)) >= 5)
         done.terminate()
         output, _ = done.communicate(timeout=30)
-        assert done.returncode == 143 and "went on" not in output and "stopped by SIGTERM" in output
+        assert (
+            done.returncode == -signal.SIGTERM and "went on" not in output and "stopped by SIGTERM" in output
+        )
         wait_until(lambda: not sleepers(tag))
     finally:
         recipe.unlink()
@@ -206,7 +288,9 @@ def test_a_training_that_is_stopped_keeps_its_epochs(
     began = time.monotonic()
     process.send_signal(signum)
     output, _ = process.communicate(timeout=30)
-    assert process.returncode == 128 + signum and time.monotonic() - began < 10
+    # A shell goes on after Ctrl-C if the program that it waited for has not died of it.
+    expected = -signum if signum == signal.SIGINT else 128 + signum
+    assert process.returncode == expected and time.monotonic() - began < 10
     last = output.splitlines()[-1]
     how = "interrupted" if signum == signal.SIGINT else f"stopped by {signum.name}"
     epochs = len(history.read_text().splitlines()) - 1

@@ -122,6 +122,28 @@ def test_an_archive_that_is_cut_short_is_used_as_far_as_it_goes(
     np.testing.assert_array_equal(read_audio(f"{place}/w.ark:3", "a1")[0], expected)
 
 
+def test_an_empty_recording_takes_no_samples_of_those_behind_it(
+    place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    whole = (place / "w.ark").read_bytes()
+    empty = b"a0 " + kaldi_wave(np.zeros(0))
+    (place / "w.ark").write_bytes(empty + whole)
+    (place / "wav.scp").write_text(
+        "".join(
+            f"{utt} {place}/w.ark:{(empty + whole).index(utt.encode() + b' ') + 3}\n" for utt in ("a0", *UTTS)
+        )
+    )
+    for rspecifier in (f"ark:{place}/w.ark", f"scp:{place}/wav.scp"):
+        caplog.clear()
+        assert list(features(place, rspecifier, "--max-loss=0.5")) == list(UTTS)
+        assert "'a0'" in caplog.text or "a0:" in caplog.text
+    # A program that writes to a pipe leaves sizes of 0.
+    streamed = kaldi_wave(np.ones(RATE))
+    streamed = streamed[:4] + bytes(4) + streamed[8:40] + bytes(4) + streamed[44:]
+    (place / "s.ark").write_bytes(b"s " + streamed)
+    assert [len(WAVES.read(utt)[0]) for WAVES in [WaveArchive(f"{place}/s.ark")] for utt in WAVES] == [RATE]
+
+
 def test_the_archive_behind_a_recording_is_not_read(place: Path) -> None:
     with (place / "w.ark").open("r+b") as archive:
         archive.truncate(1 << 32)  # takes no space on the disk

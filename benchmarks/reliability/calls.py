@@ -87,11 +87,7 @@ def trials(place: Path, work: Path, rng: random.Random, times: int) -> Iterator[
             rng.choice((".nan", ".inf", "-.inf", "x", "[1]")),
             rng.choice(("-1", "1e30", "100000000")),
         ):
-            name = (
-                "train-dnn"
-                if key.split(".")[1] in ("hidden_layers", "hidden_dim", "splice")
-                else "train-lstm"
-            )
+            name = "train-dnn" if key in ("hidden_layers", "hidden_dim", "splice") else "train-lstm"
             yield _try(
                 place,
                 work,

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib
 import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from typing import NoReturn
 
 from dkt import __version__
 from dkt.bin.kaldi_options import add_standard_options, rewrite
-from dkt.errors import DktError
+from dkt.errors import DktError, printable
 from dkt.memory import is_out_of_memory, out_of_memory
 from dkt.stopping import Stopped, stoppable
 from dkt.streams import pipes_forbidden
@@ -63,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
     "verify": ("verify", "are models and checkpoints as they were written?"),
+    "config-files": ("config_files", "the files that the configuration of a training names"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
 
@@ -92,11 +96,44 @@ def _usage() -> str:
     )
 
 
+class _Formatter(logging.Formatter):
+    """Messages as a terminal may show them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def _concerns_the_user(record: logging.LogRecord) -> bool:
+    """Whether to show what was logged: of other packages, only warnings."""
+    # PyTorch, at its exit, tells of its caches, behind the error that ended the program.
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in ("dkt", "root")
+
+
+def _start_logging(command: str, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(f"%(levelname)s (dkt {command}) %(message)s"))
+    handler.addFilter(_concerns_the_user)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+
+
+def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """No argument is empty: as a name it would be the working directory."""
+    for action in parser._actions:
+        value = getattr(args, action.dest, None)
+        if not action.option_strings and "" in (value if isinstance(value, list) else [value]):
+            parser.error(f"argument {action.metavar or action.dest}: is empty, expected a name")
+
+
 def _run_command(name: str, argv: Sequence[str]) -> int:
     module_name, text = COMMANDS[name]
     module = importlib.import_module(f"dkt.bin.{module_name}")
     # No abbreviations, as in Kaldi: a short form of a boolean option would swallow the argument behind it.
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog=f"dkt {name}",
         description=text,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
@@ -105,13 +142,10 @@ def _run_command(name: str, argv: Sequence[str]) -> int:
     module.add_arguments(parser)
     add_standard_options(parser)
     args = parser.parse_args(rewrite(parser, argv))
+    _refuse_empty(parser, args)
     if args.print_args:
         print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.DEBUG if args.verbose > 0 else logging.INFO,
-        format=f"%(levelname)s (dkt {name}) %(message)s",
-    )
+    _start_logging(name, args.verbose > 0)
     with pipes_forbidden() if args.no_pipes else nullcontext():
         return module.run(args) or 0
 
@@ -125,7 +159,7 @@ def _dispatch(argv: Sequence[str]) -> int:
         return 0
     if argv[0] not in COMMANDS:
         print(_usage(), file=sys.stderr)
-        print(f"dkt: error: no command '{argv[0]}'", file=sys.stderr)
+        print(printable(f"dkt: error: no command '{argv[0]}'"), file=sys.stderr)
         return 2
     return _run_command(argv[0], argv[1:])
 
@@ -149,13 +183,31 @@ def set_thread_variables() -> None:
             os.environ.setdefault(name, value)
 
 
+class _Ending:
+    interrupted = False
+
+
+def _end_by_interrupt() -> None:
+    """Die of SIGINT if that stopped the program: else a shell goes on with its script after Ctrl-C."""
+    if _Ending.interrupted:
+        sys.stderr.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one sub-command; the exit status is 0 for success, 1 for bad input, 2 for a wrong call.
 
     Bad input, a missing package and a full disk are one line on stderr, not a traceback; so is a signal that
-    ends the program, with status 128 and its number.
+    ends the program, with status 128 and its number. The program itself (no ``argv``) dies of SIGINT.
     """
-    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv is None:
+        # The first to be registered is the last to be called.
+        atexit.register(_end_by_interrupt)
+        status = main(sys.argv[1:])
+        _Ending.interrupted = status == _INTERRUPTED
+        return status
+    argv = list(argv)
     set_thread_variables()
     failure = 1
     try:
@@ -184,5 +236,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         message, failure = "interrupted", _INTERRUPTED
     except Stopped as stop:
         message, failure = str(stop), _SIGNAL + stop.signum
-    print(f"ERROR (dkt {argv[0]}) {message}", file=sys.stderr)
+    print(printable(f"ERROR (dkt {argv[0]}) {message}"), file=sys.stderr)
     return failure

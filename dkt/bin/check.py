@@ -15,9 +15,12 @@ from dkt.bin.options import (
     boolean,
     side_inputs,
 )
+from dkt.errors import printable
 
 if TYPE_CHECKING:
     from dkt.feature_options import FeatureOptions
+    from dkt.train.train_dnn import DnnRecipe
+    from dkt.train.train_lstm import LstmRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="overrides it, as in a training",
     )
-    parser.add_argument("--recipe", choices=("dnn", "lstm"), default="dnn", help="what it trains")
+    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains: dnn if not given")
     add_side_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
@@ -59,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--lang", help="lang directory, to compare its phones")
     parser.add_argument(
         "--frame-shift",
-        type=Number(ranges.SECONDS_A_FRAME),
+        type=Number(ranges.FRAME_SHIFT),
         help="seconds; by default the file frame_shift of the data, or 0.01",
     )
     add_max_loss(parser)
@@ -73,23 +76,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _pipeline(args: argparse.Namespace) -> FeatureOptions:
+def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
+    """The configuration of the training of a network, if any of it is given."""
+    if args.train_config is None and not args.set and args.recipe is None:
+        return None
+    # Imported where they are needed: they bring PyTorch.
+    from dkt.config import load_config
+    from dkt.train.train_dnn import DnnRecipe
+    from dkt.train.train_lstm import LstmRecipe
+
+    kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
+    return load_config(kinds[args.recipe or "dnn"], args.train_config, args.set)
+
+
+def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -> FeatureOptions:
     """What the training does to the features."""
     from dkt.datadir import DataDir
-    from dkt.feature_options import FeatureOptions, MatrixFile
+    from dkt.feature_options import FeatureOptions
     from dkt.side_inputs import Ivectors
 
     side = side_inputs(args)
-    if args.train_config is not None or args.set:
-        # Imported where they are needed: they bring PyTorch.
-        from dkt.config import load_config
-        from dkt.train.train_dnn import DnnRecipe
-        from dkt.train.train_lstm import LstmRecipe
-
-        kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
-        recipe = load_config(kinds[args.recipe], args.train_config, args.set)
-        if isinstance(recipe, DnnRecipe) and recipe.features.lda is not None:
-            MatrixFile.read(recipe.features.lda)
+    if recipe is not None:
         return recipe.features.options(DataDir(args.data_dir), side)
     return FeatureOptions(
         cmvn_opts="" if args.cmvn == "required" else None,
@@ -106,8 +113,9 @@ def run(args: argparse.Namespace) -> None:
     from dkt.findings import Level
     from dkt.text import write_lines
 
-    pipeline = _pipeline(args)
-    cmvn = pipeline.cmvn_opts is not None if args.train_config or args.set else args.cmvn == "required"
+    recipe = _recipe(args)
+    pipeline = _pipeline(args, recipe)
+    cmvn = pipeline.cmvn_opts is not None if recipe is not None else args.cmvn == "required"
     options = CheckOptions(
         DataCheckOptions(
             no_feats=args.no_feats,
@@ -125,6 +133,7 @@ def run(args: argparse.Namespace) -> None:
         strict=args.strict,
         pipeline=pipeline,
         side=side_inputs(args),
+        recipe=recipe,
         num_jobs=args.nj,
         max_oov=args.max_oov,
         allow_implausible=args.allow_implausible,
@@ -134,7 +143,8 @@ def run(args: argparse.Namespace) -> None:
     report = check(DataDir(args.data_dir), args.ali_dir, args.other_dir, args.lang, options)
     if args.list:
         write_lines(args.list, report.listed())
-    print(report.findings.table())
+    # Both tell what is in files.
+    print(printable(report.findings.table()))
     # Flushed: in a log the error follows the table.
-    print(f"\n{report.summary()}", flush=True)
+    print(printable(f"\n{report.summary()}"), flush=True)
     report.finish()

@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> None:
         raise DktError(
             "--spk2utt and --weights go with a table of features", path=args.data_dir, hint="give scp:FILE"
         )
-    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams)
+    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams, args.max_loss)

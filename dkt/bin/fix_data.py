@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.errors import printable
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, named as in Kaldi's script."""
@@ -24,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
 
     report = fix_data(args.data_dir, args.utt_extra_files.split(), args.spk_extra_files.split())
     for name, changes in sorted(report.changes.items()):
-        print(f"{args.data_dir}/{name}: {', '.join(changes)}")
+        print(printable(f"{args.data_dir}/{name}: {', '.join(changes)}"))
     if report.num_after == report.num_before:
         print(f"kept all {report.num_after} utterances")
     else:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dkt.ranges import real_number
+
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUERY = (
     "nvidia-smi",
@@ -84,7 +86,7 @@ class Choice:
 
 def _number(text: str) -> float | None:
     try:
-        return float(text)
+        return real_number(text.strip())
     except ValueError:  # [N/A], [Not Supported]
         return None
 

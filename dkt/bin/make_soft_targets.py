@@ -56,8 +56,10 @@ def _teacher(info: ModelInfo) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
+    from dkt.directory_kinds import Kind, refuse_other_kinds
     from dkt.directory_lock import LOCK, hold_directory
 
+    refuse_other_kinds(args.targets_dir, Kind.TARGETS)
     # Jobs share the directory, each with files of its own.
     name = f".job{args.job}{LOCK}" if args.job not in (None, "begin", "end") else LOCK
     with hold_directory(args.targets_dir, "dkt make-soft-targets", args.steal_lock, name):

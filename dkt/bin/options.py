@@ -144,10 +144,18 @@ def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
     return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 
 
+def _directory(text: str) -> str:
+    if not text.strip():
+        # Path("") is the working directory.
+        raise argparse.ArgumentTypeError("expected the name of a directory, found nothing")
+    return text
+
+
 def add_cache_dir(parser: argparse.ArgumentParser) -> None:
     """Add ``--cache-dir``, where a training keeps its packed features."""
     parser.add_argument(
         "--cache-dir",
+        type=_directory,
         metavar="DIR",
         help="where packed features are kept for the next training: .packed of the data directories if not "
         "given, or of the experiment where those cannot be written in; none to read from the archives all "

@@ -113,7 +113,7 @@ def _recipe(args: argparse.Namespace) -> LstmRecipe:
     given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
     given = {name: value for name, value in given.items() if value is not None}
     overrides = [f"objective.{name}={value}" for name, value in given.items()]
-    recipe = load_config(LstmRecipe, args.config, [*args.set, *overrides])
+    recipe = load_config(LstmRecipe, args.config, args.set, overrides)
     for name, modes in _OBJECTIVE.items():
         if name in given and recipe.objective.mode not in modes:
             option = name.replace("soft_weight", "lambda")

@@ -7,13 +7,16 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import nullcontext
 from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
+from dkt.checksums import recording
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
@@ -23,13 +26,15 @@ from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.oov import DEFAULT_MAX_OOV, OovCount
 from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
-from dkt.hmm.tree import load_tree
+from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.text import fields, natural, read_lines
+from dkt.topology import load_topology
 from dkt.transitions import TransitionModel, load_transition_model
 from dkt.values import encode_int_vector
 
@@ -70,6 +75,7 @@ class TranscribedData:
         max_oov: float = DEFAULT_MAX_OOV,
     ) -> None:
         data.check_sorted()
+        _check_for_quality(data, lang_dir)
         self._loglikes = loglikes
         self._tally = tally
         self._reader = None if loglikes else FeatureReader(data, options)
@@ -82,13 +88,13 @@ class TranscribedData:
         for name in self.names:
             if name not in data.utt2spk:
                 raise DktError("has no speaker", path=data.path / "utt2spk", utt=name)
-        oov = fields(" ".join(read_lines(lang_dir / "oov.txt")))
+        oov = read_oov(lang_dir)
         words, path = read_symbol_table(lang_dir / "words.txt"), data.path / "text"
         transcripts = {name: fields(data.text[name]) for name in self.names}
         self._words = transcripts_to_ints(
-            transcripts, words, oov[0] if oov else None, policy=oov_policy, path=path, max_oov=max_oov
+            transcripts, words, oov, policy=oov_policy, path=path, max_oov=max_oov
         )
-        self.oov = OovCount.of(transcripts.values(), words, path)
+        self.oov = OovCount.of(transcripts.values(), words, path, oov)
 
     def __iter__(self) -> Iterator[Utterance]:
         missing = dict.fromkeys(self.names)
@@ -98,6 +104,41 @@ class TranscribedData:
                 yield Utterance(name, self._words[name], matrix)
         for name in missing:
             self._tally.drop(name, f"it is not in {self._loglikes or 'feats.scp'}")
+
+
+def _check_for_quality(data: DataDir, lang: Path) -> None:
+    """Read what is not needed before the alignments are there, so that hours of work do not end in an error.
+
+    Raises:
+        DktError: the frame shift is impossible, or the table or the lists of the phones are malformed.
+    """
+    _ = data.frame_shift
+    _check_phone_files(lang)
+
+
+def read_oov(lang: Path) -> str | None:
+    """The word of ``oov.txt``, which stands for those outside the lexicon; None if the file is empty."""
+    return next(iter(fields(" ".join(read_lines(lang / "oov.txt")))), None)
+
+
+def _check_phone_files(lang: Path) -> None:
+    read_symbol_table(lang / "phones.txt")
+    SilencePhones.of(None, lang)
+
+
+def check_lang(lang: Path) -> None:
+    """Read a lang directory as the training of a monophone system does.
+
+    Raises:
+        DktError: a file is missing or malformed, or they do not go together.
+    """
+    _check_phone_files(lang)
+    transcripts_to_ints({}, read_symbol_table(lang / "words.txt"), read_oov(lang), path=lang / "oov.txt")
+    topology = load_topology(lang / "topo")
+    tree = monophone_tree(read_phones(lang / "phones" / "sets.int"), topology)
+    transitions = monophone_transition_model(tree, topology)
+    find_optional_silence(transitions, lang)
+    TrainingGraphCompiler(tree, transitions, lang)
 
 
 def align_directory(
@@ -133,12 +174,15 @@ def align_directory(
         allow_implausible: alignments that cannot be right are only warned of.
 
     Raises:
-        DktError: an input is wrong, too many utterances fail, or the alignments cannot be right.
+        DktError: an input is wrong, too many utterances fail, the alignments cannot be right, or ``ali_dir``
+            holds something else than alignments.
     """
     lang, source, target = Path(lang_dir), Path(model_dir), Path(ali_dir)
     if source.resolve() == target.resolve():
         raise DktError("is the directory of the model", path=target, hint="align into a directory of its own")
+    refuse_other_kinds(target, Kind.ALIGNMENTS, source / "final.mdl")
     check_phones(lang / "phones.txt", source / "phones.txt")
+    files = _read_model_files(source, lang)
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
     tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)
     features = FeatureOptions.of_gmm_dir(source)
@@ -149,7 +193,7 @@ def align_directory(
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
-    write_alignment_dir(target, lambda: _copy_model(source, target, lang), jobs, alignments)
+    write_alignment_dir(target, lambda: _write_model(target, files), jobs, alignments)
 
 
 def _load_model(
@@ -316,12 +360,26 @@ def write_alignment_dir(
     replace_file(directory / "num_jobs", b"%d\n" % len(jobs))
 
 
-def _copy_model(source: Path, target: Path, lang: Path) -> None:
-    optional = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
-    # The model goes first and comes last: it must never stand beside the tree or transform of another.
-    for name in ("final.mdl", "tree", *optional):
+_OF_FEATURES = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
+# The model goes first and comes last: it must never stand beside the tree or transform of another.
+_OF_MODEL = ("phones.txt", "tree", *_OF_FEATURES, "final.mdl")
+_OBJECTS = ("tree", "final.mat", "full.mat", "final.mdl")
+
+
+def _read_model_files(source: Path, lang: Path) -> dict[str, bytes]:
+    """What the alignment directory gets of that of the model, in the order in which it is written.
+
+    It is read before the work begins: what cannot be read would be told at its end.
+    """
+    places = {name: (lang if name == "phones.txt" else source) / name for name in _OF_MODEL}
+    return {
+        name: read_file(path) for name, path in places.items() if name not in _OF_FEATURES or path.exists()
+    }
+
+
+def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
+    for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
-    replace_file(target / "phones.txt", read_file(lang / "phones.txt"))
-    for name in ("tree", *optional, "final.mdl"):
-        if name not in optional or (source / name).exists():
-            replace_file(target / name, read_file(source / name))
+    for name, data in files.items():
+        with recording(target / name, data) if name in _OBJECTS else nullcontext():
+            replace_file(target / name, data)

@@ -10,12 +10,16 @@ from pathlib import Path
 
 from dkt.errors import DktError
 from dkt.hmm.symbols import BOS, EOS
+from dkt.ranges import real_number
 from dkt.text import fields, natural, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
 #: log10 of a probability that is zero, by the custom of ARPA files.
 LOG_ZERO = -99.0
+# Probabilities of 1 are written as a little above 0 at times; no backoff weight is the quotient of more than
+# what double precision can tell from nothing.
+_ROUNDING, _MOST_BACKOFF = 1.0e-3, 20.0
 NGram = tuple[str, ...]
 
 
@@ -287,13 +291,31 @@ def _parse_ngram(parts: list[str], order: int, number: int, path: str | Path) ->
             path=path,
         )
     try:
-        log_prob = float(parts[0])
-        backoff = float(parts[order + 1]) if len(parts) == order + 2 else 0.0
+        log_prob = _log10(parts[0])
+        backoff = _log10(parts[order + 1]) if len(parts) == order + 2 else 0.0
     except ValueError:
         raise DktError(
             f"line {number}: expected numbers around the n-gram, found '{' '.join(parts)}'", path=path
         ) from None
-    # Some tools write -inf for zero; NaN fails both comparisons.
-    if not (log_prob < math.inf and backoff < math.inf):
-        raise DktError(f"line {number}: log-probability or backoff weight is not a number", path=path)
+    if log_prob > _ROUNDING:
+        raise DktError(
+            f"line {number}: the log-probability is {log_prob:g}, expected 0 or less",
+            path=path,
+            hint="the file is damaged, or holds costs or probabilities: make it again",
+        )
+    if backoff > _MOST_BACKOFF:
+        raise DktError(
+            f"line {number}: the backoff weight is {backoff:g}, expected at most {_MOST_BACKOFF:g} (log10)",
+            path=path,
+            hint="the file is damaged: make it again",
+        )
     return tuple(parts[1 : order + 1]), log_prob, max(backoff, LOG_ZERO)
+
+
+def _log10(text: str) -> float:
+    """The number of a text; some tools write ``-inf`` for the logarithm of zero.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return -math.inf if text.lower() in ("-inf", "-infinity") else real_number(text)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from dkt.errors import DktError
 from dkt.findings import plural, some
 from dkt.hmm.riff import mend_riff
 from dkt.hmm.wave_archive import read_wave
+from dkt.ranges import real_number
 from dkt.streams import is_input_pipe, open_input, split_offset
 from dkt.text import fields, natural, read_keyed_lines
 
@@ -129,7 +129,12 @@ def _pick_channel(samples: np.ndarray, channel: int | None, path: str, utt: str)
             "with --channel of dkt compute-fbank-feats and compute-mfcc-feats",
         )
     if channel is not None and channel >= count:
-        raise DktError(f"has {count} channels, and --channel={channel} asks for another", path=path, utt=utt)
+        raise DktError(
+            f"has {plural(count, 'channel')}, counted from 0, and channel {channel} is asked for",
+            path=path,
+            utt=utt,
+            hint="mend --channel, or the last column of segments",
+        )
     return samples[:, channel or 0]
 
 
@@ -219,7 +224,7 @@ def _read_segments(path: Path, wav_scp: dict[str, str]) -> dict[str, _Segment]:
             numbers = [natural(word) for word in channel]
             if len(numbers) > 1 or None in numbers:
                 raise ValueError(rest)
-            segments[utt] = (recording, float(start), float(end), numbers[0] if numbers else None)
+            segments[utt] = (recording, real_number(start), real_number(end), numbers[0] if numbers else None)
         except ValueError:
             raise DktError(
                 f"expected '<recording> <start> <end>', found '{rest}'", path=path, utt=utt
@@ -231,8 +236,7 @@ def _read_segments(path: Path, wav_scp: dict[str, str]) -> dict[str, _Segment]:
 
 
 def _check_times(start: float, end: float, path: Path, utt: str) -> None:
-    # Not a number fails every comparison.
-    if not (0 <= start < math.inf and (end == _TO_THE_END or start < end)):
+    if not (start >= 0 and (end == _TO_THE_END or start < end)):
         raise DktError(
             f"the segment from {start:g} to {end:g} s is impossible",
             path=path,

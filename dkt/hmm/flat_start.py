@@ -19,6 +19,9 @@ from dkt.hmm.viterbi import AlignmentError
 
 _LONGEST = 4.0  # times its share of the speech: no word is longer, unless it is the only one
 _COST_OF_PAUSE = 2.0  # nats
+# Pairs of a frame and a length that are looked at: half a second. Longer recordings are shared out in blocks.
+_MAX_PAIRS = 1e8
+_PAIRS_AT_ONCE = 1 << 20  # what stays in the processor's cache
 
 
 class Speech(Enum):
@@ -90,7 +93,8 @@ def share_frames(chain: StateChain, scores: np.ndarray) -> np.ndarray:
     """Align an utterance by how much its frames sound like speech.
 
     The cost of the n states of a word in d frames is that of a Gamma distribution of shape n whose mean is n
-    times the utterance's speech frames a state, which is the least where all last equally long.
+    times the utterance's speech frames a state, which is the least where all last equally long. Time grows
+    with the square of the frames: of minutes, words begin and end at every so many frames only.
 
     Args:
         chain: the states of the transcript.
@@ -102,33 +106,57 @@ def share_frames(chain: StateChain, scores: np.ndarray) -> np.ndarray:
     Raises:
         AlignmentError: there are fewer frames than states, or the states cannot take so many.
     """
-    num_frames, num_states = len(scores), len(chain.states)
-    if num_frames < num_states:
+    num_frames = len(scores)
+    if num_frames < len(chain.states):
         raise AlignmentError("there are fewer frames than its transcript needs")
-    units = _units(chain)
     num_speech = int((~chain.silent).sum())
     num_heard = float(np.clip((1 / (1 + np.exp(-scores))).sum(), num_speech, num_frames))
-    mean_length = num_heard / max(num_speech, 1)
-    totals = np.concatenate([[0.0], np.cumsum(scores)])
-    best = np.where(np.arange(num_frames + 1) == 0, 0.0, -np.inf)
-    steps: list[tuple[StateRow, np.ndarray]] = []  # where each part begins, by the frame where it ends
+    units, mean_length = _units(chain), num_heard / max(num_speech, 1)
+    size = 1
+    while _num_pairs(units, num_frames, mean_length, size) > _MAX_PAIRS:
+        size *= 2
+    while (parts := _share_blocks(chain, units, scores, mean_length, size)) is None:
+        if size == 1:
+            raise AlignmentError("its graph has no self-loop to stretch")
+        size //= 2
+    pieces = [states.spread(end - begin) for states, begin, end in parts if begin < end]
+    return np.concatenate(pieces).astype(np.int32) if pieces else np.zeros(0, dtype=np.int32)
+
+
+def _share_blocks(
+    chain: StateChain, units: list[_Unit], scores: np.ndarray, mean_length: float, size: int
+) -> list[tuple[StateRow, int, int]] | None:
+    """States with the frames where they begin and end, each at a block of ``size`` frames; None: no room."""
+    num_blocks = len(scores) // size
+    bounds = np.append(np.arange(num_blocks) * size, len(scores))  # the last block may be longer
+    totals = np.concatenate([[0.0], np.cumsum(scores)])[bounds]
+    best = np.where(np.arange(num_blocks + 1) == 0, 0.0, -np.inf)
+    steps: list[tuple[StateRow, np.ndarray]] = []  # in which block each part begins, by that where it ends
     for unit in units:
-        best = _add_pause(best, chain.pauses.get(unit.begin), steps)
+        best = _add_pause(best, chain.pauses.get(unit.begin), size, steps)
         states = chain.states[unit.begin : unit.end]
-        costs = _length_costs(states, num_frames, 0.0 if unit.silent else mean_length, len(units) == 1)
-        gain = np.zeros(num_frames + 1) if unit.silent else totals
-        best, lengths = _add_unit(best, gain, costs, len(states))
-        steps.append((states, np.arange(num_frames + 1) - lengths))
-    best = _add_pause(best, chain.pauses.get(num_states), steps)
-    if not np.isfinite(best[num_frames]):
-        raise AlignmentError("its graph has no self-loop to stretch")
-    pieces, end = [], num_frames
+        costs = _length_costs(states, num_blocks, 0.0 if unit.silent else mean_length, len(units) == 1, size)
+        gain = np.zeros(num_blocks + 1) if unit.silent else totals
+        best, lengths = _add_unit(best, gain, costs, -(-len(states) // size))
+        steps.append((states, np.arange(num_blocks + 1) - lengths))
+    best = _add_pause(best, chain.pauses.get(len(chain.states)), size, steps)
+    if not np.isfinite(best[num_blocks]):
+        return None
+    parts, end = [], num_blocks
     for states, begins in reversed(steps):
         begin = int(begins[end])
-        if begin < end:
-            pieces.append(states.spread(end - begin))
+        parts.append((states, int(bounds[begin]), int(bounds[end])))
         end = begin
-    return np.concatenate(pieces[::-1]).astype(np.int32) if pieces else np.zeros(0, dtype=np.int32)
+    return parts[::-1]
+
+
+def _num_pairs(units: list[_Unit], num_frames: int, mean_length: float, size: int) -> float:
+    """How many pairs of a block and a length the units have."""
+    lengths = [
+        num_frames if unit.silent or len(units) == 1 else _usual_length(unit.end - unit.begin, mean_length)
+        for unit in units
+    ]
+    return float(sum(min(length, num_frames) for length in lengths)) * num_frames / size**2
 
 
 def _units(chain: StateChain) -> list[_Unit]:
@@ -138,50 +166,63 @@ def _units(chain: StateChain) -> list[_Unit]:
     return [_Unit(begin, end, bool(chain.silent[begin])) for begin, end in itertools.pairwise(cuts)]
 
 
-def _length_costs(states: StateRow, num_frames: int, mean_length: float, alone: bool) -> np.ndarray:
-    """The costs of ``len(states)`` and more frames in these states; silence (mean length 0) has none."""
-    shortest = longest = len(states)
+def _usual_length(num_states: int, mean_length: float) -> int:
+    return int(np.ceil(_LONGEST * num_states * max(mean_length, 1.0)))
+
+
+def _length_costs(
+    states: StateRow, num_blocks: int, mean_length: float, alone: bool, size: int
+) -> np.ndarray:
+    """The costs of the fewest blocks and more in these states; silence (mean length 0) has none."""
+    num_states = len(states)
+    shortest = longest = -(-num_states // size)
     if states.loops.any():
-        usual = int(np.ceil(_LONGEST * shortest * max(mean_length, 1.0)))
-        longest = num_frames if alone or mean_length == 0 else min(num_frames, usual)
+        usual = -(-_usual_length(num_states, mean_length) // size)
+        longest = num_blocks if alone or mean_length == 0 else min(num_blocks, usual)
     lengths = np.arange(shortest, max(longest, shortest) + 1)
     if mean_length == 0:
         return np.zeros(len(lengths))
-    ratio = lengths / (shortest * mean_length)
-    return shortest * (ratio - 1 - np.log(ratio))
+    ratio = lengths * size / (num_states * mean_length)
+    return num_states * (ratio - 1 - np.log(ratio))
 
 
 def _add_unit(
     best: np.ndarray, gain: np.ndarray, costs: np.ndarray, shortest: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores by the frame where a unit ends, and how long it then is; both of shape ``(T + 1,)``.
+    """Scores by the block where a unit ends, and how long it then is; both of shape ``(B + 1,)``.
 
     Args:
-        best: scores of all before by the frame where it ends, shape ``(T + 1,)``.
-        gain: scores of all frames before each, as if they were the unit's, shape ``(T + 1,)``.
-        costs: the costs of ``shortest`` and more frames.
-        shortest: the fewest frames.
+        best: scores of all before by the block where it ends, shape ``(B + 1,)``.
+        gain: scores of all blocks before each, as if they were the unit's, shape ``(B + 1,)``.
+        costs: the costs of ``shortest`` and more blocks.
+        shortest: the fewest blocks.
     """
     longest = shortest + len(costs) - 1
     padded = np.concatenate([np.full(longest, -np.inf), best - gain])
-    # Row t holds what ended `longest` to `shortest` frames before t.
+    # Row t holds what ended `longest` to `shortest` blocks before t.
     windows = np.lib.stride_tricks.sliding_window_view(padded, len(costs))[: len(best)]
-    scores = windows - costs[::-1]
-    chosen = scores.argmax(axis=1)
-    return gain + scores[np.arange(len(best)), chosen], longest - chosen
+    chosen = np.zeros(len(best), dtype=np.int64)
+    scores = np.zeros(len(best))
+    rows = max(1, _PAIRS_AT_ONCE // len(costs))
+    for begin in range(0, len(best), rows):
+        part = windows[begin : begin + rows] - costs[::-1]
+        chosen[begin : begin + rows] = part.argmax(axis=1)
+        scores[begin : begin + rows] = part.max(axis=1)
+    return gain + scores, longest - chosen
 
 
 def _add_pause(
-    best: np.ndarray, pause: StateRow | None, steps: list[tuple[StateRow, np.ndarray]]
+    best: np.ndarray, pause: StateRow | None, size: int, steps: list[tuple[StateRow, np.ndarray]]
 ) -> np.ndarray:
     """Scores where a pause of any length or none may follow; what is chosen goes to ``steps``."""
     if pause is None:
         return best
-    frames = np.arange(len(best))
+    blocks = np.arange(len(best))
     with_pause = np.full(len(best), -np.inf)
-    if len(pause) < len(best):
-        with_pause[len(pause) :] = best[: len(best) - len(pause)] - _COST_OF_PAUSE
+    shortest = -(-len(pause) // size)
+    if shortest < len(best):
+        with_pause[shortest:] = best[: len(best) - shortest] - _COST_OF_PAUSE
     highest = np.maximum.accumulate(with_pause)
-    begins = np.maximum.accumulate(np.where(with_pause == highest, frames, 0)) - len(pause)
-    steps.append((pause, np.where(highest > best, begins, frames)))
+    begins = np.maximum.accumulate(np.where(with_pause == highest, blocks, 0)) - shortest
+    steps.append((pause, np.where(highest > best, begins, blocks)))
     return np.maximum(best, highest)

@@ -288,4 +288,4 @@ def save_gmm(path: str | Path, transitions: TransitionModel, gmm: AmDiagGmm, bin
     writer = ObjectWriter(binary)
     write_transition_model(writer, transitions)
     write_gmm(writer, gmm)
-    writer.save(path)
+    writer.save_recorded(path)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
 from dkt.findings import VERBOSE, list_names, some
@@ -192,6 +193,7 @@ def format_lm(lang_in: str | Path, arpa: str | Path, lang_out: str | Path) -> No
         DktError: ``lang_in`` is not complete, ``arpa_to_fst`` fails, or a file cannot be written.
     """
     source, target = Path(lang_in), Path(lang_out)
+    refuse_other_kinds(target, Kind.LANG)
     for name in (*_LANG_FILES, "phones"):
         if not (source / name).exists():
             raise DktError(

@@ -9,6 +9,8 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 
+from dkt.checksums import recording
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
@@ -78,6 +80,7 @@ def mkgraph(
         return False
     if (model_dir / "frame_subsampling_factor").exists() and self_loop_scale == 0.1:
         logger.warning("%s is a chain model, which needs --self-loop-scale=1.0", model_dir)
+    refuse_other_kinds(graph_dir, Kind.GRAPH)
     tree, transitions = load_tree(model_dir / "tree"), load_transition_model(model_dir / "final.mdl")
     with hold_directory(graph_dir, "dkt mkgraph", steal_lock):
         make_graph(lang_dir, tree, transitions, graph_dir, transition_scale, self_loop_scale)
@@ -139,7 +142,8 @@ def make_graph(
     _copy_tables(lang_dir, out_dir)
     write_lines(out_dir / "num_pdfs", [str(transitions.num_pdfs)])
     write_lines(out_dir / "disambig_tid.int", [str(label) for label in disambig_ids])
-    graph.save(out_dir / "HCLG.fst", "const")
+    with recording(out_dir / "HCLG.fst", graph.to_bytes("const")):
+        graph.save(out_dir / "HCLG.fst", "const")
     # After the graph: were it before, a crash between would pass an old graph off as one of these options.
     write_lines(out_dir / _OPTIONS_FILE, [_options(transition_scale, self_loop_scale)])
     return graph

@@ -10,6 +10,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.hmm.lexicon import Dictionary, Pronunciation, read_dictionary
 from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions, write_fst
@@ -83,6 +84,7 @@ def prepare_lang(
     # One symbol more than the lexicon needs, for the end of the optional silence.
     disambig = [f"#{n}" for n in range(num_disambig + 2)]
 
+    refuse_other_kinds(lang, Kind.LANG)
     _make_directories(lang)
     words = _write_words(lang, dictionary.words)
     phones = _write_phones(lang, dictionary, options, disambig)

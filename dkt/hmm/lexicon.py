@@ -11,6 +11,7 @@ from pathlib import Path
 from dkt.errors import DktError
 from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.symbols import EPS, RESERVED
+from dkt.ranges import real_number
 from dkt.text import fields, read_lines
 
 logger = logging.getLogger(__name__)
@@ -155,7 +156,7 @@ def _parse_entry(line: str, path: str | Path, number: int, with_probs: bool) -> 
 
 def _parse_prob(text: str, path: str | Path, number: int) -> float:
     try:
-        prob = float(text)
+        prob = real_number(text)
     except ValueError:
         prob = 0.0
     if not 0.0 < prob <= 1.0:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.files import read_file, replace_file, replace_link
@@ -233,7 +234,7 @@ class MonoTrainer:
 
         Where pauses are of digital silence and noise, or of two noises, one Gaussian fits the more frequent
         and the alignment gives the other to the phones beside: words are then recognised in the noise of
-        unseen speakers. Where all pauses are alike, more Gaussians than speech has would take its weak sounds.
+        unseen speakers. Where all are alike, more Gaussians than speech has would take its weak sounds.
         """
         is_silence = np.isin(np.arange(self.gmm.num_pdfs), self.transitions.id2pdf[self.is_silence])
         num_frames = self.occupancies[is_silence].sum()
@@ -324,6 +325,7 @@ def train_mono(
     """
     options = options or MonoOptions()
     lang, target = Path(lang_dir), Path(exp_dir)
+    refuse_other_kinds(target, Kind.GMM)
     if (target / "phones.txt").exists():
         check_phones(lang / "phones.txt", target / "phones.txt")
     data = DataDir(data_dir)

@@ -164,28 +164,37 @@ class OovCount:
         vocabulary: the words.
         num_words: the words of the text.
         unknown: how often each word outside the vocabulary stands there.
+        oov_word: the word of the vocabulary that stands for those outside it; empty if there is none.
+        num_written: how often that word itself stands in the text: somebody has put it for others before.
     """
 
     path: str | Path
     vocabulary: Collection[str]
     num_words: int = 0
     unknown: Counter[str] = field(default_factory=Counter)
+    oov_word: str = ""
+    num_written: int = 0
 
     @classmethod
     def of(
-        cls, transcripts: Iterable[Sequence[str]], vocabulary: Collection[str], path: str | Path
+        cls,
+        transcripts: Iterable[Sequence[str]],
+        vocabulary: Collection[str],
+        path: str | Path,
+        oov_word: str | None = None,
     ) -> OovCount:
-        """Count the words of transcripts."""
-        count = cls(path, vocabulary)
+        """Count the words of transcripts; ``oov_word`` is that of the lang directory's ``oov.txt``."""
+        count = cls(path, vocabulary, oov_word=oov_word or "")
         words = Counter(word for transcript in transcripts for word in transcript)
         count.num_words = words.total()
         count.unknown = Counter({word: number for word, number in words.items() if word not in vocabulary})
+        count.num_written = words[oov_word] if oov_word and oov_word in vocabulary else 0
         return count
 
     @property
     def num_unknown(self) -> int:
-        """Words of the text that are outside the vocabulary."""
-        return self.unknown.total()
+        """Words of the text that are outside the vocabulary, those included that the OOV word stands for."""
+        return self.unknown.total() + self.num_written
 
     @property
     def share(self) -> float:
@@ -195,19 +204,26 @@ class OovCount:
     def figures(self) -> str:
         """How many of how many."""
         words = plural(self.num_words, "word")
-        return f"{self.num_unknown} of {words} ({100 * self.share:.2f} %) are out of vocabulary"
+        share = f"{self.num_unknown} of {words} ({100 * self.share:.2f} %)"
+        return f"{share} are out of vocabulary{self._written()}"
 
-    def describe(self, counts_as: str = "") -> str:
+    def _written(self) -> str:
+        return (
+            f", {self.num_written} of them already written as '{self.oov_word}'" if self.num_written else ""
+        )
+
+    def describe(self, mapped: bool = False) -> str:
         """How many, the commonest of them, and what keeps them apart from words of the vocabulary.
 
         Args:
-            counts_as: the word that stands for them.
+            mapped: whether they count as the OOV word.
         """
         words = plural(self.num_words, "word")
         text = f"{self.num_unknown} of {words} ({100 * self.share:.2f} %) are not in the lexicon"
+        text += f" and count as '{self.oov_word}'" if mapped and self.oov_word and self.unknown else ""
+        text += self._written()
         if not self.unknown:
             return text
-        text += f" and count as '{counts_as}'" if counts_as else ""
         text += f"; the most frequent: {some(self.by_frequency(), VERBOSE)}"
         for cause in self.causes()[:_CAUSES_TOLD] if self.share >= _CAUSES_FROM else ():
             wrong, right = cause.example
@@ -225,6 +241,10 @@ class OovCount:
 
     def mend(self) -> str:
         """What to do about them."""
+        if not self.unknown and self.num_written:
+            return (
+                f"write the words themselves in the place of '{self.oov_word}', and put them into the lexicon"
+            )
         mends = dict.fromkeys(cause.mend for cause in self.causes()[:_CAUSES_TOLD])
         return ", and ".join(mends) or "add them to the lexicon and prepare the lang directory again"
 

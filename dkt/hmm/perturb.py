@@ -11,8 +11,10 @@ import numpy as np
 import soundfile
 
 from dkt.datadir import DataDir
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.files import replace_file
+from dkt.findings import some
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
 from dkt.tally import Tally
@@ -59,15 +61,25 @@ def perturb_speed(
     data, out = DataDir(source), Path(target)
     if out.resolve() == data.path.resolve():
         raise DktError("is the directory to perturb", path=out, hint="write into a directory of its own")
+    refuse_other_kinds(out, Kind.DATA)
+    again = {name for factor in factors for name in data.utt2spk if prefix(factor) + name in data.utt2spk}
+    if again:
+        raise DktError(
+            f"has copies at these speeds already: {some(sorted(again))}",
+            path=data.path,
+            hint="begin with the directory that they were made of",
+        )
     data.check_sorted()
     segments = data.path / "segments"
     recordings = Recordings(data.wav_scp, segments if segments.exists() else None)
+    # Before the work rather than at its end.
+    tables = _make_tables(data, factors)
     waves = (out / "wav").resolve()
     waves.mkdir(parents=True, exist_ok=True)
     # Without wav.scp it is no data directory: a run that fails leaves none that would pass for whole.
     (out / "wav.scp").unlink(missing_ok=True)
     wav_scp = _write_copies(data, recordings, waves, factors, Tally("perturb speed", max_loss))
-    _write_tables(data, out, factors, wav_scp)
+    _write_tables(tables, out, wav_scp)
 
 
 def _write_copies(
@@ -114,21 +126,26 @@ def _write_wave(path: Path, samples: np.ndarray, rate: int, utt: str) -> None:
         raise DktError(f"cannot be written: {error.strerror}", path=path, utt=utt) from None
 
 
-def _write_tables(data: DataDir, out: Path, factors: Sequence[str], wav_scp: dict[str, str]) -> None:
+def _make_tables(data: DataDir, factors: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The tables of the originals and their copies, by file."""
     prefixes = ["", *map(prefix, factors)]
     tables: dict[str, dict[str, str]] = {
         "utt2spk": {p + utt: p + speaker for p in prefixes for utt, speaker in data.utt2spk.items()},
         "text": {p + utt: words for p in prefixes for utt, words in data.text.items()},
     }
-    tables = {
-        name: {utt: value for utt, value in table.items() if utt in wav_scp} for name, table in tables.items()
-    }
+    if (data.path / "spk2gender").exists():
+        genders = read_keyed_lines(data.path / "spk2gender")
+        tables["spk2gender"] = {p + speaker: gender for p in prefixes for speaker, gender in genders.items()}
+    return tables
+
+
+def _write_tables(tables: dict[str, dict[str, str]], out: Path, wav_scp: dict[str, str]) -> None:
+    """Write them, as far as there are recordings."""
+    for name in ("utt2spk", "text"):
+        tables[name] = {utt: value for utt, value in tables[name].items() if utt in wav_scp}
     speakers: dict[str, list[str]] = {}
     for utt, speaker in sorted(tables["utt2spk"].items()):
         speakers.setdefault(speaker, []).append(utt)
     tables["spk2utt"] = {speaker: " ".join(utts) for speaker, utts in speakers.items()}
-    if (data.path / "spk2gender").exists():
-        genders = read_keyed_lines(data.path / "spk2gender")
-        tables["spk2gender"] = {p + speaker: gender for p in prefixes for speaker, gender in genders.items()}
     for name, table in [*tables.items(), ("wav.scp", wav_scp)]:
         write_lines(out / name, [f"{key} {value}".rstrip() for key, value in sorted(table.items())])

@@ -140,10 +140,10 @@ def transcripts_to_ints(
                     raise _unknown_word(word, path, utt)
                 index = oov
             numbered[utt].append(index)
-    count = OovCount.of(transcripts.values(), words, path)
+    count = OovCount.of(transcripts.values(), words, path, oov_word)
     count.check(max_oov)
     if count.unknown:
-        logger.warning("%s: %s", path, count.describe(oov_word or ""))
+        logger.warning("%s: %s", path, count.describe(mapped=True))
         list_names(logger, "out of vocabulary", count.by_frequency())
     return numbered
 

@@ -100,7 +100,7 @@ def save_tree(path: str | Path, tree: ContextDependency, binary: bool = True) ->
     writer.token("ToPdf")
     writer.event_map(tree.to_pdf)
     writer.token("EndContextDependency")
-    writer.save(path)
+    writer.save_recorded(path)
 
 
 def monophone_tree(phone_sets: list[list[int]], topology: HmmTopology) -> ContextDependency:

@@ -41,9 +41,13 @@ def read_wave(stream: BinaryIO) -> bytes:
         size = int.from_bytes(chunk[4:], order)
         parts += [chunk, bytes(read_bytes(stream, size + size % 2))]
     size = int.from_bytes(chunk[4:], order)
-    streamed = size in STREAMED_SIZES or riff_size in (0, STREAMED_SIZES[-1])
-    parts += [chunk, _up_to(stream, None if streamed else size)]
+    parts.append(chunk)
     left = riff_size + 8 - sum(map(len, parts))
+    # Who knew that the file ends with its header has written no sample, and what follows is another's.
+    empty = size == 0 and left == 0
+    streamed = not empty and (size in STREAMED_SIZES or riff_size in (0, STREAMED_SIZES[-1]))
+    parts.append(_up_to(stream, None if streamed else size))
+    left -= len(parts[-1])
     if not streamed:
         parts.append(_trailing(stream, left, order))
     return b"".join(parts)

@@ -13,8 +13,8 @@ from dkt.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
-_NAME = re.compile(r"wer_(?P<lmwt>\d+(?:\.\d+)?)(?:_(?P<wip>-?\d+(?:\.\d+)?))?")
-_LINE = re.compile(r"%WER \S+ \[ (?P<errors>\d+) / (?P<words>\d+), .*")
+_NAME = re.compile(r"wer_(?P<lmwt>\d+(?:\.\d+)?)(?:_(?P<wip>-?\d+(?:\.\d+)?))?", re.ASCII)
+_LINE = re.compile(r"%WER \S+ \[ (?P<errors>\d+) / (?P<words>\d+), .*", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,14 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
     """The lowest error rate; among equals the smallest penalty, then the smallest weight, as with Kaldi.
 
     Kaldi's ``steps/scoring/score_kaldi_wer.sh`` and ``utils/best_wer.sh`` take the first of that order. A
-    best point at the edge of the scan is told in the log: beyond the edge there may be a better one.
+    best point at the edge of the scan is told in the log: beyond the edge there may be a better one. Not so
+    where a point that is not at that edge is as good.
     """
     best = min(points, key=lambda point: (point.error_rate, float(point.wip or 0), float(point.lmwt)))
+    equals = [point for point in points if point.error_rate == best.error_rate]
     weights = sorted({float(point.lmwt) for point in points})
-    if len(weights) > 1 and float(best.lmwt) in (weights[0], weights[-1]):
+    alone = len({point.lmwt for point in equals}) == 1
+    if alone and len(weights) > 1 and float(best.lmwt) in (weights[0], weights[-1]):
         logger.warning(
             "%s: the best weight, %s, is at the edge of the scan from %g to %g: widen it",
             best.path,
@@ -92,7 +95,9 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
             weights[-1],
         )
     penalties = sorted({float(point.wip) for point in points if point.wip is not None})
-    if len(penalties) > 1 and best.wip is not None and float(best.wip) in (penalties[0], penalties[-1]):
+    alone = len({point.wip for point in equals}) == 1
+    edges = (penalties[0], penalties[-1]) if len(penalties) > 1 else ()
+    if alone and best.wip is not None and float(best.wip) in edges:
         logger.warning(
             "%s: the best word insertion penalty, %s, is the %s of the scan from %g to %g: widen it",
             best.path,

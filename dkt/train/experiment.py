@@ -22,7 +22,15 @@ from dkt.errors import DamagedError, DktError
 from dkt.export.feature_transform import beyond_kaldi, feature_transform
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.feature_options import FeatureOptions
-from dkt.files import cannot_write, copy_file, remove_leftovers, replace_file, replace_link
+from dkt.files import (
+    cannot_write,
+    copy_file,
+    free_name,
+    partial_directory,
+    remove_leftovers,
+    replace_file,
+    replace_link,
+)
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import is_torch_file
 from dkt.objectio import ObjectWriter
@@ -137,8 +145,8 @@ def _is_finished(directory: Path) -> bool:
     try:
         load_model(model)
     except DamagedError as error:
-        kept = directory / BACKUP / MODEL
-        logger.warning("%s: it is moved to %s and trained again", error, kept.parent)
+        kept = free_name(model, BACKUP)
+        logger.warning("%s: it is moved to %s and trained again", error, kept)
         try:
             kept.parent.mkdir(exist_ok=True)
             model.replace(kept)
@@ -148,9 +156,34 @@ def _is_finished(directory: Path) -> bool:
     if os.access(directory, os.W_OK):
         remove_leftovers(directory)
         remove_checkpoints(directory)
-        if not (directory / KALDI_MODEL).exists():
-            _link_for_kaldi(directory)
     return True
+
+
+def mend(directory: Path, write_files: Callable[[Path], object]) -> None:
+    """Make again what is missing beside the model of a training that has ended.
+
+    Args:
+        directory: the experiment directory; one that cannot be written in stays as it is.
+        write_files: writes what is made before the training into a directory.
+
+    Raises:
+        DktError: a source of it is missing.
+    """
+    if not os.access(directory, os.W_OK):
+        return
+    with partial_directory(directory / "mended") as made:
+        write_files(made)
+        for file in sorted(made.iterdir()):
+            target = directory / file.name
+            if target.exists():
+                continue
+            try:
+                file.replace(target)
+            except OSError as error:
+                raise cannot_write(target, error) from None
+            logger.warning("%s was missing: it is made again", target)
+    if not (directory / KALDI_MODEL).exists():
+        _link_for_kaldi(directory)
 
 
 def _refuse_kaldis(network: Path) -> None:
@@ -228,7 +261,7 @@ def _write_feature_transform(path: Path, options: FeatureOptions, raw_dim: int) 
         replace_file(path, write_nnet1(feature_transform(options, raw_dim), binary=False))
         return
     path.unlink(missing_ok=True)
-    logger.info("no %s and %s: Kaldi's steps/nnet scripts cannot do %s", path, KALDI_MODEL, reason)
+    logger.info("no %s and %s: Kaldi's steps/nnet scripts cannot do %s", path.name, KALDI_MODEL, reason)
 
 
 def write_matrix(path: Path, matrix: np.ndarray) -> None:

@@ -76,6 +76,12 @@ class FeatureConfig:
             ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
         )
 
+    def check_files(self) -> None:
+        """Raise DktError unless the matrices that are named are there and can be read."""
+        for name in (self.transform, self.global_cmvn_stats):
+            if name is not None:
+                MatrixFile.read(name)
+
     def _global_stats(self, data: DataDir) -> MatrixFile | None:
         if self.global_cmvn_stats is not None:
             return MatrixFile.read(self.global_cmvn_stats)
@@ -163,19 +169,3 @@ class TrainingInputs:
                 path=self.data_dev.path,
             )
         return train, dev
-
-
-def check_reach(frames: int, key: str, train: Utterances) -> None:
-    """Raise DktError if a configuration looks further than the longest utterance of the training data.
-
-    Args:
-        frames: how far it looks.
-        key: of the configuration.
-        train: the training data.
-    """
-    longest = int(train.lengths.max())
-    if frames >= longest:
-        raise DktError(
-            f"'{key}' is {frames} frames, but the longest utterance of the training data has {longest}",
-            hint="lower it: beyond the end there is nothing but repetitions of the last frame",
-        )

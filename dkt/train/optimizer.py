@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import torch
 
 from dkt import ranges
+from dkt.errors import DktError
 
 
 @dataclass
@@ -28,6 +29,13 @@ class OptimizerConfig:
     l2_penalty: Annotated[float, ranges.PENALTY] = 0.0
     max_grad_norm: Annotated[float, ranges.CLIP] = 0.0
     grad_clip: Annotated[float, ranges.CLIP] = 0.0
+
+    def __post_init__(self) -> None:
+        if self.type == "adam" and self.momentum:
+            raise DktError(
+                f"'momentum' is {self.momentum:g}, but adam has none to set",
+                hint="leave it out, or choose sgd",
+            )
 
 
 def make_optimizer(

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from dkt import ranges
+from dkt.errors import DktError
 
 
 @dataclass
@@ -30,6 +31,10 @@ class NewbobConfig:
     start_halving_impr: Annotated[float, ranges.IMPROVEMENT] = 0.01
     end_halving_impr: Annotated[float, ranges.IMPROVEMENT] = 0.001
     halving_factor: Annotated[float, ranges.REDUCTION] = 0.5
+
+    def __post_init__(self) -> None:
+        if self.min_iters > self.max_iters:
+            raise DktError(f"'min_iters' is {self.min_iters}, 'max_iters' {self.max_iters}: expected no more")
 
 
 @dataclass

@@ -12,16 +12,19 @@ import torch
 
 from dkt import objectives, ranges
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
+from dkt.feature_options import MatrixFile
 from dkt.frame_batches import SplicedFrames
-from dkt.lda import accumulate_spliced
+from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.objectio import ObjectReader
 from dkt.train import experiment
+from dkt.train.data_facts import DataFacts, check_reach
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 
@@ -50,6 +53,12 @@ class SplicedFeatureConfig(FeatureConfig):
         if self.lda is not None and self.lda_dim is not None:
             raise DktError("'features.lda' and 'features.lda_dim' exclude each other", hint="set one to null")
 
+    def check_files(self) -> None:
+        """Raise DktError unless the matrices that are named are there and can be read."""
+        super().check_files()
+        if self.lda is not None:
+            MatrixFile.read(self.lda)
+
 
 @dataclass
 class DnnRecipe:
@@ -60,6 +69,11 @@ class DnnRecipe:
     optimizer: FrameOptimizerConfig = field(default_factory=FrameOptimizerConfig)
     schedule: NewbobConfig = field(default_factory=NewbobConfig)
     training: LoopConfig = field(default_factory=LoopConfig)
+
+    def check_data(self, facts: DataFacts) -> None:
+        """Raise DktError if the configuration does not go with the data that are to be trained on."""
+        check_reach(self.features.splice, "features.splice", facts)
+        _check_lda(self.features, facts)
 
 
 def train_dnn(
@@ -81,6 +95,7 @@ def train_dnn(
     Raises:
         DktError: bad input, or the directory holds another experiment, or another process is at work in it.
     """
+    refuse_other_kinds(directory, Kind.NETWORK)
     with hold_directory(directory, "dkt train-dnn", steal_lock):
         _train_held(recipe, inputs, directory, device)
 
@@ -90,8 +105,7 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
     inputs.check()
     options = recipe.features.options(inputs.data_train, inputs.side_train)
     train, dev = inputs.load(options)
-    check_reach(recipe.features.splice, "features.splice", train)
-    _check_lda_dim(recipe.features, train.dim - options.ivector_dim)
+    recipe.check_data(DataFacts.of(train, options.ivector_dim, inputs.ali_train.num_pdfs))
     info = ModelInfo.with_features(
         options,
         kind="dnn",
@@ -109,28 +123,35 @@ def _train_held(recipe: DnnRecipe, inputs: TrainingInputs, directory: Path, devi
         "lda": experiment.file_fingerprint(recipe.features.lda),
         **experiment.pipeline_facts(options),
     }
+    hmm_dir = inputs.ali_train.path
+
+    def write_files(place: Path) -> np.ndarray | None:
+        experiment.copy_kaldi_files(hmm_dir, place)
+        experiment.write_feature_files(place, options, inputs.raw_dim(options))
+        experiment.write_counts(place, train, info.num_pdfs)
+        lda = _lda(recipe.features, info, train)
+        if lda is not None:
+            experiment.write_matrix(place / "lda.mat", lda)
+        return lda
+
     if experiment.record_configuration(directory, recipe, facts):
+        experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
-    experiment.copy_kaldi_files(inputs.ali_train.path, directory)
-    experiment.write_feature_files(directory, options, inputs.raw_dim(options))
-    experiment.write_counts(directory, train, info.num_pdfs)
-    network = _train(recipe, info, train, dev, directory, device)
+    network = _train(recipe, info, (train, dev), write_files(directory), directory, device)
     experiment.save_result(directory, info, network)
 
 
 def _train(
     recipe: DnnRecipe,
     info: ModelInfo,
-    train: Utterances,
-    dev: Utterances,
+    data: tuple[Utterances, Utterances],
+    lda: np.ndarray | None,
     directory: Path,
     device: torch.device,
 ) -> Dnn:
     torch.manual_seed(recipe.training.seed)
-    lda = _lda(recipe.features, info, train)
-    if lda is not None:
-        experiment.write_matrix(directory / "lda.mat", lda)
+    train, dev = data
     network = build_dnn(info, None if lda is None else torch.from_numpy(lda).float()).to(device)
 
     def frames(utterances: Utterances, batch_size: int) -> SplicedFrames:
@@ -161,10 +182,25 @@ def _train(
     return network
 
 
-def _check_lda_dim(config: SplicedFeatureConfig, acoustic_dim: int) -> None:
-    spliced = (2 * config.splice + 1) * acoustic_dim
-    if config.lda_dim is not None and config.lda_dim > spliced:
-        raise DktError(f"'features.lda_dim' is {config.lda_dim}, but the spliced features have {spliced}")
+def _check_lda(config: SplicedFeatureConfig, facts: DataFacts) -> None:
+    """Raise DktError if the transform is of other features, or cannot be estimated from the data."""
+    shape = None if config.lda is None else MatrixFile.read(config.lda).values.shape
+    if facts.acoustic_dim is None:
+        return
+    spliced = (2 * config.splice + 1) * facts.acoustic_dim
+    if config.lda_dim is not None:
+        if config.lda_dim > spliced:
+            raise DktError(f"'features.lda_dim' is {config.lda_dim}, but the spliced features have {spliced}")
+        if facts.pdf_frames is not None:
+            check_estimable(config.lda_dim, spliced, facts.pdf_frames)
+    # An offset is the last column.
+    if shape is not None and shape[1] not in (spliced, spliced + 1):
+        raise DktError(
+            f"the transform has shape {shape}, but the spliced features (without i-vectors) have dimension "
+            f"{spliced}",
+            path=config.lda,
+            hint="it goes with features of one dimension and 'features.splice': give those it was made for",
+        )
 
 
 def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np.ndarray | None:
@@ -187,12 +223,6 @@ def _lda(config: SplicedFeatureConfig, info: ModelInfo, train: Utterances) -> np
         return matrix
     rows, columns = matrix.shape
     acoustic_dim = info.spliced_dim - info.ivector_dim
-    if columns not in (acoustic_dim, acoustic_dim + 1):
-        raise DktError(
-            f"a matrix of shape {matrix.shape}, the spliced features without i-vectors have dimension "
-            f"{acoustic_dim}",
-            path=config.lda,
-        )
     whole = np.zeros((rows + info.ivector_dim, info.spliced_dim + columns - acoustic_dim), matrix.dtype)
     whole[:rows, :acoustic_dim] = matrix[:, :acoustic_dim]
     whole[rows:, acoustic_dim : info.spliced_dim] = np.eye(info.ivector_dim)

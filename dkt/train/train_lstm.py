@@ -14,6 +14,7 @@ import torch
 from dkt.alignments import load_counts
 from dkt.config import first_difference
 from dkt.dataset import Utterances, split_off
+from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
 from dkt.errors import DktError
 from dkt.files import copy_file
@@ -22,7 +23,8 @@ from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, m
 from dkt.target_source import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
-from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs, check_reach
+from dkt.train.data_facts import DataFacts, check_reach
+from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
@@ -50,6 +52,10 @@ class LstmRecipe:
     schedule: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.001))
     fine_tuning: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)
+
+    def check_data(self, facts: DataFacts) -> None:
+        """Raise DktError if the configuration does not go with the data that are to be trained on."""
+        check_reach(self.network.target_delay, "network.target_delay", facts)
 
 
 @dataclass
@@ -94,6 +100,8 @@ def train_lstm(
         DktError: bad input, a mode that lacks its teacher or its labels, another experiment's directory, or
             one in which another process is at work.
     """
+    for place in (directory, directory / experiment.SOFT):
+        refuse_other_kinds(place, Kind.NETWORK)
     with hold_directory(directory, "dkt train-lstm", steal_lock):
         _train_held(recipe, inputs, directory, device, steal_lock)
 
@@ -107,7 +115,7 @@ def _train_held(
     training = inputs.training
     options = recipe.features.options(training.data_train, training.side_train)
     train, dev = training.load(options)
-    check_reach(recipe.network.target_delay, "network.target_delay", train)
+    recipe.check_data(DataFacts.of(train, options.ivector_dim))
     for utterances in (train, dev):
         check_dense(recipe.objective, utterances.targets, inputs.teaching.soft_targets or "")
     info = ModelInfo.with_features(
@@ -120,7 +128,12 @@ def _train_held(
         network=asdict(recipe.network),
     )
     facts = _facts(info, (train, dev), inputs, recipe.objective.temperature)
+
+    def write_files(place: Path) -> None:
+        _write_files(info, train, inputs, place)
+
     if experiment.record_configuration(directory, recipe, facts):
+        experiment.mend(directory, write_files)
         logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
         return
 
@@ -130,8 +143,9 @@ def _train_held(
             if where != directory:
                 held.enter_context(hold_directory(where, "dkt train-lstm", steal_lock))
                 if experiment.record_configuration(where, of_phase, facts):
+                    experiment.mend(where, write_files)
                     return
-            _write_files(info, train, inputs, where)
+            write_files(where)
             network = _train(of_phase, info, (train, dev), init_model, where, device)
             experiment.save_result(where, info, network)
 

@@ -3,8 +3,6 @@
 is_whole.py <file>
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

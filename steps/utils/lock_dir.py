@@ -1,9 +1,7 @@
-"""Marks a directory as one that a step writes in, or gives it back; see dkt.directory_lock.
+"""Marks a directory as one that a step writes in, gives it back, or looks whether anybody works there; see dkt.directory_lock.
 
-lock_dir.py [--release] [--steal] <pid of the step> <name of the step> <directory>
+lock_dir.py [--release | --look] [--steal] <pid of the step> <name of the step> <directory>
 """
-
-from __future__ import annotations
 
 import argparse
 import logging
@@ -13,14 +11,15 @@ from pathlib import Path
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dkt.directory_lock import STEP_LOCK, release_step, take_step
+from dkt.directory_lock import STEP_LOCK, refuse_held, release_step, take_step
 from dkt.errors import DktError
 
 
 def main() -> int:
-    """Take or give back the lock; returns the exit status."""
+    """Take, give back or look at the lock; returns the exit status."""
     parser = argparse.ArgumentParser(prog="lock_dir.py", description=__doc__)
     parser.add_argument("--release", action="store_true")
+    parser.add_argument("--look", action="store_true")
     parser.add_argument("--steal", action="store_true")
     parser.add_argument("pid", type=int)
     parser.add_argument("name")
@@ -31,6 +30,8 @@ def main() -> int:
     try:
         if args.release:
             release_step(path, args.pid)
+        elif args.look:
+            refuse_held(args.directory, args.steal)
         else:
             take_step(path, args.name, args.pid, args.steal)
     except DktError as error:

@@ -10,10 +10,9 @@ command and in the log's name. The command's arguments are joined and run by bas
     --gpu N            the jobs use a GPU: by default as many at once as there are GPUs
 
 Other options, with their one argument, are for queues (``--mem 4G``) and ignored. Unlike Kaldi's, the
-command runs with ``pipefail``, ranges may begin at 0, and the end of the first failing log is shown.
+command runs with ``pipefail``, ranges may begin at 0, and the end of the first failing log is shown. Runs on
+Python 3.6, as it may be called where python3 is that of the system.
 """
-
-from __future__ import annotations
 
 import contextlib
 import os
@@ -22,11 +21,12 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 GRACE_SECONDS = 10  # a training saves what it has
+PAUSE_SECONDS = 0.05
 TAIL_LINES = 12  # ten of the job's and two of the frame
 TAIL_BYTES = 16384
 JOB_RANGE = re.compile(r"(\w+)=(\d+(?::\d+)?(?:,\d+(?::\d+)?)*)", re.ASCII)
@@ -36,16 +36,16 @@ class UsageError(Exception):
     """The call itself is wrong."""
 
 
-@dataclass
 class Request:
     """What the command line asks for."""
 
-    log: str = ""  # with the job's name in place of its number, as the command is
-    command: str = ""
-    job_name: str | None = None  # the word that stands for the number; None without a range
-    numbers: list[int] = field(default_factory=lambda: [1])
-    max_jobs_run: int = 0  # 0: not said
-    uses_gpu: bool = False
+    def __init__(self) -> None:
+        self.log = ""  # with the job's name in place of its number, as the command is
+        self.command = ""
+        self.job_name: str | None = None  # the word that stands for the number; None without a range
+        self.numbers = [1]
+        self.max_jobs_run = 0  # 0: not said
+        self.uses_gpu = False
 
     def for_job(self, text: str, number: int) -> str:
         """``text`` with the job's number in place of the job's name."""
@@ -65,7 +65,7 @@ def quote(argument: str) -> str:
     return f'"{argument}"'
 
 
-def take_option(request: Request, argv: list[str]) -> None:
+def take_option(request: Request, argv: "list[str]") -> None:
     """Take one option, with its argument, off the front of ``argv``."""
     option = argv.pop(0)
     if option == "-V":
@@ -85,7 +85,7 @@ def take_option(request: Request, argv: list[str]) -> None:
         argv.pop(0)
 
 
-def take_range(request: Request, argv: list[str]) -> None:
+def take_range(request: Request, argv: "list[str]") -> None:
     """Take the job range, if one is there, off the front of ``argv``."""
     match = JOB_RANGE.fullmatch(argv[0]) if argv else None
     if match is None:
@@ -99,7 +99,7 @@ def take_range(request: Request, argv: list[str]) -> None:
     argv.pop(0)
 
 
-def parse(argv: list[str]) -> Request:
+def parse(argv: "list[str]") -> Request:
     """Read the command line; raises UsageError."""
     request, argv = Request(), list(argv)
     for _ in range(2):  # options may stand before and after the range
@@ -148,19 +148,26 @@ def default_max_jobs(num_jobs: int, uses_gpu: bool) -> int:
     return num_jobs if num_jobs < 1.4 * processors else processors
 
 
-@dataclass
-class Job:
+class Job(NamedTuple):
     """One running job."""
 
     number: int
     log: Path
-    process: subprocess.Popen[bytes]
+    process: "subprocess.Popen[bytes]"
     started: float
 
     def kill(self, signum: int) -> None:
         """Send a signal to the job's process group: bash and whatever it started."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signum)
+
+    def see_to_the_end(self, deadline: float) -> None:
+        """Wait for the rest of the process group of a job whose bash is gone; kill it at the deadline."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            while time.monotonic() < deadline:
+                os.killpg(self.process.pid, 0)
+                time.sleep(PAUSE_SECONDS)
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def finish(self, wait_status: int) -> int:
         """Close the log with the exit code, which is returned; death by signal s is code 128 + s."""
@@ -209,6 +216,7 @@ class Runner:
         self.running: dict[int, Job] = {}
         self.failed: list[int] = []
         self.stopped_by = 0
+        self.deadline = 0.0  # of what is stopped
 
     def run(self) -> int:
         """Run every job; the exit status is 0, 1 if any failed, or 128 + s when stopped by signal s."""
@@ -236,6 +244,8 @@ class Runner:
                 break
             pid, wait_status = os.wait()
             job = self.running.pop(pid, None)
+            if job is not None and self.stopped_by:
+                job.see_to_the_end(self.deadline)
             if job is not None and job.finish(wait_status) != 0:
                 self.failed.append(job.number)
 
@@ -252,8 +262,9 @@ class Runner:
         if self.stopped_by:  # the signal came while the job was being started
             job.kill(signal.SIGTERM)
 
-    def _stop(self, signum: int, _frame: FrameType | None) -> None:
+    def _stop(self, signum: int, _frame: "FrameType | None") -> None:
         self.stopped_by = signum
+        self.deadline = time.monotonic() + GRACE_SECONDS
         self._signal_all(signal.SIGTERM)
         signal.alarm(GRACE_SECONDS)
 
@@ -284,14 +295,14 @@ class Runner:
                 print(f"  {line}", file=sys.stderr)
 
 
-def tail(path: Path) -> list[str]:
+def tail(path: Path) -> "list[str]":
     """The last lines of a file."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - TAIL_BYTES))
         return file.read().decode(errors="replace").splitlines()[-TAIL_LINES:]
 
 
-def main(argv: list[str]) -> int:
+def main(argv: "list[str]") -> int:
     """Run the command line's jobs; returns the exit status."""
     try:
         runner = Runner(parse(argv))
@@ -301,6 +312,10 @@ def main(argv: list[str]) -> int:
     status = runner.run()
     if status == 1:
         runner.report()
+    if runner.stopped_by == signal.SIGINT:
+        # A shell goes on after Ctrl-C unless the program that it waited for has died of it.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
     return status
 
 

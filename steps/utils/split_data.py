@@ -5,8 +5,6 @@ unless ``--per-utt`` is given. Nothing is done while the parts are as new as the
 at once, so jobs that split the same data at the same time do not see each other's halves.
 """
 
-from __future__ import annotations
-
 import argparse
 import codecs
 import contextlib
@@ -18,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -28,8 +25,7 @@ from dkt.files import partial_directory
 from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
 from dkt.text import BYTE_ORDER_MARK, refusal
 
-if TYPE_CHECKING:
-    Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
+Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
 
 BY_UTTERANCE = (
     "feats.scp",

@@ -2,4 +2,4 @@
 # Splits a Kaldi data directory into parts for parallel jobs, as Kaldi's utils/split_data.sh does:
 #   split_data.sh [--per-utt] <data-dir> <num-split>
 here=$(dirname "$0")
-exec python3 -I "$here/split_data.py" "$@"
+exec "${DKT_PYTHON:-python3}" -I "$here/split_data.py" "$@"

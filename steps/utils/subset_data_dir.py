@@ -1,7 +1,5 @@
 """Makes a data directory of some utterances of another, chosen by chance, in the order they have there."""
 
-from __future__ import annotations
-
 import argparse
 import random
 import sys

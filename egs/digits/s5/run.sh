@@ -27,6 +27,7 @@ beam=13.0
 max_active=7000
 lmwts=
 word_ins_penalties="0.0 1.0"
+steal_lock=false
 help_message="Usage: ./run.sh [options]
   --corpus <name>       espeak: synthetic digits in noise, made here without any download (default)
                         fsdd: real digits, with --corpus-dir the folder of the Free Spoken Digit Dataset
@@ -42,11 +43,14 @@ help_message="Usage: ./run.sh [options]
   --lstm-config <yaml>  the students (conf/lstm.yaml, for espeak conf/lstm_espeak.yaml)
   --network-features <kind>   fbank or mfcc (fbank)
   --totgauss, --boost-silence   of the GMM
-  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev
+  --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
 make_absolute corpus_dir data exp dnn_config lstm_config
+require_options f dnn_config lstm_config
+[ "${stage:-0}" -gt 0 ] || require_options d corpus_dir
 cd "$recipe"
 case $corpus in
   espeak) dkt_extras=standalone,report,synthetic ;;
@@ -66,21 +70,26 @@ fi
 lstm_config=${lstm_config:-conf/lstm.yaml}
 lmwts=${lmwts:-10 15 20 25 30 40 50}
 stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test"
+check_recipe "$data" "$exp"
 
-if begin_stage 0 "corpus ($corpus)"; then
-  sizes=(${num_train:+--num-train "$num_train"} ${num_dev:+--num-dev "$num_dev"} ${num_test:+--num-test "$num_test"})
-  if [ "$corpus" = fsdd ]; then
-    python local/prepare_fsdd.py --corpus-dir "$corpus_dir" ${sizes[@]+"${sizes[@]}"} "$data"
-  else
-    python local/prepare_espeak.py --nj "$nj" ${sizes[@]+"${sizes[@]}"} "$data"
+# first_stages: data and language model.
+first_stages() {
+  local sizes
+  if begin_stage 0 "corpus ($corpus)"; then
+    sizes=(${num_train:+--num-train "$num_train"} ${num_dev:+--num-dev "$num_dev"} ${num_test:+--num-test "$num_test"})
+    if [ "$corpus" = fsdd ]; then
+      python local/prepare_fsdd.py --corpus-dir "$corpus_dir" ${sizes[@]+"${sizes[@]}"} "$data"
+    else
+      python local/prepare_espeak.py --nj "$nj" ${sizes[@]+"${sizes[@]}"} "$data"
+    fi
+    end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
   fi
-  end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
-fi
 
-if begin_stage 1 "dictionary, language model"; then
-  "$DKT_ROOT/steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
-    "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-  end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
-fi
+  if begin_stage 1 "dictionary, language model"; then
+    "$DKT_ROOT/steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
+      "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
+    end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
+  fi
+}
 
 . "$DKT_ROOT/local/standalone_stages.sh"

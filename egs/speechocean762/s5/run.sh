@@ -24,6 +24,7 @@ beam=11.0
 max_active=2000
 lmwts="5 6 7 8 10 12"
 word_ins_penalties="0.0"
+steal_lock=false
 help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --corpus-dir <dir>    speechocean762, with train, dev, test, lexicon.txt and lm_train.txt
   --data <dir>, --exp <dir>   where data and experiments go (data, exp); the report goes to <exp>/report
@@ -38,11 +39,14 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
                         the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
-  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev"
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev
+  --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
 make_absolute corpus_dir data exp dnn_config lstm_config
+require_options f dnn_config lstm_config
+[ "${stage:-0}" -gt 0 ] || require_options d corpus_dir
 cd "$recipe"
 [ -n "$corpus_dir" ] || { echo "run.sh: --corpus-dir is missing" >&2; echo "$help_message" >&2; exit 1; }
 . ./path.sh
@@ -57,16 +61,20 @@ fi
 dnn_config=${dnn_config:-conf/dnn.yaml}
 lstm_config=${lstm_config:-conf/lstm.yaml}
 stage_options="$corpus_dir $data $speeds"
+check_recipe "$data" "$exp"
 
-if begin_stage 0 "data and dictionary"; then
-  python local/prepare_data.py "$corpus_dir" "$data"
-  end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
-fi
+# first_stages: data and language model.
+first_stages() {
+  if begin_stage 0 "data and dictionary"; then
+    python local/prepare_data.py "$corpus_dir" "$data"
+    end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
+  fi
 
-if begin_stage 1 "lang directory, bigram language model"; then
-  "$DKT_ROOT/steps/prepare_lang.sh" --order 2 --dev-text "$data/dev/text" \
-    "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-  end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
-fi
+  if begin_stage 1 "lang directory, bigram language model"; then
+    "$DKT_ROOT/steps/prepare_lang.sh" --order 2 --dev-text "$data/dev/text" \
+      "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
+    end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
+  fi
+}
 
 . "$DKT_ROOT/local/standalone_stages.sh"

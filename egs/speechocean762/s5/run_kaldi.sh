@@ -34,6 +34,7 @@ lmwts="4 5 6 7 8 9 10 11 12 13 14 15"
 word_ins_penalties="0.0 0.5 1.0"
 realign_by=
 retrain=
+steal_lock=false
 help_message="Usage: ./run_kaldi.sh --kaldi-dir <dir> [options]
   --kaldi-dir <dir>     a Kaldi recipe's directory; the directories below are relative to it
   --data-train, --data-dev   data directories with features (data/train, data/dev)
@@ -49,13 +50,15 @@ help_message="Usage: ./run_kaldi.sh --kaldi-dir <dir> [options]
   --retrain <list>      which: always dnn, and these students (that of --realign-by, with the one it goes on from)
   --exp <dir>           where the experiments and their report go (exp/kaldi)
   --nj <n>              jobs in parallel (2)
-  --stage, --stop-stage, --seeds, --students   as of run.sh; stages are 0 to 5
+  --stage, --stop-stage, --seeds, --students, --steal-lock   as of run.sh; stages are 0 to 5
   --dnn-config, --lstm-config <yaml>   (conf/kaldi_dnn.yaml, conf/kaldi_lstm.yaml)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
 make_absolute kaldi_dir exp dnn_config lstm_config
 [ -n "$kaldi_dir" ] || { echo "run_kaldi.sh: --kaldi-dir is missing" >&2; echo "$help_message" >&2; exit 1; }
+require_options f dnn_config lstm_config
+require_options d kaldi_dir
 . "$recipe/path.sh"
 
 exp=${exp:-$recipe/exp/kaldi}
@@ -64,10 +67,17 @@ lstm_config=${lstm_config:-$recipe/conf/kaldi_lstm.yaml}
 stage_options="$kaldi_dir $data_train $data_dev $lang $ali_train $ali_dev"
 # Kaldi's lists name files from here.
 cd "$kaldi_dir"
+check_recipe "$exp"
 [ "$graph" != "$default_graph" ] || [ -e "$graph/HCLG.fst" ] || graph=
 data_tuning=${data_tuning:-$data_dev}
+require_files "$data_train/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" \
+  "$ali_train"/{final.mdl,num_jobs} "$ali_dev"/{final.mdl,num_jobs}
 # Not after hours of training.
-[ -z "$graph" ] || require_files "$graph/HCLG.fst" "$data_tuning/feats.scp" "$data_test/feats.scp"
+if [ -n "$graph" ]; then
+  require_files "$graph"/{HCLG.fst,words.txt} "$data_tuning"/{feats.scp,text} "$data_test/feats.scp"
+  require_values beam lattice_beam max_active acwt lmwts
+  [[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
+fi
 
 network_train=$data_train
 network_dev=$data_dev
@@ -123,7 +133,7 @@ fi
 
 if [ -n "$realign_by" ]; then
   mapfile -t networks < <(network_files "$realign_by")
-  if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "$dnn_config" "$lstm_config" \
+  if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "${dnn_files[@]}" "${lstm_files[@]}" \
     <(echo "$seeds $realign_by $retrained_students $scan") "${networks[@]}"; then
     realign_and_retrain
     # shellcheck disable=SC2086 # a list

@@ -1,0 +1,44 @@
+"""``dkt config-files [--recipe=dnn|lstm] <config> [<data-dir>...]``: files that a configuration reads."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dkt.errors import DktError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument(
+        "--recipe",
+        choices=("dnn", "lstm"),
+        default=None,
+        help="check the configuration of this training, and the matrices that it names, first",
+    )
+    parser.add_argument("config", help="YAML")
+    parser.add_argument("data_dirs", nargs="*", metavar="data-dir", help="where it may name files, too")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the names, one a line."""
+    from dkt.config import named_files
+
+    if args.recipe is not None:
+        _check(args.recipe, args.config)
+    for name in named_files(args.config, [Path(place) for place in args.data_dirs]):
+        print(name)
+
+
+def _check(recipe: str, config: str) -> None:
+    # Imported where they are needed: they bring PyTorch.
+    from dkt.config import load_config
+    from dkt.train.train_dnn import DnnRecipe
+    from dkt.train.train_lstm import LstmRecipe
+
+    kinds: dict[str, type[DnnRecipe] | type[LstmRecipe]] = {"dnn": DnnRecipe, "lstm": LstmRecipe}
+    settings = load_config(kinds[recipe], config)
+    try:
+        settings.features.check_files()
+    except DktError as error:
+        raise DktError(f"names a matrix that cannot be used: {error}", path=config) from None
