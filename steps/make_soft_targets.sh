@@ -46,12 +46,12 @@ set_judged_logs "$log/make_soft_targets.JOB.log"
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 hold_directory "$dir"
-# Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and times
-# do not tell which archive is damaged.
-if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
 make_dir "$log"
 
 if [ "$stage" -le 0 ]; then
+  # Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and
+  # times do not tell which archive is damaged.
+  if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"

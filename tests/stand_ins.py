@@ -71,7 +71,7 @@ elif name in ("lattice-scan", "decode-scan"):
 elif name == "compute-wer":
     print("%WER 10.00 [ 1 / 10, 0 ins, 0 del, 1 sub ]")
 elif name == "best-wer":
-    (Path(args[0]) / "scoring_kaldi").mkdir()
+    (Path(args[0]) / "scoring_kaldi").mkdir(exist_ok=True)
     (Path(args[0]) / "scoring_kaldi/best_wer").write_text("%WER 10.00\\n")
 elif name == "check":
     print("features  ok\\n100 utterances would be used; 0 would be lost")

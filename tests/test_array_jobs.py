@@ -265,6 +265,9 @@ def test_what_is_finished_stays_until_what_replaces_it_is_whole(
     write(place / "conf/fbank.conf", "other\n")
     changed = {place / "data/cmvn.scp", place / "audio.wav", place / "conf/fbank.conf"}
     fails(place, *call_of(step), FAIL=ARRAYS[step][0], **tools.with_kaldi)
+    if step == "make_fmllr_feats":
+        # The alignments of the first pass, which the mark tells of too, are replaced: they are whole.
+        changed.add(place / "data_fmllr/.make_fmllr_feats.done")
     after = {path: path.read_bytes() for path in before if path.exists() and path not in changed}
     assert after == {
         path: data for path, data in before.items() if path not in changed and "split4" not in str(path)
