@@ -188,6 +188,6 @@ class StandIns:
         """The calls since this was last asked, program and arguments; what jobs write has its final place."""
         if not self.calls_file.exists():
             return []
-        lines = re.sub(r"\.\w+\.jobs/[0-9a-f-]+/", "", self.calls_file.read_text()).splitlines()
+        lines = re.sub(r"\.\w+\.jobs/[0-9a-f-]+/?", "", self.calls_file.read_text()).splitlines()
         self.calls_file.unlink()
         return [json.loads(line) for line in lines]

@@ -213,7 +213,8 @@ def test_a_job_that_fails_leaves_no_lattices(tools: StandIns, place: Path, progr
     succeed(place, *QUICK, **tools.with_kaldi)
     before = (place / "exp/dnn/decode/lat.1.gz").read_bytes()
     output = fails(place, "steps/decode.sh", "--beam", "9", *QUICK[1:], FAIL=program, **tools.with_kaldi)
-    assert "steps/decode.sh: error: a job failed, log is in exp/dnn/decode/log/decode.1.log" in output
+    assert "steps/decode.sh: error: " in output
+    assert "a job failed, log is in exp/dnn/decode/log/decode.1.log\n" in output
     # Those of before stay, and are not taken for the ones of this call.
     assert (place / "exp/dnn/decode/lat.1.gz").read_bytes() == before
     tools.calls()
@@ -361,7 +362,8 @@ def test_what_an_alignment_looks_like_is_told_on_the_terminal(
 
 def test_a_training_is_checked_with_its_own_options(tools: StandIns, place: Path) -> None:
     command = ["steps/train_dnn.sh", "data", "dev", "lang", "exp/gmm_ali", "exp/dev_ali", "exp/new"]
-    for file in ("dev/feats.scp", "dev/utt2spk", "dnn.yaml"):
+    write(place / "dnn.yaml", "schedule: {max_iters: 3}\n")
+    for file in ("dev/feats.scp", "dev/utt2spk"):
         write(place / file, "a-1 x\n")
     for ali in ("exp/gmm_ali", "exp/dev_ali"):
         for file in ("final.mdl", "num_jobs"):
