@@ -46,15 +46,30 @@ log=$dir/log
 check_runner "$log"
 parts=$dir/.parts
 
-# analyze_alignment: tells what the alignments of all jobs together look like. If they cannot be right it stops.
-analyze_alignment() {
-  local retried job made=()
-  for job in $(seq "$nj"); do made+=("$parts/$job"); done
-  local analyze=$log/analyze_alignments.log
-  require_logs "$log"/align.[0-9]*.log
-  retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "$log"/align.[0-9]*.log)
+# assemble: makes an alignment directory of what the jobs wrote, in $parts.
+assemble() {
+  local name job names=(final.mdl tree)
+  rm -rf "$parts"
+  make_dir "$parts"
+  copy_file "$lang/phones.txt" "$parts/phones.txt"
+  # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
+  is_network || names+=({cmvn,delta,splice}_opts final.{mat,occs} full.mat)
+  for name in "${names[@]}"; do
+    [ ! -e "$srcdir/$name" ] || copy_file "$srcdir/$name" "$parts/$name"
+  done
+  set_made_files "$dir/ali.JOB.gz"
+  for job in $(seq "$nj"); do ln -s "$(realpath "${made_files[job - 1]}")" "$parts/ali.$job.gz"; done
+  write_file "$parts/num_jobs" echo "$nj"
+}
+
+# verdict: tells what was dropped and what the alignments of all jobs together look like; stops at too many dropped, and
+# if they cannot be right.
+verdict() {
+  local retried analyze=$log/analyze_alignments.log
+  check_losses "$max_loss" "${judged_logs[@]}"
+  retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "${judged_logs[@]}")
   dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
-    --allow-implausible="$allow_implausible" "$lang" "${made[@]}" >"$analyze" 2>&1 || job_failed "$analyze"
+    --allow-implausible="$allow_implausible" "$lang" "$judged_dir" >"$analyze" 2>&1 || job_failed "$analyze"
   tell_alignment "$analyze"
 }
 
@@ -78,12 +93,13 @@ if [ "$stage" -le 0 ]; then
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/ali.JOB.gz"
+  set_judged_logs "$log/align.JOB.log"
+  judged_dir=$dir
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
   make_dir "$log"
-  begin_jobs "$nj" "$log/align.JOB.log" "$parts/JOB"
-  is_resumed || rm -rf "$log"/align.[0-9]*.log "$parts"
+  begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_loglikes
   # The features that a GMM aligns are made for it already.
@@ -93,18 +109,19 @@ if [ "$stage" -le 0 ] &&
   run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" ark:- "$PIPE" \
     dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
-    --max-oov=1 --allow-implausible --loglikes=ark:- "$sdata/JOB" "$lang" "$srcdir" "$parts/JOB"
-  check_losses "$max_loss" "$log"/align.[0-9]*.log
-  analyze_alignment
+    --max-oov=1 --allow-implausible --loglikes=ark:- "$sdata/JOB" "$lang" "$srcdir" "$made/JOB" "$AND" \
+    mv "$made/JOB/ali.1.gz" "$made/ali.JOB.gz"
+  assemble
+  judged_dir=$parts
+  verdict
   # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -f "$dir"/{num_jobs,ali.*.gz,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
-  for job in $(seq "$nj"); do mv "$parts/$job/ali.1.gz" "$dir/ali.$job.gz"; done
-  # Kaldi's script leaves no feature options either: those of a network are nothing for a GMM to be trained on this.
-  ! is_network || rm -f "$parts"/1/{*_opts,final.mat,full.mat,final.occs}
-  rm "$parts/1/num_jobs"
-  mv "$parts"/1/* "$dir"
+  rm -f "$dir"/{num_jobs,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
+  rm "$parts"/ali.*.gz
+  place_jobs
+  mv "$parts/num_jobs" "$dir/.num_jobs"
+  mv "$parts"/* "$dir"
   rm -r "$parts"
-  write_file "$dir/num_jobs" echo "$nj"
+  mv "$dir/.num_jobs" "$dir/num_jobs"
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"

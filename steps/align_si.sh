@@ -43,6 +43,8 @@ if [ "$stage" -le 0 ]; then
     "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$lang/phones" "$srcdir"/{final.{mdl,mat},tree,{cmvn,delta,splice}_opts}
   set_job_files "$dir/ali.JOB.gz"
+  set_judged_logs "$log"
+  verdict() { verdict_on_alignment "$dir" "$lang"; }
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then

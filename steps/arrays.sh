@@ -3,39 +3,49 @@
 # whose results are not there yet. After depends_on and already_done a step writes
 #
 #   begin_jobs "$nj" "$log/forward.JOB.log" "$dir/output.JOB.ark"...
-#   is_resumed || remove what an earlier call left
-#   run_jobs "$log/forward.JOB.log" dkt forward...
+#   run_jobs "$log/forward.JOB.log" dkt forward... ark:"$made/output.JOB.ark"
+#   verdict
+#   place_jobs
 #
-# A job that ends well makes its mark last of all. A queue that says OK has not always run it, and a log tells nothing
-# of a job that was killed with its machine.
+# No job writes under the name of a result: each call has a directory of its own, $made, beside the results, and one for
+# its logs. So what a job of an earlier call does that a queue still runs is of no consequence, and what is there
+# stays as it is until that which takes its place is whole and has been judged. A job that ends well makes its mark
+# last of all: a queue that says OK has not always run it, and a log tells nothing of a job that was killed with its
+# machine. The results of jobs that ended well are kept in $kept, for calls with the same options and inputs.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # What already_done sets; a step that is told to begin at a later stage does not call it.
 step_inputs=
 kept_results=
 
-# _job_mark number: the place of the mark of a job.
-_job_mark() { echo "$job_marks/$1"; }
-
 # _job_inputs: what the jobs depend on.
-_job_inputs() { printf 'of %s jobs\n%s\n' "$num_jobs" "$step_inputs"; }
+_job_inputs() { printf 'of %s jobs\n%s\n' "$num_jobs" "$(without_limits <<<"$step_inputs")"; }
 
 # begin_jobs n log result...: sets the array pending, the jobs of n whose results are not there and whole, of the inputs
-# that the step has now. Log and results are names with JOB in place of the number of the job.
+# that the step has now, and made, where they write them. Log and results are names with JOB in place of the number of
+# the job; the results are all in one directory.
 begin_jobs() {
-  local name=${2##*/} job
+  local name=${2##*/} job key
   num_jobs=$1
   jobs_log=$2
   _job_results=("${@:3}")
-  job_marks=$(dirname "$2")/.${name%.JOB.log}.jobs
-  _job_mark_dirs+=("$job_marks")
-  if _is_outdated "$job_marks/inputs" || ! cmp -s "$job_marks/inputs" <(_job_inputs); then rm -rf "$job_marks"; fi
-  make_dir "$job_marks"
+  name=${name%.log}
+  name=.${name%.JOB}.jobs
+  _results_dir=$(dirname "$3")
+  _jobs_dir=$_results_dir/$name
+  _logs_dir=$(dirname "$2")/$name
+  _job_dirs+=("$_jobs_dir" "$_logs_dir")
+  key=$(_job_inputs | sha256sum | cut -c 1-16)
+  kept=$_jobs_dir/$key
+  made=$_jobs_dir/$key-$(date +%s)-$$
+  made_logs=$_logs_dir/${made##*/}
+  make_dir "$kept" "$made" "$made_logs"
   pending=()
   for job in $(seq "$num_jobs"); do
-    _job_is_whole "$job" || pending+=("$job")
+    _job_is_whole "$job" || _take_earlier "$job" || pending+=("$job")
   done
-  write_file "$job_marks/inputs" _job_inputs
+  # Jobs of earlier calls that still run have nowhere to write.
+  find "$_jobs_dir" "$_logs_dir" -mindepth 1 -maxdepth 1 ! -name "$key" ! -name "${made##*/}" -exec rm -rf {} +
   is_resumed || return 0
   if [ ${#pending[@]} = 0 ]; then
     echo "$script_name: all $num_jobs jobs are done already"
@@ -61,22 +71,48 @@ _set_results() {
   for result in ${_job_results[@]+"${_job_results[@]}"}; do results+=("${result//JOB/$1}"); done
 }
 
+# _set_place result: sets place to where a result is now; fails if there is none.
+_set_place() {
+  place=${kept:-}/${1##*/}
+  [ -n "${kept:-}" ] && [ -e "$place" ] || place=$1
+  [ -e "$place" ]
+}
+
+# set_made_files name: sets the array made_files, where this result of each of the nj jobs is now.
+set_made_files() {
+  local job place
+  made_files=()
+  for job in $(seq "$nj"); do
+    _set_place "${1//JOB/$job}" || true
+    made_files+=("$place")
+  done
+}
+
+# _job_state number: names, sizes and times of the results of a job; fails if one is not there.
+_job_state() {
+  local results result place
+  _set_results "$1"
+  for result in "${results[@]}"; do
+    _set_place "$result" || return 1
+    echo "${result##*/}:"
+    find -L "$place" -type f -printf '%P %s %T@\n' | LC_ALL=C sort
+  done
+}
+
 # is_kept file: whether a result that the mark of already_done told of is still what it was.
 is_kept() { [[ -e $1 && $'\n'$kept_results$'\n' == *$'\n'"$(_describe "$1")"$'\n'* ]]; }
 
 # _job_is_whole number: whether a job has its log and its results, as it left them.
 _job_is_whole() {
-  local results result mark line
-  mark=$(_job_mark "$1")
+  local results result line state=$kept/whole.$1
   [ -e "${jobs_log//JOB/$1}" ] || return 1
-  [ -e "$mark" ] || [ -n "$kept_results" ] || return 1
-  _set_results "$1"
-  for result in "${results[@]}"; do [ -e "$result" ] || return 1; done
-  if [ -e "$mark" ]; then
-    # An empty one was made by the job itself, in a step that was stopped before it looked at it.
-    [ ! -s "$mark" ] || cmp -s "$mark" <(_describe "${results[@]}")
+  if [ -e "$state" ] && ! _is_outdated "$state"; then
+    cmp -s "$state" <(_job_state "$1")
     return
   fi
+  [ -n "$kept_results" ] || return 1
+  _set_results "$1"
+  for result in "${results[@]}"; do [ -e "$result" ] || return 1; done
   while IFS= read -r line; do
     [[ $'\n'$kept_results$'\n' == *$'\n'"$line"$'\n'* ]] || return 1
   done < <(_describe "${results[@]}")
@@ -85,7 +121,74 @@ _job_is_whole() {
     [ ! -d "$result" ] || [ "$(_describe "$result" | wc -l)" = "$(grep -c -F "$(_place "$result")/" <<<"$kept_results")" ] ||
       return 1
   done
-  write_file "$mark" _describe "${results[@]}"
+  write_file "$state" _job_state "$1"
+}
+
+# _take_earlier number: takes the results of a job that ended well in an earlier call, which was stopped before it
+# looked at them.
+_take_earlier() {
+  local call
+  for call in "$kept"-*; do
+    if ! _is_outdated "$call/ended.$1" && _take_job "$1" "$call"; then return 0; fi
+  done
+  return 1
+}
+
+# _take_job number call: takes the results of a job from the directory that it wrote them in; fails if it has not ended
+# well.
+_take_job() {
+  local results result file log=${jobs_log//JOB/$1} from=$2
+  local made_log=$_logs_dir/${from##*/}/${log##*/}
+  _are_there "$from/ended.$1" "$made_log" || return 1
+  _set_results "$1"
+  for result in "${results[@]}"; do _are_there "$from/${result##*/}" || return 1; done
+  rm -f "$kept/whole.$1"
+  for result in "${results[@]}"; do
+    file=${result##*/}
+    rm -rf "${kept:?}/$file"
+    if [[ $file == *.scp ]]; then
+      write_file "$kept/$file" _with_final_places "$from/$file" "/${_jobs_dir##*/}/${from##*/}/"
+      rm "$from/$file"
+    else
+      mv "$from/$file" "$kept/$file"
+    fi
+  done
+  ln -f "$made_log" "$log"
+  write_file "$kept/whole.$1" _job_state "$1"
+}
+
+# _with_final_places script part: a script file with the places that its archives get, which are now in a directory
+# whose name ends in this part.
+_with_final_places() {
+  part=$2 place=$_results_dir/ LC_ALL=C awk '
+    at = index($0, ENVIRON["part"]) { $0 = $1 " " ENVIRON["place"] substr($0, at + length(ENVIRON["part"])) }
+    { print }' <"$1"
+}
+
+# place_jobs: gives the results of all jobs their names, and removes those of an earlier call of more jobs.
+place_jobs() {
+  local results result job
+  for job in $(seq "$num_jobs"); do
+    _set_results "$job"
+    for result in "${results[@]}"; do
+      [ -e "$kept/${result##*/}" ] || continue
+      rm -f "$step_mark"
+      [ ! -d "$result" ] || rm -rf "$result"
+      mv -f "$kept/${result##*/}" "$result"
+    done
+  done
+  for result in "${_job_results[@]}" "$jobs_log"; do _remove_further "$result"; done
+}
+
+# _remove_further name: removes the files of this name, with JOB in place of the number, that are of further jobs.
+_remove_further() {
+  local file number
+  [[ $1 == *JOB* ]] || return 0
+  for file in "${1%%JOB*}"[0-9]*"${1#*JOB}"; do
+    number=${file#"${1%%JOB*}"}
+    number=${number%"${1#*JOB}"}
+    [[ ! $number =~ ^[1-9][0-9]{0,8}$ ]] || [ "$number" -le "$num_jobs" ] || rm -rf "$file"
+  done
 }
 
 # _set_words mark word...: sets the array words, the command with the mark at its end and, if it begins with a pipe,
@@ -125,6 +228,8 @@ _set_words() {
 run_job() {
   local options=() words mark
   while [[ $1 == --* ]]; do options+=("$1" "$2") && shift 2; done
+  # The program writes under the names of the results, which are not those of the mark any more.
+  [ -z "${step_mark:-}" ] || rm -f "$step_mark"
   mark=$(dirname "$1")/.$(basename "$1" .log).ended
   rm -f "$1" "$mark"
   _set_words "$mark" "${@:2}"
@@ -173,29 +278,41 @@ _set_ranges() {
 # run_jobs [--gpu n] [--num-threads n] log word...: runs those jobs of an array that begin_jobs has found pending. Stops
 # with the numbers of those that failed, and why the first of them did.
 run_jobs() {
-  local options=() words results ranges job range log failed=() files=()
+  local options=() words results ranges job range log file failed=() files=() usual_log
   while [[ $1 == --* ]]; do options+=("$1" "$2") && shift 2; done
-  log=$1
   [ ${#pending[@]} -gt 0 ] || return 0
+  # shellcheck disable=SC2034 # for call_runner
+  usual_log=$1
+  log=$made_logs/${1##*/}
   for job in "${pending[@]}"; do
-    _set_results "$job"
-    rm -rf "${log//JOB/$job}" "$(_job_mark "$job")" ${results[@]+"${results[@]}"}
+    file=${1//JOB/$job}
+    # While it runs it is to be seen in its usual place.
+    rm -rf "$file"
+    ln -s "${_logs_dir##*/}/${made##*/}/${file##*/}" "$file"
+    files+=("$made/ended.$job" "${log//JOB/$job}")
   done
-  _set_words "$(_job_mark JOB)" "${@:2}"
+  _set_words "$made/ended.JOB" "${@:2}"
   _set_ranges
   _run_ranges
-  for job in "${pending[@]}"; do files+=("$(_job_mark "$job")" "${log//JOB/$job}"); done
   _wait_for "${files[@]}"
   for job in "${pending[@]}"; do
-    if _are_there "$(_job_mark "$job")" "${log//JOB/$job}"; then
-      _set_results "$job"
-      write_file "$(_job_mark "$job")" _describe ${results[@]+"${results[@]}"}
-    else
-      failed+=("$job")
-    fi
+    file=${1//JOB/$job}
+    rm -f "$file"
+    [ ! -e "${log//JOB/$job}" ] || ln "${log//JOB/$job}" "$file"
+    _take_job "$job" "$made" || failed+=("$job")
   done
-  [ ${#failed[@]} = 0 ] || jobs_failed "$log" "${failed[@]}"
+  _drop_remains ${failed[@]+"${failed[@]}"}
+  [ ${#failed[@]} = 0 ] || jobs_failed "$1" "${failed[@]}"
   [ "$runner_status" = 0 ] || die "${cmd%% *} failed, though all jobs went well (what it said is above): call the step again"
+}
+
+# _drop_remains number...: removes what failed jobs have written, as the disk may be full of it.
+_drop_remains() {
+  local job results result
+  for job in "$@"; do
+    _set_results "$job"
+    for result in "${results[@]}"; do rm -rf "${made:?}/${result##*/}"; done
+  done
 }
 
 # _run_ranges: calls the runner for each of the ranges; queues can have them all at once.

@@ -25,6 +25,7 @@ log_file=$log/cmvn_$name.log
 check_runner "$log_file"
 
 require_files "$data/feats.scp" "$data/utt2spk"
+check_share "$max_loss"
 [ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
 make_dir "$log" "$dir"
 set_table_dir dir "$dir"
@@ -32,16 +33,18 @@ mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for stream in $streams; do inputs+=("$data/$stream"); done
 depends_on "streams max_loss" "${inputs[@]}"
+set_judged_logs "$log_file"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
-forget_done "$mark"
 if [ "$stage" -le 0 ]; then
+  begin_jobs 1 "$log_file" "$dir/cmvn_$name".{ark,scp}
+  # The limit is on what is judged below.
+  run_jobs "$log_file" dkt compute-cmvn-stats --streams="$streams" --max-loss=1 "$data" \
+    ark,scp:"$made/cmvn_$name.ark,$made/cmvn_$name.scp"
+  verdict
   back_up "$data" cmvn.scp
-  run_job "$log_file" dkt compute-cmvn-stats --streams="$streams" --max-loss="$max_loss" "$data" \
-    ark,scp:"$dir/cmvn_$name.ark,$dir/cmvn_$name.scp" ||
-    job_failed "$log_file"
-  tell_losses "$log_file"
+  place_jobs
 fi
 require_files "$dir/cmvn_$name.scp"
 copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"

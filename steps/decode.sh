@@ -64,9 +64,8 @@ fi
 acwt=${acwt:-$default_acwt}
 [ "$scoring_opts" != default ] || scoring_opts=$default_scoring
 
-# Sets what the lattices depend on.
+# Sets what the lattices depend on, which the program search_name makes.
 set_inputs() {
-  set_search_name
   depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
     "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" \
     "$class_frame_counts" "$transform_dir" "$ivectors"
@@ -76,35 +75,39 @@ if [ "$stage" -le 0 ]; then
   set_search_inputs
   hold_directory "$dir"
   set_search
+  set_search_name
   for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
+  set_judged_logs "$log/decode.JOB.log"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$dir/num_jobs"; then
   # Lattices of two programs are not mixed.
   [ "$search_name" = "${search[*]}" ] || kept_results=
-  # The mark is gone, and what its lattices were made by does not matter any more.
+  # What those of the mark were made by does not matter any more.
+  search_name=${search[*]}
   set_inputs
   note_inputs
   make_dir "$log"
   begin_jobs "$nj" "$log/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
-  if is_resumed; then clear_scores; else clear_decoding; fi
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
-  write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   limit_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
-  # A lattice archive gets its name when it is whole.
   run_jobs "${resources[@]}" "$log/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
     --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
-    --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- ark:- "ark,t:$dir/.decoded.JOB" "$PIPE" \
-    "$DKT_ROOT/steps/utils/gzip_to.sh" "$dir/.lat.JOB.gz" "$AND" mv "$dir/.lat.JOB.gz" "$dir/lat.JOB.gz"
-  tell_losses "$log"/decode.[0-9]*.log
-  check_decoded
+    --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- ark:- "ark,t:$made/.decoded.JOB" "$PIPE" \
+    "$DKT_ROOT/steps/utils/gzip_to.sh" "$made/lat.JOB.gz"
+  verdict
+  clear_scores
+  # What another search has found would pass for what is in these lattices.
+  rm -rf "$dir/scoring" "$dir/.decode_scan.done"
+  write_file "$dir/num_jobs" echo "$nj"
+  place_jobs
   mark_done
 fi
 require_files "$dir/lat.1.gz" "$dir/num_jobs"

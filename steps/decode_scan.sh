@@ -56,23 +56,26 @@ if [ "$stage" -le 0 ]; then
     "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/scoring/job.JOB"
+  set_judged_logs "$log/decode.JOB.log"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]}" "$dir/num_jobs"; then
   hold_directory "$dir"
   make_dir "$log"
   begin_jobs "$nj" "$log/decode.JOB.log" "$dir/scoring/job.JOB"
-  if is_resumed; then clear_scores; else clear_decoding; fi
-  make_dir "$dir/scoring"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
-  write_file "$dir/num_jobs" echo "$nj"
   set_loglikes
   set_resources "$use_gpu"
   run_jobs ${resources[@]+"${resources[@]}"} "$log/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
     --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" ark:- \
-    "$dir/scoring/job.JOB"
-  check_losses "$max_loss" "$log"/decode.[0-9]*.log
+    "$made/job.JOB"
+  verdict
+  clear_scores
+  # Lattices of another search would be scored in place of these.
+  rm -rf "$dir"/scoring/{*.txt,point.*} "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir/.decode.done"
+  write_file "$dir/num_jobs" echo "$nj"
+  place_jobs
   mark_done
   echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
 fi

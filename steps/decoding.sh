@@ -59,9 +59,3 @@ can_score() {
 clear_scores() {
   rm -rf "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/.{score,local_score}.done
 }
-
-# clear_decoding: the same, and all else that it left.
-clear_decoding() {
-  clear_scores
-  rm -rf "$dir"/scoring "$dir"/log/decode.[0-9]*.log "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir"/.decode{,_scan}.done
-}

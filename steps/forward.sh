@@ -38,27 +38,26 @@ check_share "$max_loss"
 depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/output.JOB.{ark,scp}
+set_judged_logs "$log/forward.JOB.log"
 if [ "$stage" -le 0 ] && already_done "$dir/.forward.done" "$dir/feats.scp" "${job_files[@]}"; then exit 0; fi
 hold_directory "$dir"
-# Other jobs may be gathered than those of the mark.
-forget_done "$dir/.forward.done"
 make_dir "$log"
 set_table_dir out "$dir"
 
 if [ "$stage" -le 0 ]; then
-  begin_jobs "$nj" "$log/forward.JOB.log" "$dir"/output.JOB.{ark,scp}
-  back_up "$dir" feats.scp
-  is_resumed || rm -f "$log"/forward.[0-9]*.log
+  # shellcheck disable=SC2154 # out is set by its name
+  begin_jobs "$nj" "$log/forward.JOB.log" "$out"/output.JOB.{ark,scp}
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  # shellcheck disable=SC2154 # out is set by its name
   run_jobs ${resources[@]+"${resources[@]}"} "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
     --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
-    ark,scp:"$out/output.JOB.ark,$out/output.JOB.scp"
-  check_losses "$max_loss" "$log"/forward.[0-9]*.log
+    ark,scp:"$made/output.JOB.ark,$made/output.JOB.scp"
+  verdict
+  back_up "$dir" feats.scp
+  place_jobs
 fi
 
 parts=()

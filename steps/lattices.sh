@@ -40,7 +40,15 @@ limit_threads() {
   num_threads=1
 }
 
-# check_decoded: counts the utterances for which the jobs wrote a lattice (keys in $dir/.decoded.JOB) against those that
+# verdict: tells what the jobs dropped, and judges what they found.
+verdict() {
+  local made_files
+  tell_losses "${judged_logs[@]}"
+  set_made_files "$dir/.decoded.JOB"
+  check_decoded "${made_files[@]}"
+}
+
+# check_decoded file...: counts the utterances for which the jobs wrote a lattice (keys in these files) against those that
 # there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
 check_decoded() {
   local missing=$dir/log/no_lattice
@@ -59,7 +67,7 @@ check_decoded() {
       print step ": " total - lost " of " total " utterances have a lattice"
       if (lost) print step ": without one:" names (lost > 10 ? " and others, see " missing : "")
       exit lost > max_loss * total ? 10 : 0
-    }' "$data/utt2spk" "$dir"/.decoded.* >&2 || status=$?
+    }' "$data/utt2spk" "$@" >&2 || status=$?
   case $status in
     0) ;;
     10) die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing" ;;

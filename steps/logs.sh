@@ -20,6 +20,35 @@ require_logs() {
 # tell_losses log...: prints what the jobs of these logs warned of and dropped.
 tell_losses() { check_losses 1 "$@"; }
 
+judged_logs=()
+
+# set_judged_logs log...: sets the array judged_logs, the logs that the verdict on the results of the step is about, with
+# JOB in place of the number of each of its nj jobs.
+set_judged_logs() {
+  local log job
+  judged_logs=()
+  for log in "$@"; do
+    if [[ $log == *JOB* ]]; then
+      for job in $(seq "$nj"); do judged_logs+=("${log//JOB/$job}"); done
+    else
+      judged_logs+=("$log")
+    fi
+  done
+}
+
+# verdict: stops if more was lost than --max-loss allows. Steps that look at more have one of their own.
+verdict() { check_losses "$max_loss" "${judged_logs[@]}"; }
+
+# verdict_on_alignment dir lang: the same, where one program has made a whole alignment directory and judged it by other
+# limits.
+verdict_on_alignment() {
+  local found=$1/log/analyze_alignments.log
+  check_losses "$max_loss" "${judged_logs[@]}"
+  # shellcheck disable=SC2154 # options of the step
+  dkt analyze-alignments --data="$data" --max-oov="$max_oov" --allow-implausible="$allow_implausible" "$2" "$1" \
+    >"$found" 2>&1 || job_failed "$found"
+}
+
 # tell_alignment log: prints what an alignment looks like and what is implausible about it, as its log tells.
 tell_alignment() {
   require_logs "$@"

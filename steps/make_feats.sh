@@ -58,17 +58,14 @@ depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2ut
   "$config"
 written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
 set_job_files "${written[@]}"
+set_judged_logs "$logs.JOB.log"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data"/{feats.scp,utt2num_frames} "${job_files[@]}"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
-# Other jobs may be gathered than those of the mark.
-forget_done "$mark"
 sdata=$(make_split "$data" "$nj" "$dir") || exit 1
 
 if [ "$stage" -le 0 ]; then
   begin_jobs "$nj" "$logs.JOB.log" "${written[@]}"
-  back_up "$data" feats.scp utt2num_frames cmvn.scp
-  is_resumed || rm -f "$logs".[0-9]*.log
   segments=()
   [ ! -f "$data/segments" ] || segments=(--segments="$sdata/JOB/segments")
   # As Kaldi's scripts: factors of speakers come before those of utterances.
@@ -81,9 +78,11 @@ if [ "$stage" -le 0 ]; then
   # Each job may lose what it must; the limit is on their sum.
   run_jobs "$logs.JOB.log" \
     dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
-    ${segments[@]+"${segments[@]}"} ${warps[@]+"${warps[@]}"} --write-num-frames="$dir/utt2num_frames_$name.JOB" \
-    scp:"$sdata/JOB/wav.scp" ark,scp:"$dir/raw_${kind}_$name.JOB.ark,$dir/raw_${kind}_$name.JOB.scp"
-  check_losses "$max_loss" "$logs".[0-9]*.log
+    ${segments[@]+"${segments[@]}"} ${warps[@]+"${warps[@]}"} --write-num-frames="$made/utt2num_frames_$name.JOB" \
+    scp:"$sdata/JOB/wav.scp" ark,scp:"$made/raw_${kind}_$name.JOB.ark,$made/raw_${kind}_$name.JOB.scp"
+  verdict
+  back_up "$data" feats.scp utt2num_frames cmvn.scp
+  place_jobs
 fi
 
 # gather table prefix suffix: joins what the jobs wrote.

@@ -50,13 +50,12 @@ if [ -n "$ali_dir" ]; then first_pass=("$ali_dir"); else first_pass=("$graph/HCL
 depends_on "nj beam max_active lmwt fmllr_min_count max_loss" "$data"/*.scp \
   "$data"/{text,utt2spk,spk2utt,segments,utt2num_frames} "$graph/phones/silence.csl" \
   "$gmm"/{final.{mdl,mat},{cmvn,delta,splice}_opts} "${first_pass[@]}"
-set_job_files "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
-if [ "$stage" -le 0 ] &&
-  already_done "$target/.make_fmllr_feats.done" "$target"/{feats.scp,utt2spk} "${job_files[@]}"; then
-  exit 0
-fi
-# Other jobs may be gathered than those of the mark.
-forget_done "$target/.make_fmllr_feats.done"
+made_first=()
+[ -n "$ali_dir" ] || made_first=("$dir/first_pass_ali.JOB.ark")
+set_job_files "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB} ${made_first[@]+"${made_first[@]}"}
+set_judged_logs "$logs/fmllr.JOB.log" ${made_first[@]+"$logs/first_pass.JOB.log"}
+marked=("$target/.make_fmllr_feats.done" "$target"/{feats.scp,utt2spk} "${job_files[@]}")
+if [ "$stage" -gt 0 ]; then begin_step "${marked[@]}"; elif already_done "${marked[@]}"; then exit 0; fi
 sdata=$(make_split "$data" "$nj" "$target") || exit 1
 
 if [ -n "$ali_dir" ]; then
@@ -67,27 +66,29 @@ else
   alignments=ark:$dir/first_pass_ali.JOB.ark
   if [ "$stage" -le 0 ]; then
     require_files "$graph/HCLG.fst"
-    begin_jobs "$nj" "$logs/first_pass.JOB.log" "$dir/first_pass_ali.JOB.ark"
-    is_resumed || rm -f "$logs"/first_pass.[0-9]*.log
+    begin_jobs "$nj" "$logs/first_pass.JOB.log" "${made_first[@]}"
     acoustic_scale=$(awk -v lmwt="$lmwt" 'BEGIN { print 1 / lmwt }')
     run_jobs "$logs/first_pass.JOB.log" set -o pipefail "$THEN" \
       dkt gmm-compute-likes --max-loss=1 "$gmm/final.mdl" "$sdata/JOB" ark:- "$PIPE" \
       dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-loss=1 \
       --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" ark:- \
-      ark:/dev/null "$alignments"
-    check_losses "$max_loss" "$logs"/first_pass.[0-9]*.log
+      ark:/dev/null ark:"$made/first_pass_ali.JOB.ark"
+    set_judged_logs "$logs/first_pass.JOB.log"
+    verdict
+    place_jobs
   fi
 fi
 
 if [ "$stage" -le 1 ]; then
   begin_jobs "$nj" "$logs/fmllr.JOB.log" "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
-  back_up "$target" feats.scp
-  is_resumed || rm -f "$logs"/fmllr.[0-9]*.log
   run_jobs "$logs/fmllr.JOB.log" \
     dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \
     --fmllr-min-count="$fmllr_min_count" "$gmm" "$sdata/JOB" "$alignments" \
-    ark,scp:"$dir/feats.JOB.ark,$dir/feats.JOB.scp" ark:"$dir/trans.JOB"
-  check_losses "$max_loss" "$logs"/fmllr.[0-9]*.log
+    ark,scp:"$made/feats.JOB.ark,$made/feats.JOB.scp" ark:"$made/trans.JOB"
+  set_judged_logs "$logs/fmllr.JOB.log"
+  verdict
+  back_up "$target" feats.scp
+  place_jobs
 fi
 
 parts=()

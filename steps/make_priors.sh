@@ -48,11 +48,11 @@ if [ "$stage" -le 0 ]; then
   hold_directory "$dir"
   depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
+  set_judged_logs "$log/prior_stats.JOB.log"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
   make_dir "$log"
   begin_jobs "$nj" "$log/prior_stats.JOB.log" "$dir/.prior_counts.JOB"
-  is_resumed || rm -f "$log"/prior_stats.[0-9]*.log "$dir"/.prior_counts.*
   rm -rf "$subset"
   if [ "$(wc -l <"$data/utt2spk")" -gt "$num_utts" ]; then
     "$DKT_ROOT/steps/utils/subset_data_dir.sh" --seed "$seed" "$data" "$num_utts" "$subset"
@@ -64,13 +64,14 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/prior_stats.JOB.log" set -o pipefail "$THEN" \
     dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
-    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$dir/.prior_counts.JOB"
-  check_losses "$max_loss" "$log"/prior_stats.[0-9]*.log
-  write_file "$dir/.prior_counts" sum_vectors "$dir"/.prior_counts.[0-9]*
+    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$made/.prior_counts.JOB"
+  verdict
+  set_made_files "$dir/.prior_counts.JOB"
+  write_file "$dir/.prior_counts" sum_vectors "${made_files[@]}"
   # If the step had failed the old ones would be in place.
   back_up "$dir" prior_counts
   mv "$dir/.prior_counts" "$dir/prior_counts"
-  rm -rf "$dir"/.prior_counts.[0-9]* "$subset"
+  rm -rf "$subset"
   mark_done
 fi
 require_files "$dir/prior_counts"

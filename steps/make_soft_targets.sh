@@ -42,17 +42,16 @@ top_k=${top_k:-20}
 depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/soft.JOB.{ark,scp}
+set_judged_logs "$log/make_soft_targets.JOB.log"
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 hold_directory "$dir"
-# Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and times
-# do not tell which archive is damaged.
-if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
-# Other jobs may be joined than those of the mark.
-forget_done "$dir/.make_soft_targets.done"
 make_dir "$log"
 
 if [ "$stage" -le 0 ]; then
+  # Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and
+  # times do not tell which archive is damaged.
+  if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_side_inputs
   set_resources "$use_gpu"
@@ -60,19 +59,16 @@ if [ "$stage" -le 0 ]; then
   options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
     --steal-lock="$steal_lock")
   begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
-  if is_resumed && [ -s "$dir/header.yaml" ]; then
-    # They are not whole for the time being.
-    rm -f "$dir/soft.scp"
-  else
-    rm -f "$log"/make_soft_targets.[0-9]*.log
-    # The size is told before anything is written.
-    dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$dir"
-    begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
-  fi
+  # It tells the size before anything is written.
+  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$made"
   run_jobs ${resources[@]+"${resources[@]}"} "$log/make_soft_targets.JOB.log" \
     dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
-    "$teacher/final.pt" "$sdata/JOB" "$dir"
-  check_losses "$max_loss" "$log"/make_soft_targets.[0-9]*.log
+    "$teacher/final.pt" "$sdata/JOB" "$made"
+  verdict
+  # Until they are joined they are not whole.
+  rm -f "$dir/soft.scp"
+  place_jobs
+  mv -f "$made/header.yaml" "$dir/header.yaml"
 fi
 
 # What a student without alignments needs of its teacher.

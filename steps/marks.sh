@@ -85,6 +85,12 @@ note_inputs() {
   )
 }
 
+# _limits: the options that say how much may be lost. They are of the verdict on what was made, and change nothing of it.
+readonly _limits="max_loss max_oov allow_implausible"
+
+# without_limits: copies lines of a mark, those of the limits apart.
+without_limits() { grep -v -E "^(${_limits// /|})=" || true; }
+
 # _mark_text: the mark of the step, with the results as they are now.
 _mark_text() {
   printf '%s\nresults:\n' "$step_inputs"
@@ -103,26 +109,62 @@ _models_are_whole() {
   done
 }
 
-# already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
-# still what they were. If not the mark goes, as the results are about to change.
-already_done() {
+# _mark_limit name: prints the value of a limit in the mark, the loosest where it is not told.
+_mark_limit() {
+  local value
+  value=$(sed -n "/^results:\$/q; s/^$1=//p" "$step_mark")
+  if [ "$1" = allow_implausible ]; then echo "${value:-true}"; else echo "${value:-1}"; fi
+}
+
+# _is_judged: whether what the mark is about was judged by limits that are as strict as those of this call.
+_is_judged() {
+  local name
+  for name in $_limits; do
+    [[ $'\n'$step_inputs == *$'\n'"$name="* ]] || continue
+    if [ "$name" = allow_implausible ]; then
+      [ "${!name:-false}" = true ] || [ "$(_mark_limit "$name")" != true ] || return 1
+    else
+      awk -v this="${!name:-0}" -v that="$(_mark_limit "$name")" 'BEGIN { exit !(this >= that) }' || return 1
+    fi
+  done
+}
+
+# _judge: judges what is done already by the limits of this call, where they are stricter: the verdict of the step stops
+# it. Fails if it cannot, as the step has no judged_logs, or they are not there.
+_judge() {
+  if _is_judged; then return 0; fi
+  [ ${#judged_logs[@]} -gt 0 ] && _are_there "${judged_logs[@]}" || return 1
+  verdict
+  # Next time they are judged by these.
+  write_file "$step_mark" _mark_text
+}
+
+# begin_step mark result...: says where the mark of the step is and what its results are, and takes down its inputs.
+begin_step() {
   step_mark=$1
   _step_results=("${@:2}")
-  _job_mark_dirs=()
+  _job_dirs=()
+  # shellcheck disable=SC2034 # for arrays.sh
   kept_results=
   ! _is_outdated "$step_mark" || rm -f "$step_mark"
   note_inputs
-  if cmp -s "$step_mark" <(_mark_text) && _models_are_whole; then
+}
+
+# already_done mark result...: whether the mark says that the results are of the same options and inputs, and they are
+# still what they were. The mark stays until the results change: it holds for nothing but what it describes.
+already_done() {
+  begin_step "$@"
+  if [ -f "$step_mark" ] && cmp -s <(without_limits <"$step_mark") <(_mark_text | without_limits) &&
+    _models_are_whole && _judge; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"
     return 0
   fi
-  if [ -f "$step_mark" ] && [ "$(sed '/^results:$/,$d' "$step_mark")" = "$step_inputs" ]; then
+  if [ -f "$step_mark" ] && cmp -s <(sed '/^results:$/,$d' "$step_mark" | without_limits) <(without_limits <<<"$step_inputs"); then
     # Only some of the results are gone or damaged: jobs whose results are whole need not run again.
     # shellcheck disable=SC2034 # for arrays.sh
     kept_results=$(sed '1,/^results:$/d' "$step_mark")
     echo "$script_name: a result is missing, or not as it was left: done again"
   fi
-  rm -f "$step_mark"
   return 1
 }
 
@@ -136,5 +178,5 @@ mark_done() {
   [ -e "${_step_results[0]}" ] ||
     die "no file '${_step_results[0]}', though all went well: is it on a disk that all machines share?"
   write_file "$step_mark" _mark_text
-  rm -rf ${_job_mark_dirs[@]+"${_job_mark_dirs[@]}"}
+  rm -rf ${_job_dirs[@]+"${_job_dirs[@]}"}
 }

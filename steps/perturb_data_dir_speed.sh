@@ -29,6 +29,7 @@ if [ "$stage" -le 0 ]; then
   # shellcheck disable=SC2034 # by its name
   audio=$(listed_files "$source/wav.scp")
   depends_on "factors max_loss audio" "$source"/{wav.scp,utt2spk,text,segments,spk2gender}
+  set_judged_logs "$log"
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then

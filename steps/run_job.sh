@@ -96,7 +96,8 @@ call_runner() {
     _quote_word "$word"
     job+=("$quoted")
   done
-  echo "$script_name: running, log in ${1//JOB/*}"
+  local told=${usual_log:-$1}
+  echo "$script_name: running, log in ${told//JOB/*}"
   # Kaldi's run.pl, when it is stopped, leaves its jobs. Other runners may have given them to a queue.
   local kind=(--queue)
   [[ " ${runner[*]} " != *[/\ ]run.pl\ * ]] || kind=()

@@ -40,24 +40,22 @@ if [ "$stage" -le 0 ] && already_done "$dir/.score.done" "$dir/scoring_kaldi/bes
   exit 0
 fi
 hold_directory "$dir"
-forget_done "$dir/.score.done"
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
   if [ -e "$dir/lat.1.gz" ]; then read_num_jobs "$dir" "lat.JOB.gz"; else read_num_jobs "$dir" "scoring/job.JOB"; fi
-  # The mark of decode.sh goes with the scores that it is about.
-  rm -rf "$dir/.local_score.done" "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
-    "$dir"/log/score.[0-9]*.log
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
     begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
-    is_resumed || rm -rf "$scoring" "$dir"/log/lattice_scan.[0-9]*.log
-    make_dir "$scoring"
     run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$scoring/job.JOB"
+      --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
     tell_losses "$dir"/log/lattice_scan.[0-9]*.log
+    place_jobs
   fi
+  # The mark of decode.sh goes with the scores that it is about.
+  rm -rf "$dir"/.{score,local_score}.done "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
+    "$dir"/log/score.[0-9]*.log
   require_files "$scoring/job.1"
   names=()
   for first in "$scoring"/job.1/*.txt; do
@@ -71,8 +69,9 @@ if [ "$stage" -le 0 ]; then
   done
   begin_jobs "${#names[@]}" "$dir/log/score.JOB.log" "$scoring/point.JOB.wer"
   run_jobs "$dir/log/score.JOB.log" \
-    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$scoring/point.JOB.wer"
+    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$made/point.JOB.wer"
   tell_losses "$dir"/log/score.[0-9]*.log
+  place_jobs
   for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
   rm "$scoring"/point.*
 fi

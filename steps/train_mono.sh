@@ -54,6 +54,8 @@ if [ "$stage" -le 0 ]; then
   depends_on "nj num_iters max_iter_inc totgauss realign_iters boost_silence power cmvn_opts delta_opts oov_policy \
     seed max_loss max_oov allow_implausible" "$data"/*.scp "$data"/{utt2spk,text} "$lang"/{L.fst,topo,phones.txt,words.txt,oov.txt} "$lang/phones"
   set_job_files "$dir/ali.JOB.gz"
+  set_judged_logs "$log"
+  verdict() { verdict_on_alignment "$dir" "$lang"; }
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then

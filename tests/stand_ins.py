@@ -6,6 +6,7 @@ With them a step runs in a moment, and a test sees every command line.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -70,7 +71,7 @@ elif name in ("lattice-scan", "decode-scan"):
 elif name == "compute-wer":
     print("%WER 10.00 [ 1 / 10, 0 ins, 0 del, 1 sub ]")
 elif name == "best-wer":
-    (Path(args[0]) / "scoring_kaldi").mkdir()
+    (Path(args[0]) / "scoring_kaldi").mkdir(exist_ok=True)
     (Path(args[0]) / "scoring_kaldi/best_wer").write_text("%WER 10.00\\n")
 elif name == "check":
     print("features  ok\\n100 utterances would be used; 0 would be lost")
@@ -184,9 +185,9 @@ class StandIns:
         self.with_kaldi = self.alone | {"KALDI_ROOT": str(self.kaldi)}
 
     def calls(self) -> list[list[str]]:
-        """The calls since this was last asked, program and arguments."""
+        """The calls since this was last asked, program and arguments; what jobs write has its final place."""
         if not self.calls_file.exists():
             return []
-        lines = self.calls_file.read_text().splitlines()
+        lines = re.sub(r"\.\w+\.jobs/[0-9a-f-]+/?", "", self.calls_file.read_text()).splitlines()
         self.calls_file.unlink()
         return [json.loads(line) for line in lines]

@@ -29,7 +29,7 @@ RESULTS = {
     "make_mfcc": "data/data/raw_mfcc_data.3.ark",
     "make_fbank": "data/data/raw_fbank_data.3.ark",
     "make_fmllr_feats": "data_fmllr/data/trans.3",
-    "align": "exp/ali/.parts/3/ali.1.gz",
+    "align": "exp/ali/ali.3.gz",
     "make_soft_targets": "exp/soft/soft.3.ark",
     "forward": "exp/post/output.3.ark",
     "make_priors": "exp/dnn/.prior_counts.3",
@@ -45,6 +45,16 @@ def written(path: Path) -> tuple[int, int]:
     return state.st_mtime_ns, state.st_ino
 
 
+def made(place: Path, result: str) -> Path:
+    """Where a result is while not all jobs are through, or after."""
+    (found,) = (
+        path
+        for path in place.rglob(Path(result).name)
+        if path.parent.name == Path(result).parent.name or path.parent.parent.name.endswith(".jobs")
+    )
+    return found
+
+
 def ranges(calls: list[list[str]]) -> list[str]:
     """The jobs that runners were asked for."""
     return [word for call in calls if call[0].endswith(".pl") for word in call if word.startswith("JOB=")]
@@ -57,16 +67,16 @@ def test_only_the_job_that_was_killed_is_done_again(tools: StandIns, place: Path
     number = 2 if step == "score" else 4
     assert f"error: dkt {program} was killed by signal 9 (SIGKILL)" in output or "ended with" in output
     assert re.search(rf"job 2 of {number} failed, log is in \S+\.2\.log\n$", output), output
-    kept = written(place / RESULTS[step])
+    before = written(made(place, RESULTS[step]))
     tools.calls()
     output = succeed(place, *call_of(step), **tools.with_kaldi)
     calls = tools.calls()
     assert ranges(calls)[0] == "JOB=2:2" and f"{number - 1} are done already: only job 2 now" in output
     assert sum(call[1] == program and any(whose in word for word in call) for call in calls) == 1
     assert sum(call[1] == program and "split4/3" in " ".join(call) for call in calls) == 0
-    result = {"align": "exp/ali/ali.3.gz"}.get(step, RESULTS[step])
     if step != "make_priors":
-        assert written(place / result) == kept
+        assert written(place / RESULTS[step]) == before
+    assert not list(place.rglob(".*.jobs"))
     assert "done already with the same options" in succeed(place, *call_of(step), **tools.with_kaldi)
 
 
@@ -74,8 +84,8 @@ def test_only_the_job_that_was_killed_is_done_again(tools: StandIns, place: Path
 def test_a_result_that_is_gone_after_all_was_done_costs_one_job(
     tools: StandIns, place: Path, step: str
 ) -> None:
-    if step in ("make_priors", "score", "align"):
-        pytest.skip("the parts are summed up, joined or judged together, and gone")
+    if step in ("make_priors", "score"):
+        pytest.skip("the parts are summed up or joined, and gone")
     succeed(place, *call_of(step), **tools.with_kaldi)
     tools.calls()
     (place / RESULTS[step]).unlink()
@@ -101,7 +111,7 @@ def test_jobs_of_other_options_or_inputs_or_without_log_or_result_are_not_kept(
         (place / "exp/post/log/forward.3.log").unlink()
         expected = "JOB=2:3"
     else:
-        (place / "exp/post/output.1.scp").write_text("cut short")
+        made(place, "exp/post/output.1.scp").write_text("cut short")
         expected = "JOB=1:2"
     tools.calls()
     command = ["steps/forward.sh", "--nj", "4", *options, *CALLS["forward"][2:]]
@@ -197,3 +207,99 @@ def test_dkts_runner_takes_a_list_of_jobs(tmp_path: Path) -> None:
     assert "saw 9\n" in (tmp_path / "x.9.log").read_text()
     done = run(tmp_path, runner, "JOB=1,4:3", "x.JOB.log", "true")
     assert done.returncode == 1 and "invalid job range 'JOB=1,4:3'" in done.stderr
+
+
+def test_a_late_job_of_an_earlier_call_does_not_stand_for_this_one(tools: StandIns, place: Path) -> None:
+    """A queue whose jobs survive the step that was stopped, and run beside those of the next call."""
+    runner = tools.kaldi / "egs/wsj/s5/utils/late.pl"
+    text = tools.kaldi.joinpath("egs/wsj/s5/utils/run.pl").read_text()
+    # The first call submits and is stopped; the second runs, and then what the first has submitted.
+    first = (
+        "late = Path('late')\n"
+        "if not late.exists():\n    late.write_text(json.dumps(sys.argv[1:])); sys.exit(1)\n"
+    )
+    after = (
+        "\nwords = json.loads(late.read_text())\n"
+        "if words != ['through']:\n"
+        "    late.write_text(json.dumps(['through']))\n"
+        "    subprocess.call([sys.argv[0], *words])\n"
+    )
+    head, rest = text.split("name, argv = ", 1)
+    write(runner, f"{head}{first}name, argv = {rest.replace('sys.exit(failed', after + 'sys.exit(failed')}")
+    runner.chmod(0o755)
+    program = tools.kaldi.parent / "bin/dkt"
+    program.write_text(
+        program.read_text().replace(
+            "    write(args[2], utterances(args[1]))",
+            "    write(args[2], [f'{u} {options.get(\"apply-log\")}' for u in utterances(args[1])])",
+        )
+    )
+    late = ["--cmd", "late.pl", "--apply-log"]
+    fails(place, *call_of("forward", *late, "true"), **tools.with_kaldi)
+    succeed(place, *call_of("forward", *late, "false"), **tools.with_kaldi)
+    texts = [(place / f"exp/post/output.{job}.ark").read_text() for job in (1, 2, 3, 4)]
+    assert "false" in "".join(texts) and "true" not in "".join(texts)
+    assert "apply_log=false" in (place / "exp/post/.forward.done").read_text()
+
+
+@pytest.mark.parametrize("step", sorted(set(ARRAYS) - {"score"}))
+def test_what_is_finished_stays_until_what_replaces_it_is_whole(
+    tools: StandIns, place: Path, step: str
+) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    before = {
+        path: path.read_bytes() for path in place.rglob("*") if path.is_file() and path.suffix != ".log"
+    }
+    write(place / "data/cmvn.scp" if not step.startswith("make_m") else place / "audio.wav", "a other\n")
+    write(place / "conf/fbank.conf", "other\n")
+    changed = {place / "data/cmvn.scp", place / "audio.wav", place / "conf/fbank.conf"}
+    fails(place, *call_of(step), FAIL=ARRAYS[step][0], **tools.with_kaldi)
+    if step == "make_fmllr_feats":
+        # The alignments of the first pass, which the mark tells of too, are replaced: they are whole.
+        changed.add(place / "data_fmllr/.make_fmllr_feats.done")
+    after = {path: path.read_bytes() for path in before if path.exists() and path not in changed}
+    assert after == {
+        path: data for path, data in before.items() if path not in changed and "split4" not in str(path)
+    } | {path: data for path, data in after.items() if "split4" in str(path)}
+
+
+def test_a_limit_is_of_the_verdict_and_not_of_the_jobs(tools: StandIns, place: Path) -> None:
+    told = "INFO PROGRAM network: 9 utterances done, 1 dropped; 1 (a-1): no features"
+    variables = {**tools.with_kaldi, "TELLS": "forward", "TELL": told}
+    output = fails(place, *call_of("forward", "--max-loss", "0.05"), **variables)
+    assert "over --max-loss (0.05)" in output
+    tools.calls()
+    succeed(place, *call_of("forward", "--max-loss", "0.2"), **variables)
+    assert not ranges(tools.calls())
+    # Looser: nothing to do; stricter: judged anew, from the logs.
+    before = (place / "exp/post/.forward.done").read_text()
+    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.3"), **variables)
+    assert "over --max-loss (0.01)" in fails(place, *call_of("forward", "--max-loss", "0.01"), **variables)
+    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.15"), **variables)
+    assert (
+        not ranges(tools.calls())
+        and "max_loss=0.15" in (place / "exp/post/.forward.done").read_text() != before
+    )
+
+
+@pytest.mark.parametrize(
+    "step", ["forward", "make_mfcc", "make_soft_targets", "make_fmllr_feats", "align", "decode"]
+)
+def test_what_more_jobs_left_is_removed(tools: StandIns, place: Path, step: str) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    fewer = ["2" if word == "4" else word for word in call_of(step)]
+    succeed(place, *fewer, **tools.with_kaldi)
+    assert [path for path in place.rglob("*.[34].*") if "split4" not in str(path)] == []
+
+
+STAGES = [
+    (step, stage)
+    for step, last in {"make_fmllr_feats": 2, "prepare_lang": 3}.items()
+    for stage in range(last + 1)
+] + [(step, stage) for step in sorted(set(CALLS) - {"make_fmllr_feats", "prepare_lang"}) for stage in (0, 1)]
+
+
+@pytest.mark.parametrize(("step", "stage"), STAGES)
+def test_every_stage_that_is_told_works(tools: StandIns, place: Path, step: str, stage: int) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    succeed(place, *call_of(step, "--stage", str(stage)), **tools.with_kaldi)

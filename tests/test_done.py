@@ -16,7 +16,7 @@ from tests.stand_ins import StandIns
 #: An option of each step that changes its results, and a file that it reads.
 CHANGES = {
     "make_mfcc": (["--compress", "false"], "audio.wav"),
-    "make_fbank": (["--max-loss", "0.5"], "conf/fbank.conf"),
+    "make_fbank": (["--compress", "false"], "conf/fbank.conf"),
     "compute_cmvn_stats": (["--streams", "feats.scp feats.scp"], "feats.ark"),
     "perturb_data_dir_speed": (["--factors", "0.8"], "audio.wav"),
     "prepare_lang": (["--order", "1"], "dict/lexicon.txt"),
@@ -44,7 +44,7 @@ RESULTS = {
     "train_mono": "exp/mono/ali.2.gz",
     "align_si": "exp/si_ali/tree",
     "make_fmllr_feats": "data_fmllr/data/trans.4",
-    "align": "exp/ali/final.mdl",
+    "align": "exp/ali/ali.3.gz",
     "mkgraph": "exp/gmm/graph/phones/silence.csl",
     "train_dnn": "exp/net/final.pt",
     "make_soft_targets": "exp/soft/soft.2.ark",

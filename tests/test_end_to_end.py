@@ -177,12 +177,14 @@ def test_a_missing_recording_is_named_and_counted_over_all_jobs(exp, copy):
     (data / "wav.scp").write_text(lines)
     output = fails(exp, "steps/make_mfcc.sh", "--nj", "2", str(data))
     assert re.search(r"gone\.wav: utterance 'test0-01': does not exist - mend wav.scp", output)
-    # What it has overwritten must not look finished.
-    assert not (data / "feats.scp").exists() and not (data / "cmvn.scp").exists()
-    assert (data / ".backup/feats.scp").exists() and (data / ".backup/cmvn.scp").exists()
+    # What is finished stays until what replaces it is whole.
+    assert (data / "feats.scp").exists() and (data / "cmvn.scp").exists()
+    assert not (data / ".backup/feats.scp").exists()
     # One of eight is one of four in its job.
     output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--max-loss", "0.2", str(data))
     assert "steps/make_mfcc.sh: features: 1 of 8 utterances dropped" in output
+    assert not (data / "cmvn.scp").exists()
+    assert (data / ".backup/feats.scp").exists() and (data / ".backup/cmvn.scp").exists()
     assert len((data / "feats.scp").read_text().splitlines()) == 7
     output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--stage", "1", str(data))
     assert len((data / "feats.scp").read_text().splitlines()) == 7
@@ -289,7 +291,8 @@ def test_data_run_no_commands_in_any_step(exp, copy, tmp_path, step, places):
     told = rf"{name}: utterance '{utt}': line 3: a command, 'touch .*', and commands are forbidden \("
     (line,) = (line for line in output.splitlines() if line.startswith(f"steps/{step}.sh: error:"))
     assert re.search(told, line), output
-    assert not mark.exists() and not list(tmp_path.rglob(f".{step}.done"))
+    # That of the copied data apart.
+    assert not mark.exists() and not list((tmp_path / "out").rglob(f".{step}.done"))
 
 
 def test_features_of_another_dimension_are_refused(exp, tmp_path):
