@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import difflib
+import functools
 import math
 import re
 import types
@@ -52,12 +53,45 @@ def load_config(
             raise DktError(f"'{setting}': {error}") from None
         except (yaml.YAMLError, ValueError, RecursionError):
             raise DktError(f"'{setting}': the value is no YAML") from None
-        _set(values, name.strip().split("."), value, setting)
+        names = name.strip().split(".")
+        try:
+            _check_replaced(
+                cls, values, functools.reduce(lambda inner, key: {key: inner}, names[::-1], value)
+            )
+        except DktError as error:
+            raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
+        _set(values, names, value, setting)
         given.append((f"--set {setting}" if len(given) < len(overrides) else "options", name.strip(), value))
     try:
         return build(cls, values, "")
     except DktError as error:
         raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
+
+
+def _check_replaced(kind: Any, values: Any, setting: dict[str, Any], where: str = "") -> None:
+    """Make sure that what a setting is about to replace could have stood: slips without effect are told, too.
+
+    Raises:
+        DktError: one of these values is of another type or outside the range of its key.
+    """
+    if not isinstance(values, dict):
+        return
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for name, new in setting.items():
+        if name not in values or name not in hints:
+            continue
+        place = f"{where}.{name}" if where else name
+        kinds = (hints[name], *typing.get_args(hints[name]))
+        section = next(
+            (one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)), None
+        )
+        if section is None:
+            try:
+                _convert(hints[name], values[name], place, None)
+            except DktError as error:
+                raise _with_line(error, values, name) from None
+        elif isinstance(new, dict):
+            _check_replaced(section, values[name], new, place)
 
 
 def _at_fault(error: str, given: Sequence[tuple[str, str, Any]]) -> str | None:

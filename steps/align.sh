@@ -83,8 +83,7 @@ if [ "$stage" -le 0 ]; then
   set_model
   check_phones "$lang" "$srcdir"
   [ ! "$srcdir" -ef "$dir" ] || die "$dir is the directory of the model: align into one of its own"
-  [ ! -e "$dir/final.pt" ] && [ ! -e "$dir/final.nnet" ] ||
-    die "$dir holds a network: align into a directory of its own"
+  refuse_other_kinds "$dir" alignments "$srcdir/final.mdl"
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
   hold_directory "$dir"
@@ -115,7 +114,7 @@ if [ "$stage" -le 0 ] &&
   judged_dir=$parts
   verdict
   # Without num_jobs the directory is not one of alignments: it goes first and comes last.
-  rm -f "$dir"/{num_jobs,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
+  rm -f "$dir"/{num_jobs,.checksums,{cmvn,delta,splice}_opts,final.{mdl,mat,occs},full.mat,tree}
   rm "$parts"/ali.*.gz
   place_jobs
   mv "$parts/num_jobs" "$dir/.num_jobs"

@@ -34,6 +34,13 @@ write_file() {
 # copy_file source target: the same of a copy.
 copy_file() { write_file "$2" cat "$1"; }
 
+# refuse_other_kinds dir kind [model]: stops if the directory holds something else than what is to be written in it: data,
+# targets, or alignments by this final.mdl.
+refuse_other_kinds() {
+  local said
+  said=$("$DKT_PYTHON" -I "$DKT_ROOT/steps/utils/refuse_other_kinds.py" "$@" 2>&1) || die "$said"
+}
+
 # set_table_dir variable dir: sets the variable to the whole path of a directory that tables are written in, with scripts
 # (ark,scp:a,b) that hold such paths. Stops at a name that they cannot hold.
 set_table_dir() {

@@ -41,6 +41,7 @@ require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt"
 check_share "$max_loss"
 check_number nj
 [ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
+refuse_other_kinds "$target" data
 hold_directory "$target"
 speakers=$(_num_speakers "$data")
 [ "$nj" -le "$speakers" ] || nj=$speakers

@@ -45,6 +45,7 @@ set_job_files "$dir"/soft.JOB.{ark,scp}
 set_judged_logs "$log/make_soft_targets.JOB.log"
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
+refuse_other_kinds "$dir" targets
 hold_directory "$dir"
 make_dir "$log"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from pathlib import Path
@@ -263,23 +264,50 @@ def test_what_is_finished_stays_until_what_replaces_it_is_whole(
     } | {path: data for path, data in after.items() if "split4" in str(path)}
 
 
-def test_a_limit_is_of_the_verdict_and_not_of_the_jobs(tools: StandIns, place: Path) -> None:
-    told = "INFO PROGRAM network: 9 utterances done, 1 dropped; 1 (a-1): no features"
-    variables = {**tools.with_kaldi, "TELLS": "forward", "TELL": told}
-    output = fails(place, *call_of("forward", "--max-loss", "0.05"), **variables)
+@pytest.mark.parametrize(
+    ("step", "program", "mark"),
+    [
+        ("forward", "forward", "exp/post/.forward.done"),
+        ("compute_cmvn_stats", "compute-cmvn-stats", "data/.compute_cmvn_stats.done"),
+    ],
+)
+def test_a_limit_is_of_the_verdict_and_not_of_the_jobs(
+    tools: StandIns, place: Path, step: str, program: str, mark: str
+) -> None:
+    told = "INFO PROGRAM some: 9 utterances done, 1 dropped; 1 (a-1): no features"
+    variables = {**tools.with_kaldi, "TELLS": program, "TELL": told}
+    output = fails(place, *call_of(step, "--max-loss", "0.05"), **variables)
     assert "over --max-loss (0.05)" in output
     tools.calls()
-    succeed(place, *call_of("forward", "--max-loss", "0.2"), **variables)
+    succeed(place, *call_of(step, "--max-loss", "0.2"), **variables)
     assert not ranges(tools.calls())
     # Looser: nothing to do; stricter: judged anew, from the logs.
-    before = (place / "exp/post/.forward.done").read_text()
-    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.3"), **variables)
-    assert "over --max-loss (0.01)" in fails(place, *call_of("forward", "--max-loss", "0.01"), **variables)
-    assert "done already with" in succeed(place, *call_of("forward", "--max-loss", "0.15"), **variables)
-    assert (
-        not ranges(tools.calls())
-        and "max_loss=0.15" in (place / "exp/post/.forward.done").read_text() != before
+    before = (place / mark).read_text()
+    assert "done already with" in succeed(place, *call_of(step, "--max-loss", "0.3"), **variables)
+    assert "over --max-loss (0.01)" in fails(place, *call_of(step, "--max-loss", "0.01"), **variables)
+    assert "done already with" in succeed(place, *call_of(step, "--max-loss", "0.15"), **variables)
+    assert not [call for call in tools.calls() if call[0].endswith(".pl")]
+    assert "max_loss=0.15" in (place / mark).read_text() != before
+
+
+def test_jobs_of_before_a_stage_was_told_to_be_done_again_do_not_count(tools: StandIns, place: Path) -> None:
+    fails(place, *call_of("forward"), KILL="forward data/split4/2", **tools.with_kaldi)
+    since = place / "since"
+    write(since, "")
+    tools.calls()
+    # A second later: some disks keep times so coarsely.
+    moment = since.stat().st_mtime + 1
+    os.utime(since, (moment, moment))
+    variables = {**tools.with_kaldi, "DKT_REDO_SINCE": str(since)}
+    assert "are done already" not in fails(
+        place, *call_of("forward"), KILL="forward data/split4/2", **variables
     )
+    assert ranges(tools.calls()) == ["JOB=1:4"]
+
+
+def test_what_a_failed_job_wrote_takes_no_room(tools: StandIns, place: Path) -> None:
+    fails(place, *call_of("forward"), FAIL="forward", **tools.with_kaldi)
+    assert not [path for path in place.rglob("output.*") if path.is_file()]
 
 
 @pytest.mark.parametrize(

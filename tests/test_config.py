@@ -107,7 +107,7 @@ def test_keys_that_stand_twice_in_other_yaml(tmp_path, capsys):
     [
         (["network.dropout=2"], "--set network.dropout=2"),
         (["network={dropout: 2}"], "--set network={dropout: 2}"),
-        (["network.hidden_dim=8", "network.dropout=3", "network.dropout=2"], "--set network.dropout=2"),
+        (["network.hidden_dim=8", "network.dropout=.3", "network.dropout=2"], "--set network.dropout=2"),
         (["network.droput=0.2"], "--set network.droput=0.2"),
         (["network=5"], "--set network=5"),
         (["features={lda_dim: 3, lda: x}"], "--set features={lda_dim: 3, lda: x}"),
@@ -126,7 +126,6 @@ def test_the_file_that_is_wrong_is_named_and_not_the_settings(tmp_path):
     for settings in (["network.hidden_dim=8"], ["network={hidden_dim: 8}"], ["schedule.max_iters=2"]):
         with pytest.raises(DktError, match=r"^\S*recipe.yaml: (line 1: )?'network.dropout' is 2"):
             load_config(DnnRecipe, path, settings)
-    assert load_config(DnnRecipe, path, ["network.dropout=0.2"]).network.dropout == 0.2
 
 
 ODD = (
@@ -291,3 +290,17 @@ def test_the_configurations_of_the_recipes_are_taken(path):
 def test_an_improvement_below_zero_keeps_a_schedule_from_ending(value):
     recipe = load_config(DnnRecipe, None, [f"schedule.end_halving_impr={value}"])
     assert recipe.schedule.end_halving_impr == float(value)
+
+
+@pytest.mark.parametrize("value", [".nan", "-1", "warm", "{}"])
+def test_what_another_setting_replaces_must_have_been_possible(tmp_path, value):
+    key, message = "objective.temperature", r"'objective\.temperature' is "
+    with pytest.raises(DktError, match=rf"^--set {key}={re.escape(value)}: {message}"):
+        load_config(LstmRecipe, None, [f"{key}={value}", f"{key}=2"])
+    with pytest.raises(DktError, match=rf"^--set objective=.*: {message}"):
+        load_config(LstmRecipe, None, [f"objective={{temperature: {value}}}"], [f"{key}=2"])
+    path = write(tmp_path, f"objective:\n  temperature: {value}\n")
+    with pytest.raises(DktError, match=rf"^{re.escape(str(path))}: line 2: {message}"):
+        load_config(LstmRecipe, path, [f"{key}=2"])
+    good = write(tmp_path, "objective: {temperature: 3}\n")
+    assert load_config(LstmRecipe, good, [f"{key}=2"]).objective.temperature == 2

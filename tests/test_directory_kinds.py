@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from dkt.bin import main
 from dkt.directory_kinds import Kind, kinds_in, refuse_other_kinds
 from dkt.errors import DktError
 from dkt.hmm.perturb import perturb_speed
+from tests.recipe_lab import call_of, write
+from tests.shell import fails
+from tests.stand_ins import StandIns
 from tests.student_lab import CPU, lab
 
 __all__ = ["lab"]
@@ -116,3 +120,28 @@ def test_copies_at_one_speed_are_not_made_twice(tmp_path):
     with pytest.raises(DktError, match="data: has copies at these speeds already: a-1 - begin with"):
         perturb_speed(data, tmp_path / "out", ["0.9"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "holds", "what"),
+    [
+        ("align", "exp/ali/final.pt", "a network"),
+        ("align", "exp/ali/final.nnet", "a network"),
+        ("align", "exp/ali/L.fst", "a lang directory"),
+        ("align", "exp/ali/35.mdl", "a GMM"),
+        ("align", "exp/ali/utt2spk", "a data directory"),
+        ("make_soft_targets", "exp/soft/final.pt", "a network"),
+        ("make_soft_targets", "exp/soft/ali.1.gz", "alignments"),
+        ("make_fmllr_feats", "data_fmllr/HCLG.fst", "a decoding graph"),
+    ],
+)
+def test_jobs_do_not_write_over_another_kind_of_directory(
+    tools: StandIns, place: Path, step: str, holds: str, what: str
+) -> None:
+    write(place / holds, "of another kind")
+    output = fails(place, *call_of(step), **tools.alone)
+    assert re.search(
+        rf"error: .*{Path(holds).parent}: holds {what} \({Path(holds).name}\), over which", output
+    )
+    assert [path.name for path in (place / holds).parent.rglob("*")] == [Path(holds).name]
+    assert not tools.calls()

@@ -570,18 +570,13 @@ def test_priors_of_an_earlier_network_are_moved_away(
     assert (place / "exp/net/.backup/prior_counts").exists()
 
 
-def test_an_alignment_does_not_go_over_a_network(tools: StandIns, place: Path) -> None:
-    for name in ("final.pt", "final.nnet"):
-        write(place / "exp/ali" / name, "trained")
-        output = fails(place, *ALIGN, **tools.alone)
-        assert "exp/ali holds a network: align into a directory of its own" in output
-        (place / "exp/ali" / name).unlink()
-    for name in ("final.alimdl", "my_opts", "final.mat", "cmvn_opts", "final.occs"):
+def test_what_is_no_part_of_an_alignment_stays_beside_it(tools: StandIns, place: Path) -> None:
+    for name in ("ali.1.gz", "final.alimdl", "my_opts", "final.mat", "cmvn_opts", "final.occs", ".checksums"):
         write(place / "exp/ali" / name, "earlier")
     succeed(place, *ALIGN, **tools.alone)
-    # What is no part of an alignment stays.
     assert sorted(path.name for path in (place / "exp/ali").glob("*l.*")) == ["final.alimdl", "final.mdl"]
     assert [path.name for path in (place / "exp/ali").glob("*_opts")] == ["my_opts"]
+    assert not (place / "exp/ali/.checksums").exists()
 
 
 @pytest.mark.parametrize("option", ["--transform-dir", "--ivectors"])

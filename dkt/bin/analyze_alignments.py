@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
     from dkt.files import read_file
-    from dkt.hmm.align import check_phones
+    from dkt.hmm.align import check_phones, read_oov
     from dkt.hmm.oov import OovCount
     from dkt.hmm.symbols import read_symbol_table
     from dkt.text import fields
@@ -57,7 +57,9 @@ def run(args: argparse.Namespace) -> None:
     oov = ""
     if data is not None:
         words = read_symbol_table(lang / "words.txt")
-        count = OovCount.of((fields(text) for text in data.text.values()), words, data.path / "text")
+        oov_word = read_oov(lang) if (lang / "oov.txt").exists() else None
+        transcripts = (fields(text) for text in data.text.values())
+        count = OovCount.of(transcripts, words, data.path / "text", oov_word)
         count.check(args.max_oov)
         oov = count.figures()
     frame_shift = DEFAULT_FRAME_SHIFT if data is None else data.frame_shift
