@@ -191,6 +191,8 @@ def test_a_full_disk_leaves_nothing_cut_short_and_names_the_file(
     tools: StandIns, place: Path, step: str, program: str, file: str
 ) -> None:
     write(place / file, "earlier\n")
+    if step == "make_soft_targets":
+        write(place / "exp/soft/header.yaml", "earlier\n")
     real = shutil.which(program)
     # The disk is full when the step itself writes, after its jobs.
     text = FULL.replace("echo half", f'case "$*" in *exp/*) ;; *) exec {real} "$@" ;; esac\necho half')
