@@ -1,4 +1,6 @@
-"""Whether something may be written in a directory: exit status 1 if it holds another kind; see dkt.directory_kinds.
+"""Whether something may be written in a directory: exit status 1 if it holds another kind.
+
+See dkt.directory_kinds.
 
 refuse_other_kinds.py <directory> <kind> [<final.mdl of the alignments>]
 """
