@@ -14,6 +14,10 @@
 # machine. The results of jobs that ended well are kept in $kept, for calls with the same options and inputs.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
+# For how many seconds what a job has written may be out of sight, on a disk of the network.
+DKT_DISK_WAIT=${DKT_DISK_WAIT:-3}
+[[ $DKT_DISK_WAIT =~ ^(0|[1-9][0-9]{0,3})$ ]] || die "DKT_DISK_WAIT is '$DKT_DISK_WAIT', expected seconds, 0 to 9999"
+
 # What already_done sets; a step that is told to begin at a later stage does not call it.
 step_inputs=
 kept_results=
@@ -247,12 +251,11 @@ _are_there() {
   for file in "$@"; do [ -e "$file" ] || return 1; done
 }
 
-# _wait_for file...: where the runner says that all is well, gives a disk on the network a moment to show the files.
+# _wait_for file...: where the runner says that all is well, gives a disk on the network time to show the files.
 _wait_for() {
-  local tries
-  for tries in 1 2; do
-    [ "$runner_status" = 0 ] && ! _are_there "$@" || return 0
-    sleep "$tries"
+  local end=$((SECONDS + DKT_DISK_WAIT))
+  while [ "$runner_status" = 0 ] && ! _are_there "$@" && [ "$SECONDS" -lt "$end" ]; do
+    sleep 0.3
     ls "$(dirname "$1")" >/dev/null
   done
 }

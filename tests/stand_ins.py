@@ -181,7 +181,11 @@ class StandIns:
         self.latgen = self.kaldi / "src/bin/latgen-faster-mapped"
         _write(self.latgen, PROGRAM)
         #: Variables for ``tests.shell``: without Kaldi, and with it.
-        self.alone = {"PATH": f"{path}/bin:{BIN}:/usr/bin:/bin", "CALLS": str(self.calls_file)}
+        self.alone = {
+            "PATH": f"{path}/bin:{BIN}:/usr/bin:/bin",
+            "CALLS": str(self.calls_file),
+            "DKT_DISK_WAIT": "0",
+        }
         self.with_kaldi = self.alone | {"KALDI_ROOT": str(self.kaldi)}
 
     def calls(self) -> list[list[str]]:

@@ -189,15 +189,19 @@ def test_checks_tell_of_a_queue_that_ran_nothing(
 
 def test_a_network_disk_may_show_a_mark_late(tools: StandIns, place: Path) -> None:
     runner = tools.kaldi / "egs/wsj/s5/utils/run.pl"
-    late = "import os\nif os.fork() == 0:\n    import time; time.sleep(0.5)\n"
+    late = "import os, time\nif os.fork():\n    os._exit(0)\ntime.sleep(1)\n"
     runner.write_text(
         runner.read_text()
         .replace("failed = 0\n", f"failed = 0\n{late}")
         .replace("sys.exit(failed > 0)", "sys.exit(0)")
     )
+    call = call_of("compute_cmvn_stats")
+    assert "did the queue run it?" in fails(place, *call, **tools.with_kaldi)
     began = time.monotonic()
-    succeed(place, *call_of("compute_cmvn_stats"), **tools.with_kaldi)
+    succeed(place, *call, **tools.with_kaldi | {"DKT_DISK_WAIT": "60"})
     assert time.monotonic() - began < 10
+    output = fails(place, *call, **tools.with_kaldi | {"DKT_DISK_WAIT": "1h"})
+    assert "DKT_DISK_WAIT is '1h', expected seconds, 0 to 9999" in output
 
 
 def test_dkts_runner_takes_a_list_of_jobs(tmp_path: Path) -> None:
