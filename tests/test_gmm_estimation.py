@@ -136,6 +136,17 @@ def test_variances_are_floored() -> None:
     assert report.num_floored == DIM
 
 
+def test_each_pdf_may_have_floors_of_its_own() -> None:
+    gmm = make_gmm([(0.5, 0.0), (0.5, 1.0)], [(1.0, 0.0)])
+    floors = np.zeros((2, DIM))
+    floors[0] = 0.5 + np.arange(DIM)
+    updated, report = update_gmm(gmm, stats_of(gmm, [50.0] * 3, mean=2.0, square=4.25), floors=floors)
+    expected = np.maximum(floors[0], 0.25)
+    np.testing.assert_allclose(1 / updated.inv_vars, [expected, expected, [0.25] * DIM], rtol=1e-5)
+    np.testing.assert_allclose(updated.means_invvars / updated.inv_vars, 2.0, rtol=1e-5)
+    assert report.num_floored == 2 * DIM
+
+
 def test_gaussian_of_few_frames_is_removed_and_weights_are_scaled() -> None:
     gmm = make_gmm([(0.2, 5.0), (0.5, 6.0), (0.3, 7.0)], [(1.0, 8.0)])
     updated, report = update_gmm(gmm, stats_of(gmm, [30.0, 9.0, 60.0, 11.0]))

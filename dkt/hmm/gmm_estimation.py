@@ -145,7 +145,7 @@ def _objective(gmm: AmDiagGmm, stats: GmmStats) -> float:
 
 
 def update_gmm(
-    gmm: AmDiagGmm, stats: GmmStats, options: MleOptions | None = None
+    gmm: AmDiagGmm, stats: GmmStats, options: MleOptions | None = None, floors: np.ndarray | None = None
 ) -> tuple[AmDiagGmm, UpdateReport]:
     """The maximum-likelihood estimate from ``stats`` (``MleDiagGmmUpdate``).
 
@@ -156,6 +156,7 @@ def update_gmm(
         gmm: the model that the statistics were collected with.
         stats: see ``accumulate``.
         options: Kaldi's by default.
+        floors: of the variances of each pdf, shape ``(P, F)``, where they are above ``options.min_variance``.
     """
     options = options or MleOptions()
     sizes = np.diff(gmm.offsets)
@@ -168,7 +169,9 @@ def update_gmm(
     lost = np.logical_and.reduceat(removed, gmm.offsets[:-1])
     removed[gmm.offsets[1:][lost] - 1] = False  # a pdf keeps its last Gaussian
 
-    means, variances, num_floored = _moments_to_gaussians(stats, updated, options.min_variance)
+    floor = np.full((len(sizes), gmm.dim), options.min_variance)
+    floor = np.repeat(floor if floors is None else np.maximum(floor, floors), sizes, axis=0)[updated]
+    means, variances, num_floored = _moments_to_gaussians(stats, updated, floor)
     inv_vars, means_invvars = gmm.inv_vars.copy(), gmm.means_invvars.copy()
     inv_vars[updated] = 1.0 / variances
     means_invvars[updated] = means / variances
@@ -179,13 +182,13 @@ def update_gmm(
 
 
 def _moments_to_gaussians(
-    stats: GmmStats, updated: np.ndarray, min_variance: float
+    stats: GmmStats, updated: np.ndarray, floor: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     dim = stats.moments.shape[1] // 2
     averages = stats.moments[updated] / stats.occupancy[updated, None]
     means = averages[:, :dim]
     variances = averages[:, dim:] - means**2
-    return means, np.maximum(variances, min_variance), int((variances < min_variance).sum())
+    return means, np.maximum(variances, floor), int((variances < floor).sum())
 
 
 def _remove(gmm: AmDiagGmm, removed: np.ndarray) -> AmDiagGmm:
