@@ -69,7 +69,7 @@ _SEVERAL_KINDS = 4.0
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 # The least variance of silence over that of all frames, where there are many pauses. Noise that is as loud in
 # all recordings of a speaker makes Gaussians so narrow that another speaker's, a little louder, sounds like
-# anything but silence: of real digits with pauses the word error rate was 7 to 40 % by the seed, and is 7 to 8.
+# anything but silence: of real digits with pauses the error rate was 7 to 40 % by the seed, and is 7 to 8.
 _VARIANCE_FLOOR = 0.1
 _FLAT_START_MLE = MleOptions(min_gaussian_occupancy=3.0)  # else rare phones are never estimated
 _REALIGN_ITERS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 23, 26, 29, 32, 35, 38)
