@@ -8,23 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.checksums import write_recorded
 from dkt.errors import DktError
-from dkt.objectio import ObjectReader
 from dkt.phone_segments import PathChecker
-from dkt.streams import is_output_pipe, open_output
 from dkt.tables import read_gzipped_int_vectors, read_int_vectors
 from dkt.text import natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
-from dkt.values import encode_vector
 
 logger = logging.getLogger(__name__)
-
-#: What Kaldi adds to every count, so that no pdf has a prior of zero.
-HALF_FRAME = 0.5
-DEFAULT_PRIOR_FLOOR = 1.0e-10
-# Kaldi disables a pdf by a huge log-prior rather than infinity, which would make NaN of differences.
-DISABLED_LOG_PRIOR = float(np.sqrt(np.finfo(np.float32).max))
 
 
 class AlignmentDir:
@@ -155,66 +145,3 @@ def _checked(
             num_done,
             broken[0],
         )
-
-
-def count_pdfs(alignments: Iterable[np.ndarray], num_pdfs: int) -> np.ndarray:
-    """Frames of each pdf plus a half, float64 of shape ``(P,)`` (Kaldi's ``analyze-counts``).
-
-    Raises:
-        DktError: a pdf is not one of ``num_pdfs``.
-    """
-    counts = np.full(num_pdfs, HALF_FRAME)
-    for pdfs in alignments:
-        if len(pdfs) and not (pdfs.min() >= 0 and pdfs.max() < num_pdfs):
-            raise DktError(
-                f"labels from {pdfs.min()} to {pdfs.max()}, but the model has pdfs 0 to {num_pdfs - 1}",
-                hint="give the final.mdl that made the alignment",
-            )
-        counts += np.bincount(pdfs, minlength=num_pdfs)
-    return counts
-
-
-def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> None:
-    """Write ``ali_train_pdf.counts`` (``Vector<double>::Write``).
-
-    Args:
-        path: a file, which is written whole or not at all; or, as a text, ``-`` or ``| command``.
-        counts: shape ``(P,)``.
-        binary: in Kaldi's binary form, else in text.
-    """
-    data = encode_vector(counts.astype(np.float64), text=not binary)
-    if isinstance(path, str) and (path == "-" or is_output_pipe(path)):
-        with open_output(path) as stream:
-            stream.write(data)
-    else:
-        write_recorded(path, data)
-
-
-def load_counts(path: str | Path) -> np.ndarray:
-    """Read ``ali_train_pdf.counts``: shape ``(P,)``.
-
-    Raises:
-        DktError: it is missing, or holds a count that is negative or not a number.
-    """
-    counts = ObjectReader.open(path).vector().astype(np.float64)
-    if not (np.isfinite(counts) & (counts >= 0)).all() or counts.sum() <= 0:
-        raise DktError("expected counts of frames, none of them negative", path=path)
-    return counts
-
-
-def log_priors(counts: np.ndarray, floor: float = DEFAULT_PRIOR_FLOOR) -> np.ndarray:
-    """Log-priors of the pdfs (``PdfPrior`` in Kaldi's ``nnet/nnet-pdf-prior.cc``).
-
-    Args:
-        counts: frames of each pdf, shape ``(P,)``.
-        floor: a pdf of a smaller relative frequency is disabled, by a log-prior of sqrt(FLT_MAX).
-
-    Returns:
-        float32 of shape ``(P,)``.
-    """
-    frequency = counts / counts.sum()
-    priors = np.log(frequency + 1.0e-20)
-    disabled = frequency < floor
-    if disabled.any():
-        logger.info("%d pdfs are rarer than %g and disabled in decoding", int(disabled.sum()), floor)
-    return np.where(disabled, DISABLED_LOG_PRIOR, priors).astype(np.float32)

@@ -44,7 +44,7 @@ class CmvnTables:
         Raises:
             DktError: a table cannot be read or written, or too many utterances are lost.
         """
-        from dkt.hmm.scoring import read_texts
+        from dkt.hmm.symbols import read_texts
 
         table = MatrixTable(self._features)
         with MatrixWriter(wspecifier) as writer:

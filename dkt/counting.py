@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from dkt.checksums import write_recorded
 from dkt.errors import DktError
 from dkt.findings import VERBOSE, list_names, some
+from dkt.objectio import ObjectReader
 from dkt.posterior_sums import sum_posteriors
 from dkt.posteriors import read_posterior_or_matrix
+from dkt.streams import is_output_pipe, open_output
 from dkt.tables import RandomAccessTable, VectorTable, read_int_vectors, read_table
 from dkt.tally import Tally
-from dkt.values import refuse_underscore
+from dkt.values import encode_vector, refuse_underscore
 
 logger = logging.getLogger(__name__)
 
@@ -202,3 +206,52 @@ def symbol_finder(table: Mapping[str, int]) -> Callable[[int], str]:
     """Id to symbol, empty where there is none, for a table of symbol to id."""
     names = {number: name for name, number in table.items()}
     return lambda number: names.get(number, "")
+
+
+#: What Kaldi adds to every count, so that no pdf has a prior of zero.
+HALF_FRAME = 0.5
+
+
+def count_pdfs(alignments: Iterable[np.ndarray], num_pdfs: int) -> np.ndarray:
+    """Frames of each pdf plus a half, float64 of shape ``(P,)`` (Kaldi's ``analyze-counts``).
+
+    Raises:
+        DktError: a pdf is not one of ``num_pdfs``.
+    """
+    counts = np.full(num_pdfs, HALF_FRAME)
+    for pdfs in alignments:
+        if len(pdfs) and not (pdfs.min() >= 0 and pdfs.max() < num_pdfs):
+            raise DktError(
+                f"labels from {pdfs.min()} to {pdfs.max()}, but the model has pdfs 0 to {num_pdfs - 1}",
+                hint="give the final.mdl that made the alignment",
+            )
+        counts += np.bincount(pdfs, minlength=num_pdfs)
+    return counts
+
+
+def save_counts(path: str | Path, counts: np.ndarray, binary: bool = False) -> None:
+    """Write ``ali_train_pdf.counts`` (``Vector<double>::Write``).
+
+    Args:
+        path: a file, which is written whole or not at all; or, as a text, ``-`` or ``| command``.
+        counts: shape ``(P,)``.
+        binary: in Kaldi's binary form, else in text.
+    """
+    data = encode_vector(counts.astype(np.float64), text=not binary)
+    if isinstance(path, str) and (path == "-" or is_output_pipe(path)):
+        with open_output(path) as stream:
+            stream.write(data)
+    else:
+        write_recorded(path, data)
+
+
+def load_counts(path: str | Path) -> np.ndarray:
+    """Read ``ali_train_pdf.counts``: shape ``(P,)``.
+
+    Raises:
+        DktError: it is missing, or holds a count that is negative or not a number.
+    """
+    counts = ObjectReader.open(path).vector().astype(np.float64)
+    if not (np.isfinite(counts) & (counts >= 0)).all() or counts.sum() <= 0:
+        raise DktError("expected counts of frames, none of them negative", path=path)
+    return counts

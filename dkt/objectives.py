@@ -14,6 +14,8 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
+from dkt.targets import best_class
+
 
 def hard(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy with one label a frame: the sum of -log p[y] (the "raw" objective).
@@ -138,11 +140,6 @@ def logit_matching(logits: torch.Tensor, teacher_logits: torch.Tensor) -> torch.
     """
     difference = logits - teacher_logits
     return 0.5 * (difference - difference.mean(dim=1, keepdim=True)).square().sum()
-
-
-def best_class(pdfs: torch.Tensor, log_post: torch.Tensor) -> torch.Tensor:
-    """The class that the teacher finds most likely, int64 of shape ``(B,)``; both arguments ``(B, K)``."""
-    return pdfs.gather(1, log_post.argmax(dim=1, keepdim=True)).squeeze(1)
 
 
 def conditional(

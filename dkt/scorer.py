@@ -12,10 +12,10 @@ import torch
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.features import splice_indices
-from dkt.gathering import gather_context
 from dkt.nnet.lstm import Lstm, delayed
 from dkt.nnet.modelfile import ModelInfo, Network, load_model, model_file
 from dkt.nnet.nnet1 import Nnet1
+from dkt.nnet.splice import gather_context
 from dkt.nnet.torchfile import is_torch_file
 from dkt.streams import is_input_pipe
 

@@ -14,7 +14,6 @@ from typing import Any
 import torch
 
 from dkt.errors import DktError
-from dkt.objectives import best_class
 from dkt.ranges import TEMPERATURE
 
 _INT16_PDFS = 1 << 16
@@ -243,3 +242,8 @@ def top_k_targets(log_post: torch.Tensor, top_k: int | None, temperatures: Seque
     rest = log_post.scatter(1, pdfs, -torch.inf)
     tails = torch.stack([(rest / temperature).logsumexp(dim=1) for temperature in temperatures], dim=1)
     return SoftTargets(pdfs, values, tails, temperatures)
+
+
+def best_class(pdfs: torch.Tensor, log_post: torch.Tensor) -> torch.Tensor:
+    """The class that the teacher finds most likely, int64 of shape ``(B,)``; both arguments ``(B, K)``."""
+    return pdfs.gather(1, log_post.argmax(dim=1, keepdim=True)).squeeze(1)

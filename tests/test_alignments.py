@@ -8,8 +8,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir, count_pdfs, load_counts, log_priors, save_counts
+from dkt.alignments import AlignmentDir
+from dkt.counting import count_pdfs, load_counts, save_counts
 from dkt.errors import DktError
+from dkt.nnet.pdf_prior import log_priors
 from dkt.objectio import ObjectWriter
 from dkt.tables import IntVectorWriter, read_matrices
 from dkt.transitions import write_transition_model

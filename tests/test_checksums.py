@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dkt import checksums
-from dkt.alignments import load_counts, save_counts
 from dkt.bin import main
 from dkt.checksums import NAME, recorded, verify, write_recorded
+from dkt.counting import load_counts, save_counts
 from dkt.errors import DamagedError, DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm

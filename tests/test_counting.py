@@ -9,9 +9,9 @@ import struct
 import numpy as np
 import pytest
 
-from dkt.alignments import load_counts, log_priors
 from dkt.bin import main
-from dkt.counting import read_real
+from dkt.counting import load_counts, read_real
+from dkt.nnet.pdf_prior import log_priors
 from dkt.posteriors import Posterior, PosteriorWriter
 from dkt.tables import IntVectorWriter, MatrixWriter, read_matrices
 

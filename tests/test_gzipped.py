@@ -16,7 +16,7 @@ from dkt.bin import main
 from dkt.errors import DktError
 from dkt.gzipped import gunzip, unpacked
 from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices, read_state_level_lattices
-from dkt.hmm.scoring import read_texts
+from dkt.hmm.symbols import read_texts
 from dkt.hmm.tree import load_tree
 from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
 from dkt.tables import (

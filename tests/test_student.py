@@ -10,9 +10,10 @@ import pytest
 import torch
 import yaml
 
-from dkt.alignments import AlignmentDir, load_counts
+from dkt.alignments import AlignmentDir
 from dkt.bin import main
 from dkt.bin.train_lstm import _MODES
+from dkt.counting import load_counts
 from dkt.errors import DktError
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model, save_model

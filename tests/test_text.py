@@ -13,8 +13,7 @@ from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.hmm.arpa import read_arpa
 from dkt.hmm.extraction import read_config
-from dkt.hmm.scoring import read_texts
-from dkt.hmm.symbols import read_symbol_table, read_transcripts
+from dkt.hmm.symbols import read_symbol_table, read_texts, read_transcripts
 from dkt.tables import read_int_vectors, read_script
 from dkt.text import fields, read_keyed_lines, read_lines
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from dkt.alignments import load_counts
 from dkt.bin import main
+from dkt.counting import load_counts
 from dkt.errors import DktError
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model

@@ -37,11 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count, write, and print the table of counts if asked to."""
-    from dkt.alignments import HALF_FRAME, save_counts
     from dkt.counting import (
+        HALF_FRAME,
         FrameWeights,
         count_labels,
         count_table,
+        save_counts,
         sum_posterior_table,
         symbol_finder,
         warn_of_zeros,

@@ -44,9 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the network."""
-    from dkt.alignments import load_counts, log_priors
+    from dkt.counting import load_counts
     from dkt.forward import forward
     from dkt.nnet.nnet1 import Nnet1
+    from dkt.nnet.pdf_prior import log_priors
     from dkt.scorer import OutputOptions, load_scorer
     from dkt.tables import MatrixWriter
     from dkt.tally import Tally

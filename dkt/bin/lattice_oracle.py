@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _read_references(rspecifier: str, symbols: WordSymbols) -> Mapping[str, Sequence[int]]:
     from dkt.errors import DktError
-    from dkt.hmm.scoring import read_texts
+    from dkt.hmm.symbols import read_texts
     from dkt.tables import read_int_vectors
     from dkt.text import natural
 

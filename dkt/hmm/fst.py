@@ -22,7 +22,7 @@ from dkt.hmm.grouping import offsets_of
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.objectio import read_object_bytes, replace_file
 
-__all__ = ["ARC", "FstArrays", "load_fst"]
+__all__ = ["ARC", "FstArrays", "load_fst", "write_fst"]
 
 
 @dataclass(frozen=True)
@@ -161,3 +161,12 @@ def load_fst(path: str | Path) -> FstArrays:
         DktError: the file is missing, cut short, of another type, or inconsistent.
     """
     return FstArrays(*parse_openfst(read_object_bytes(path), path))
+
+
+def write_fst(fst: kaldifst.StdVectorFst, path: str | Path) -> None:
+    """Write an FST as OpenFst's type ``vector``, whole or not at all.
+
+    Raises:
+        DktError: the file cannot be written.
+    """
+    FstArrays.from_kaldifst(fst).save(path, "vector")

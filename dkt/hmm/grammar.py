@@ -15,7 +15,7 @@ from dkt.errors import DktError
 from dkt.files import cannot_write, copy_file
 from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.arpa import NGram, iter_arpa
-from dkt.hmm.lexicon_fst import write_fst
+from dkt.hmm.fst import write_fst
 from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.errors import DktError
+from dkt.hmm.fst import write_fst
 from dkt.hmm.lexicon import Dictionary, Pronunciation, read_dictionary
-from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions, write_fst
+from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions
 from dkt.hmm.symbols import (
     BACKOFF,
     BOS,

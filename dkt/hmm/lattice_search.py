@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.lattice_pruning import prune
-from dkt.hmm.raw_lattice import RawLattice, collect
+from dkt.hmm.lattice_pruning import collect, prune
+from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 from dkt.hmm.token_passing import Beams, Frame, TokenPassing

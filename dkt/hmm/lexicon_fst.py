@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dkt.hmm.lexicon import Pronunciation
@@ -136,14 +135,3 @@ def _add_silence(
         builder.add_arc(_SILENCE, after, sil_phone, "<eps>", 0.0)
         builder.add_arc(after, _LOOP, sil_disambig, "<eps>", 0.0)
     return [(_LOOP, no_sil_cost), (_SILENCE, sil_cost)]
-
-
-def write_fst(fst: kaldifst.StdVectorFst, path: str | Path) -> None:
-    """Write an FST as OpenFst's type ``vector``, whole or not at all.
-
-    Raises:
-        DktError: the file cannot be written.
-    """
-    from dkt.hmm.fst import FstArrays
-
-    FstArrays.from_kaldifst(fst).save(path, "vector")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from dkt.errors import DktError
 from dkt.hmm.grouping import offsets_of
 from dkt.hmm.lattice import Lattice
-from dkt.hmm.search_graph import AcousticCosts, SearchGraph
-from dkt.hmm.token_passing import Frame
 
 
 @dataclass(frozen=True)
@@ -93,98 +89,3 @@ class RawLattice:
             final_graph=self.final.astype(np.float32),
             final_acoustic=np.where(np.isfinite(self.final), 0.0, np.inf).astype(np.float32),
         )
-
-
-def collect(
-    graph: SearchGraph, frames: Sequence[Frame], acoustic: AcousticCosts, final: np.ndarray
-) -> RawLattice:
-    """The lattice of pruned tokens.
-
-    Args:
-        graph: that was searched.
-        frames: the tokens before the first frame of speech, after it, and so on.
-        acoustic: of the utterance.
-        final: final costs of the last tokens.
-    """
-    numbers, layers = _number_states(frames)
-    num_states = int(layers[-1])
-    parts = [_arcs_of(graph, frames, acoustic, numbers, index) for index in range(len(frames))]
-    sources, targets, ilabels, olabels, graph_costs, acoustic_costs = (
-        np.concatenate(columns) for columns in zip(*parts, strict=True)
-    )
-    order = np.lexsort((sources, targets))
-    alpha = np.empty(num_states)
-    final_costs = np.full(num_states, np.inf)
-    for frame, number in zip(frames, numbers, strict=True):
-        alpha[number] = frame.costs
-    final_costs[numbers[-1]] = final
-    start = numbers[0][np.flatnonzero(frames[0].states == graph.start)[0]]
-    return RawLattice(
-        int(start),
-        layers,
-        alpha,
-        final_costs,
-        sources[order],
-        targets[order],
-        ilabels[order],
-        olabels[order],
-        graph_costs[order],
-        acoustic_costs[order],
-    )
-
-
-def _number_states(frames: Sequence[Frame]) -> tuple[list[np.ndarray], np.ndarray]:
-    """The number of each token of each frame, and where the layers begin and end."""
-    numbers: list[np.ndarray] = []
-    layers = [0]
-    for frame in frames:
-        levels = _levels(frame)
-        order = np.argsort(levels, kind="stable")
-        number = np.empty(len(levels), dtype=np.int32)
-        number[order] = layers[-1] + np.arange(len(levels), dtype=np.int32)
-        numbers.append(number)
-        layers += (layers[-1] + np.cumsum(np.bincount(levels))).tolist()
-    return numbers, np.array(layers, dtype=np.int64)
-
-
-def _levels(frame: Frame) -> np.ndarray:
-    """The length of the longest chain of arcs without a frame that leads to each token."""
-    levels = np.zeros(len(frame.states), dtype=np.int64)
-    links = frame.inner
-    for _ in range(len(levels) + 1):
-        higher = levels[links.sources] + 1
-        late = higher > levels[links.targets]
-        if not late.any():
-            break
-        np.maximum.at(levels, links.targets[late], higher[late])
-    else:
-        raise DktError("the graph has a loop of arcs without frames", hint="make it again without them")
-    return levels
-
-
-def _arcs_of(
-    graph: SearchGraph,
-    frames: Sequence[Frame],
-    acoustic: AcousticCosts,
-    numbers: Sequence[np.ndarray],
-    index: int,
-) -> tuple[np.ndarray, ...]:
-    """Sources, targets, labels and costs of the arcs that leave the tokens of one frame."""
-    frame = frames[index]
-    inner, outer = graph.nonemitting, graph.emitting
-    after = numbers[index + 1] if index + 1 < len(frames) else numbers[index]
-    ilabels = outer.ilabels[frame.outer.arcs]
-    acoustic_costs = acoustic.at(index, graph.pdfs[frame.outer.arcs]) if len(ilabels) else np.empty(0)
-
-    def both(of_inner: np.ndarray, of_outer: np.ndarray) -> np.ndarray:
-        return np.concatenate([of_inner, of_outer])
-
-    links_in, links_out = frame.inner, frame.outer
-    return (
-        numbers[index][both(links_in.sources, links_out.sources)],
-        both(numbers[index][links_in.targets], after[links_out.targets]),
-        both(np.zeros(len(links_in), dtype=np.int32), ilabels),
-        both(inner.olabels[links_in.arcs], outer.olabels[links_out.arcs]),
-        both(inner.weights[links_in.arcs], outer.weights[links_out.arcs]),
-        both(np.zeros(len(links_in)), acoustic_costs),
-    )

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from dkt.errors import DktError
 from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.oov import OovCount
-from dkt.hmm.symbols import parse_transcripts
-from dkt.specifiers import parse_rspecifier
-from dkt.streams import open_input
-from dkt.text import decode_lines, natural
+from dkt.hmm.symbols import read_texts, text_filename
+from dkt.text import natural
 
 logger = logging.getLogger(__name__)
 
@@ -93,7 +91,7 @@ def compute_wer(ref_rspecifier: str, hyp_rspecifier: str, mode: str = "strict") 
     Raises:
         DktError: a table cannot be read, standard input is given twice, or ``score`` fails.
     """
-    if _filename(ref_rspecifier) == _filename(hyp_rspecifier) == "-":
+    if text_filename(ref_rspecifier) == text_filename(hyp_rspecifier) == "-":
         raise DktError("references and hypotheses cannot both come from standard input")
     refs, hyps = read_texts(ref_rspecifier), read_texts(hyp_rspecifier)
     _warn_of_integers(refs, hyps, ref_rspecifier, hyp_rspecifier)
@@ -118,29 +116,6 @@ def _warn_of_integers(
             "the command that wrote them)",
             of_integers.pop(),
         )
-
-
-def read_texts(rspecifier: str) -> dict[str, list[str]]:
-    """Utterance to words, or to word ids as text.
-
-    Args:
-        rspecifier: ``ark:FILE``, ``ark:-``, ``ark:COMMAND |``, or a file's name.
-
-    Raises:
-        DktError: it cannot be read, a line is empty, or an utterance occurs twice.
-    """
-    with open_input(_filename(rspecifier)) as stream:
-        return parse_transcripts(decode_lines(stream.read(), rspecifier), rspecifier)
-
-
-def _filename(rspecifier: str) -> str:
-    kinds = rspecifier.partition(":")[0].split(",")
-    if ":" not in rspecifier or not {"ark", "scp"} & set(kinds):
-        return rspecifier
-    spec = parse_rspecifier(rspecifier)
-    if spec.kind != "ark":
-        raise DktError("texts are read from archives only", path=rspecifier, hint="write ark:FILE")
-    return spec.filename
 
 
 def score(

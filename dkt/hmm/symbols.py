@@ -9,7 +9,9 @@ from pathlib import Path
 from dkt.errors import DktError
 from dkt.findings import list_names
 from dkt.hmm.oov import OovCount
-from dkt.text import fields, natural, parse_keyed_lines, read_lines, write_lines
+from dkt.specifiers import parse_rspecifier
+from dkt.streams import open_input
+from dkt.text import decode_lines, fields, natural, parse_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 
@@ -155,3 +157,31 @@ def _unknown_word(word: str, path: str | Path, utt: str) -> DktError:
         utt=utt,
         hint="add it to the lexicon and prepare the lang directory again, or use --oov-policy=map",
     )
+
+
+def read_texts(rspecifier: str) -> dict[str, list[str]]:
+    """Utterance to words, or to word ids as text.
+
+    Args:
+        rspecifier: ``ark:FILE``, ``ark:-``, ``ark:COMMAND |``, or a file's name.
+
+    Raises:
+        DktError: it cannot be read, a line is empty, or an utterance occurs twice.
+    """
+    with open_input(text_filename(rspecifier)) as stream:
+        return parse_transcripts(decode_lines(stream.read(), rspecifier), rspecifier)
+
+
+def text_filename(rspecifier: str) -> str:
+    """The file of an rspecifier of texts, or the name of a file as it is.
+
+    Raises:
+        DktError: it is a script file.
+    """
+    kinds = rspecifier.partition(":")[0].split(",")
+    if ":" not in rspecifier or not {"ark", "scp"} & set(kinds):
+        return rspecifier
+    spec = parse_rspecifier(rspecifier)
+    if spec.kind != "ark":
+        raise DktError("texts are read from archives only", path=rspecifier, hint="write ark:FILE")
+    return spec.filename

@@ -10,7 +10,7 @@ import kaldi_native_fbank as knf
 import numpy as np
 
 from dkt.errors import DktError
-from dkt.hmm.scoring import read_texts
+from dkt.hmm.symbols import read_texts
 from dkt.ranges import WARP
 
 # Frames worked on at once.

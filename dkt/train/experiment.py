@@ -14,8 +14,8 @@ import numpy as np
 import torch
 import yaml
 
-from dkt.alignments import count_pdfs, save_counts
 from dkt.config import first_difference, read_yaml
+from dkt.counting import count_pdfs, save_counts
 from dkt.dataset import Utterances
 from dkt.directory_lock import require_lock
 from dkt.errors import DamagedError, DktError

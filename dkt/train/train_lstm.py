@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from dkt.alignments import load_counts
 from dkt.config import first_difference
+from dkt.counting import load_counts
 from dkt.dataset import Utterances, split_off
 from dkt.directory_kinds import Kind, refuse_other_kinds
 from dkt.directory_lock import hold_directory
