@@ -1,8 +1,8 @@
 """Files that are whole or not there: neither a crash nor a full disk leaves one cut short under its name.
 
 They are written aside, as ``.NAME.TAG.partial``, where the tag is that of the process
-(``dkt.processes.ProcessId.tag``), and renamed. A process that was killed leaves such a file behind, and the
-next one that writes in that directory removes it.
+(``dkt.processes.ProcessId.tag``), and renamed. A process that was killed leaves such a file
+behind, and the next one that writes in that directory removes it.
 """
 
 from __future__ import annotations

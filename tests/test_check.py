@@ -321,6 +321,7 @@ def test_kaldis_own_directories(kaldi_fixtures, monkeypatch, capsys):
 
 
 def test_nothing_slow_is_imported():
-    code = "import sys, dkt.bin.check, dkt.check; print([m for m in ('torch', 'scipy') if m in sys.modules])"
+    code = "import sys, dkt.bin.check, dkt.check\n"
+    code += "print([m for m in ('torch', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -8,7 +8,9 @@ from dkt.bin.options import boolean
 
 
 def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
-    """Add a boolean option that is false unless given; ``dkt.bin.kaldi_options`` reads a bare one as true.
+    """Add a boolean option that is false unless given.
+
+    ``dkt.bin.kaldi_options`` reads a bare one as true.
 
     Args:
         parser: where to; a group of a parser will do.
