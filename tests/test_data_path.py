@@ -29,7 +29,7 @@ from dkt.target_store import SoftTargetStore, SoftTargetWriter
 from dkt.targets import TargetHeader, top_k_targets
 from dkt.train import experiment, loop
 from dkt.train.history import load_history
-from tests.shell import succeed
+from tests.shell import ROOT, succeed
 from tests.student_lab import CPU, lab, same_weights, soft, taught, train
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
@@ -247,7 +247,7 @@ def test_packed_features_in_a_data_directory_are_in_nobodys_way(lab, tmp_path):
     assert main(["train-dnn", f"--config={lab}/dnn.yaml", *CPU, *places[:-1], str(tmp_path / "dnn")]) == 0
     assert list((tmp_path / "train/.packed").glob("*-*/features"))
     assert main(["check", str(tmp_path / "train"), str(lab / "ali_train")]) == 0
-    splitter = Path(__file__).parents[1] / "steps/utils/split_data.sh"
+    splitter = ROOT / "steps/utils/split_data.sh"
     subprocess.run([splitter, str(tmp_path / "train"), "2"], check=True)
     assert not list((tmp_path / "train/split2").glob("*/.packed"))
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.shell import ROOT
+
 soundfile = pytest.importorskip("soundfile", reason="needs the package soundfile (dkt[standalone])")
 
-ROOT = Path(__file__).resolve().parent.parent
 LOCAL = ROOT / "egs/digits/s5/local"
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SPLITS = ("train", "dev", "test")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 from dkt.tally import Tally
 from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
+from tests.shell import ROOT
 
 RNG = np.random.default_rng(11)
 
@@ -312,7 +312,7 @@ def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(d
 
 def test_parts_of_a_data_directory_have_all_streams_and_statistics_of_utterances(data):
     write(data / "cmvn", {utt: cmvn_stats(matrix) for utt, matrix in raw(data).items()})
-    splitter = Path(__file__).parents[1] / "steps/utils/split_data.sh"
+    splitter = ROOT / "steps/utils/split_data.sh"
     subprocess.run([splitter, data, "2"], check=True)
     parts = [read(data / f"split2/{n}", streams="feats.scp pitch.scp") for n in (1, 2)]
     assert [list(part) for part in parts] == [["a-1", "a-2"], ["b-1", "b-2"]]

@@ -13,9 +13,10 @@ from dkt.errors import DktError
 from dkt.features import splice
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator
+from tests.shell import ROOT
 
 # Inputs, and what Kaldi's LdaEstimate (acc-lda) and est-lda wrote for them. The last pdf has no frames.
-GOLDEN = np.load(Path(__file__).parent / "data/lda_golden.npz")
+GOLDEN = np.load(ROOT / "tests/data/lda_golden.npz")
 NUM_PDFS, DIM = 12, 10
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-PARSE_OPTIONS = Path(__file__).parents[1] / "steps/utils/parse_options.sh"
+from tests.shell import ROOT
+
+PARSE_OPTIONS = ROOT / "steps/utils/parse_options.sh"
 
 SCRIPT = f"""#!/usr/bin/env bash
 set -euo pipefail

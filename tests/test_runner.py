@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-RUN_PL = Path(__file__).parents[1] / "steps/utils/run.pl"
+from tests.shell import ROOT
+
+RUN_PL = ROOT / "steps/utils/run.pl"
 
 
 def run_pl(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

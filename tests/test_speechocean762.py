@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.shell import ROOT
+
 PREPARE = ROOT / "egs/speechocean762/s5/local/prepare_data.py"
 
 

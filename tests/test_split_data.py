@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.shell import ROOT
+
 SPLIT_DATA = ROOT / "steps/utils/split_data.sh"
 #: speaker: number of utterances
 SPEAKERS = {"anna": 6, "bela": 1, "cyril": 1, "dora": 4, "emil": 4}

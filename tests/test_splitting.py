@@ -11,8 +11,7 @@ import pytest
 from dkt.errors import DktError
 from dkt.hmm.align import split_into_jobs
 from dkt.splitting import split_utterances
-
-ROOT = Path(__file__).parents[1]
+from tests.shell import ROOT
 
 
 def make_utt2spk(sizes: list[int]) -> dict[str, str]:
@@ -57,8 +56,7 @@ def test_more_parts_than_utterances() -> None:
 
 
 def test_splitting_needs_no_other_package() -> None:
-    code = (
-        "import sys, dkt.splitting; print(sorted({'numpy', 'torch', 'yaml', 'logging'} & set(sys.modules)))"
-    )
+    code = "import sys, dkt.splitting\n"
+    code += "print(sorted({'numpy', 'torch', 'yaml', 'logging'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
