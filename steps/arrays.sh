@@ -22,8 +22,14 @@ DKT_DISK_WAIT=${DKT_DISK_WAIT:-3}
 step_inputs=
 kept_results=
 
+# The files that the next jobs read and jobs of the same step have made, perhaps in an earlier call, by other options.
+made_inputs=()
+
 # _job_inputs: what the jobs depend on.
-_job_inputs() { printf 'of %s jobs\n%s\n' "$num_jobs" "$(without_limits <<<"$step_inputs")"; }
+_job_inputs() {
+  printf 'of %s jobs\n%s\n' "$num_jobs" "$(without_limits <<<"$step_inputs")"
+  [ ${#made_inputs[@]} = 0 ] || _describe "${made_inputs[@]}"
+}
 
 # begin_jobs n log result...: sets the array pending, the jobs of n whose results are not there and whole, of the inputs
 # that the step has now, and made, where they write them. Log and results are names with JOB in place of the number of

@@ -81,6 +81,11 @@ else
 fi
 
 if [ "$stage" -le 1 ]; then
+  # With --stage 1 they may be of other options.
+  if [ -z "$ali_dir" ]; then
+    set_made_files "$dir/first_pass_ali.JOB.ark"
+    made_inputs=("${made_files[@]}")
+  fi
   begin_jobs "$nj" "$logs/fmllr.JOB.log" "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
   run_jobs "$logs/fmllr.JOB.log" \
     dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \

@@ -335,3 +335,12 @@ STAGES = [
 def test_every_stage_that_is_told_works(tools: StandIns, place: Path, step: str, stage: int) -> None:
     succeed(place, *call_of(step), **tools.with_kaldi)
     succeed(place, *call_of(step, "--stage", str(stage)), **tools.with_kaldi)
+
+
+def test_jobs_do_not_count_that_read_what_other_options_made(tools: StandIns, place: Path) -> None:
+    succeed(place, *call_of("make_fmllr_feats", "--beam", "5"), **tools.with_kaldi)
+    # The features of these alignments are not those of a first pass with this beam.
+    succeed(place, *call_of("make_fmllr_feats", "--stage", "1", "--beam", "6"), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of("make_fmllr_feats", "--beam", "6"), **tools.with_kaldi)
+    assert ranges(tools.calls()) == ["JOB=1:4", "JOB=1:4"]
