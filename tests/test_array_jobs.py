@@ -344,3 +344,29 @@ def test_jobs_do_not_count_that_read_what_other_options_made(tools: StandIns, pl
     tools.calls()
     succeed(place, *call_of("make_fmllr_feats", "--beam", "6"), **tools.with_kaldi)
     assert ranges(tools.calls()) == ["JOB=1:4", "JOB=1:4"]
+
+
+def test_logs_of_a_call_that_failed_do_not_judge_the_results_of_another(tools: StandIns, place: Path) -> None:
+    told = "INFO PROGRAM some: 9 utterances done, {} dropped; {} (a-1): no features"
+    lossy = {**tools.with_kaldi, "TELLS": "forward", "TELL": told.format(1, 1)}
+    succeed(place, *call_of("forward", "--max-loss", "0.2"), **lossy)
+    # Other options, without losses; its logs take the places of those of the results, which stay.
+    fails(place, *call_of("forward", "--apply-log", "true"), KILL="forward data/split4/2", **tools.with_kaldi)
+    tools.calls()
+    output = fails(place, *call_of("forward", "--max-loss", "0.01"), **lossy)
+    assert "forward: some" not in output and "over --max-loss (0.01)" in output
+    assert ranges(tools.calls()) == ["JOB=1:4"]
+
+
+def test_a_call_that_does_a_stage_again_and_is_killed_leaves_nothing_of_before(
+    tools: StandIns, place: Path
+) -> None:
+    fails(place, *call_of("forward"), KILL="forward data/split4/2", **tools.with_kaldi)
+    since = place / "since"
+    write(since, "")
+    moment = since.stat().st_mtime + 1
+    os.utime(since, (moment, moment))
+    fails(place, *call_of("forward"), FAIL="forward", DKT_REDO_SINCE=str(since), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of("forward"), **tools.with_kaldi)
+    assert ranges(tools.calls()) == ["JOB=1:4"]
