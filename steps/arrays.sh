@@ -200,15 +200,31 @@ _with_final_places() {
 # place_jobs: gives the results of all jobs their names, and removes those of an earlier call of more jobs.
 place_jobs() {
   local results result job
+  clear_places
   for job in $(seq "$num_jobs"); do
     _set_results "$job"
     for result in "${results[@]}"; do
-      [ -e "$kept/${result##*/}" ] || continue
-      rm -f "$step_mark"
-      [ ! -d "$result" ] || rm -rf "$result"
-      mv -f "$kept/${result##*/}" "$result"
+      [ ! -e "$kept/${result##*/}" ] || mv -f "$kept/${result##*/}" "$result"
     done
   done
+  remove_further_jobs
+}
+
+# clear_places: removes what the results of jobs are about to replace. If the step is stopped in the middle something is
+# missing, and no result stands beside one of other options.
+clear_places() {
+  local results result job
+  for job in $(seq "$num_jobs"); do
+    _set_results "$job"
+    for result in "${results[@]}"; do
+      [ ! -e "$kept/${result##*/}" ] || rm -rf "$step_mark" "$result"
+    done
+  done
+}
+
+# remove_further_jobs: removes results and logs of an earlier call of more jobs.
+remove_further_jobs() {
+  local result
   for result in "${_job_results[@]}" "$jobs_log"; do _remove_further "$result"; done
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -370,3 +371,66 @@ def test_a_call_that_does_a_stage_again_and_is_killed_leaves_nothing_of_before(
     tools.calls()
     succeed(place, *call_of("forward"), **tools.with_kaldi)
     assert ranges(tools.calls()) == ["JOB=1:4"]
+
+
+def test_priors_are_judged_by_the_logs_of_the_jobs_that_made_them(tools: StandIns, place: Path) -> None:
+    # One job of four loses much.
+    told = "INFO PROGRAM some: 9 utterances done, {} dropped; 1 (a-1): no features"
+    succeed(place, *call_of("make_priors", "--max-loss", "0.2"), **tools.with_kaldi)
+    log = place / "exp/dnn/log/prior_stats.4.log"
+    moment = log.stat()
+    write(log, told.format(9).replace("PROGRAM", "(dkt forward)") + "\n")
+    os.utime(log, ns=(moment.st_atime_ns, moment.st_mtime_ns))
+    for nj in ("2", "8"):
+        call = ["steps/make_priors.sh", "--nj", nj, "--max-loss", "0.1", "data", "exp/dnn"]
+        assert "over --max-loss (0.1)" in fails(place, *call, **tools.with_kaldi)
+    write(place / "data/cmvn.scp", "other\n")
+    succeed(place, "steps/make_priors.sh", "--nj", "2", "data", "exp/dnn", **tools.with_kaldi)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "joined"),
+    [
+        ("forward", "exp/post/feats.scp"),
+        ("decode", "exp/dnn/decode/num_jobs"),
+        ("decode_scan", "exp/dnn/scan/num_jobs"),
+        ("align", "exp/ali/num_jobs"),
+        ("make_mfcc", "data/feats.scp"),
+        ("make_soft_targets", "exp/soft/soft.scp"),
+    ],
+)
+def test_a_step_that_is_killed_as_results_get_their_names_leaves_no_mixture(
+    tools: StandIns, place: Path, step: str, joined: str
+) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    write(place / ("audio.wav" if step == "make_mfcc" else "data/cmvn.scp"), "a other\n")
+    result = place / RESULTS[step]
+    wanted = result.parent if step == "decode_scan" else result
+    # In place of mv: kills the step at the result of job 3.
+    program = tools.kaldi.parent / "bin/mv"
+    kill = 'if [ "${!#}" = "$STOP" ]; then kill -KILL $PPID; exit 1; fi'
+    write(program, f'#!/bin/bash\n{kill}\nexec {shutil.which("mv")} "$@"\n')
+    program.chmod(0o755)
+    absolute = step in ("forward", "make_mfcc")
+    stop = str(wanted if absolute else wanted.relative_to(place))
+    assert run(place, *call_of(step), STOP=stop, **tools.with_kaldi).returncode != 0
+    assert not (place / joined).exists() and not wanted.exists()
+    # What is there is not joined, and jobs that were through are not done again.
+    if step == "decode_scan":
+        assert "num_jobs" in fails(
+            place, "steps/score.sh", "data", "exp/graph", "exp/dnn/scan", **tools.with_kaldi
+        )
+    elif step != "make_soft_targets":
+        # Of which the program, for which something stands in here, sees to it.
+        fails(place, *call_of(step, "--stage", "1"), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    assert ranges(tools.calls()) == [] and (place / joined).exists() and wanted.exists()
+
+
+@pytest.mark.parametrize("step", ["compute_cmvn_stats", "score"])
+def test_a_name_that_runners_would_replace_is_refused(tools: StandIns, place: Path, step: str) -> None:
+    (place / "data").rename(place / "myJOBs")
+    call = ["myJOBs" if word == "data" else word for word in call_of(step)]
+    assert "'myJOBs' holds JOB, which run.pl replaces" in fails(place, *call, **tools.with_kaldi)
