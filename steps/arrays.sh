@@ -199,25 +199,34 @@ _with_final_places() {
 
 # place_jobs: gives the results of all jobs their names, and removes those of an earlier call of more jobs.
 place_jobs() {
-  local results result job
+  local results result job target
   clear_places
   for job in $(seq "$num_jobs"); do
     _set_results "$job"
     for result in "${results[@]}"; do
-      [ ! -e "$kept/${result##*/}" ] || mv -f "$kept/${result##*/}" "$result"
+      _set_target "$result"
+      [ ! -e "$kept/${result##*/}" ] || mv -f "$kept/${result##*/}" "$target"
     done
   done
   remove_further_jobs
 }
 
+# _set_target result: sets target to where a result is written: on another disk, where Kaldi's utils/create_data_link.pl
+# has made a link to storage/<n>/. Other links may be to results of somebody else, and are replaced.
+_set_target() {
+  target=$1
+  [[ $(readlink -- "$1") != storage/* ]] || target=$(dirname "$1")/$(readlink -- "$1")
+}
+
 # clear_places: removes what the results of jobs are about to replace. If the step is stopped in the middle something is
 # missing, and no result stands beside one of other options.
 clear_places() {
-  local results result job
+  local results result job target
   for job in $(seq "$num_jobs"); do
     _set_results "$job"
     for result in "${results[@]}"; do
-      [ ! -e "$kept/${result##*/}" ] || rm -rf "$step_mark" "$result"
+      _set_target "$result"
+      [ ! -e "$kept/${result##*/}" ] || rm -rf "$step_mark" "$target"
     done
   done
 }

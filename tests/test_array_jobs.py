@@ -434,3 +434,30 @@ def test_a_name_that_runners_would_replace_is_refused(tools: StandIns, place: Pa
     (place / "data").rename(place / "myJOBs")
     call = ["myJOBs" if word == "data" else word for word in call_of(step)]
     assert "'myJOBs' holds JOB, which run.pl replaces" in fails(place, *call, **tools.with_kaldi)
+
+
+def test_links_to_other_disks_stay_and_other_links_are_replaced(tools: StandIns, place: Path) -> None:
+    names = [place / f"data/data/raw_mfcc_data.{job}.ark" for job in (1, 2)]
+    write(place / "data/data/storage/1/some.ark", "of before")
+    write(place / "elsewhere.ark", "of somebody else")
+    names[0].symlink_to("storage/1/some.ark")
+    names[1].symlink_to(place / "elsewhere.ark")
+    succeed(place, *call_of("make_mfcc"), **tools.with_kaldi)
+    assert names[0].is_symlink() and names[0].read_text() == "a-1\na-2\n"
+    assert not names[1].is_symlink() and names[1].read_text() == "b-1\nb-2\n"
+    assert (place / "elsewhere.ark").read_text() == "of somebody else"
+    tools.calls()
+    assert "done already" in succeed(place, *call_of("make_mfcc"), **tools.with_kaldi)
+
+
+def test_a_job_that_still_writes_does_not_stop_the_step(tools: StandIns, place: Path) -> None:
+    """A directory that is written in, or has files open on a disk of the network, cannot be removed."""
+    program = tools.kaldi.parent / "bin/rm"
+    busy = '[[ -d $x && $x == */.forward.jobs* ]] && echo "rm: $x: Device or resource busy" >&2 && exit 1'
+    write(program, f'#!/bin/bash\nfor x; do {busy}; done\nexec {shutil.which("rm")} "$@"\n')
+    program.chmod(0o755)
+    fails(place, *call_of("forward"), LAZY="2", **tools.with_kaldi)
+    output = succeed(place, *call_of("forward", "--apply-log", "true"), **tools.with_kaldi)
+    assert "busy" not in output and (place / "exp/post/.forward.done").exists()
+    output = succeed(place, *call_of("forward", "--apply-log", "true"), **tools.with_kaldi)
+    assert "done already with the same options" in output
