@@ -73,7 +73,8 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
   # If the step had failed the old ones would be in place.
   back_up "$dir" prior_counts
   mv "$dir/.prior_counts" "$dir/prior_counts"
-  rm -rf "$subset"
+  # An earlier dkt left parts of what it could not end.
+  rm -rf "$subset" "$dir"/.prior_counts.[0-9]*
   remove_further_jobs
   mark_done
 fi

@@ -461,3 +461,22 @@ def test_a_job_that_still_writes_does_not_stop_the_step(tools: StandIns, place: 
     assert "busy" not in output and (place / "exp/post/.forward.done").exists()
     output = succeed(place, *call_of("forward", "--apply-log", "true"), **tools.with_kaldi)
     assert "done already with the same options" in output
+
+
+def test_what_an_earlier_dkt_has_made_is_not_done_again(tools: StandIns, place: Path) -> None:
+    succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    mark = place / "data_fmllr/.make_fmllr_feats.done"
+    lines = mark.read_text().splitlines(keepends=True)
+    assert sum("first_pass_ali" in line for line in lines) == 4
+    mark.write_text("".join(line for line in lines if "first_pass_ali" not in line))
+    tools.calls()
+    output = succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    assert "done already with the same options" in output and not ranges(tools.calls())
+    # What is done again is told of as it is now.
+    (place / "data_fmllr/data/trans.3").unlink()
+    succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    assert sum("first_pass_ali" in line for line in mark.read_text().splitlines()) == 4
+    # Parts that were not summed up.
+    write(place / "exp/dnn/.prior_counts.7", "[ 1 ]\n")
+    succeed(place, *call_of("make_priors"), **tools.with_kaldi)
+    assert not list(place.rglob(".prior_counts.*"))
