@@ -215,6 +215,7 @@ place_jobs() {
 # has made a link to storage/<n>/. Other links may be to results of somebody else, and are replaced.
 _set_target() {
   target=$1
+  [ -L "$1" ] || return 0
   [[ $(readlink -- "$1") != storage/* ]] || target=$(dirname "$1")/$(readlink -- "$1")
 }
 
