@@ -21,9 +21,17 @@ DKT_DISK_WAIT=${DKT_DISK_WAIT:-3}
 # What already_done sets; a step that is told to begin at a later stage does not call it.
 step_inputs=
 kept_results=
+# Where results are that have not got their names yet; begin_jobs sets it.
+kept=
+
+# The files that the next jobs read and jobs of the same step have made, perhaps in an earlier call, by other options.
+made_inputs=()
 
 # _job_inputs: what the jobs depend on.
-_job_inputs() { printf 'of %s jobs\n%s\n' "$num_jobs" "$(without_limits <<<"$step_inputs")"; }
+_job_inputs() {
+  printf 'of %s jobs\n%s\n' "$num_jobs" "$(without_limits <<<"$step_inputs")"
+  [ ${#made_inputs[@]} = 0 ] || _describe "${made_inputs[@]}"
+}
 
 # begin_jobs n log result...: sets the array pending, the jobs of n whose results are not there and whole, of the inputs
 # that the step has now, and made, where they write them. Log and results are names with JOB in place of the number of
@@ -49,7 +57,11 @@ begin_jobs() {
     _job_is_whole "$job" || _take_earlier "$job" || pending+=("$job")
   done
   # Jobs of earlier calls that still run have nowhere to write.
-  find "$_jobs_dir" "$_logs_dir" -mindepth 1 -maxdepth 1 ! -name "$key" ! -name "${made##*/}" -exec rm -rf {} +
+  local old others=()
+  while IFS= read -r -d '' old; do others+=("$old"); done < <(
+    find "$_jobs_dir" "$_logs_dir" -mindepth 1 -maxdepth 1 ! -name "$key" ! -name "${made##*/}" -print0
+  )
+  remove_dirs ${others[@]+"${others[@]}"}
   is_resumed || return 0
   if [ ${#pending[@]} = 0 ]; then
     echo "$script_name: all $num_jobs jobs are done already"
@@ -57,6 +69,10 @@ begin_jobs() {
     echo "$script_name: of $num_jobs jobs $((num_jobs - ${#pending[@]})) are done already: only $(_list_jobs "${pending[@]}") now"
   fi
 }
+
+# remove_dirs dir...: removes what jobs have written in. One that still runs may be writing, or the disk of the network
+# keep an open file: what is left does no harm, and goes another time.
+remove_dirs() { rm -rf "$@" 2>/dev/null || true; }
 
 # is_resumed: whether some of the jobs of begin_jobs are done already.
 is_resumed() { [ ${#pending[@]} -lt "$num_jobs" ]; }
@@ -77,8 +93,8 @@ _set_results() {
 
 # _set_place result: sets place to where a result is now; fails if there is none.
 _set_place() {
-  place=${kept:-}/${1##*/}
-  [ -n "${kept:-}" ] && [ -e "$place" ] || place=$1
+  place=$kept/${1##*/}
+  [ -n "$kept" ] && [ -e "$place" ] || place=$1
   [ -e "$place" ]
 }
 
@@ -92,9 +108,10 @@ set_made_files() {
   done
 }
 
-# _job_state number: names, sizes and times of the results of a job; fails if one is not there.
+# _job_state number: names, sizes and times of log and results of a job; fails if one is not there.
 _job_state() {
   local results result place
+  stat -L -c '%s %.9Y' -- "${jobs_log//JOB/$1}" || return 1
   _set_results "$1"
   for result in "${results[@]}"; do
     _set_place "$result" || return 1
@@ -114,7 +131,9 @@ _job_is_whole() {
     cmp -s "$state" <(_job_state "$1")
     return
   fi
-  [ -n "$kept_results" ] || return 1
+  # Neither in this call nor in one that is not told to do the stage again.
+  rm -f "$state"
+  [ -n "$kept_results" ] && is_of_mark "${jobs_log//JOB/$1}" || return 1
   _set_results "$1"
   for result in "${results[@]}"; do [ -e "$result" ] || return 1; done
   while IFS= read -r line; do
@@ -125,6 +144,8 @@ _job_is_whole() {
     [ ! -d "$result" ] || [ "$(_describe "$result" | wc -l)" = "$(grep -c -F "$(_place "$result")/" <<<"$kept_results")" ] ||
       return 1
   done
+  # What an earlier call that was stopped has begun to take.
+  for result in "${results[@]}"; do rm -rf "${kept:?}/${result##*/}"; done
   write_file "$state" _job_state "$1"
 }
 
@@ -149,16 +170,23 @@ _take_job() {
   rm -f "$kept/whole.$1"
   for result in "${results[@]}"; do
     file=${result##*/}
-    rm -rf "${kept:?}/$file"
+    rm -rf "${kept:?}/$file" || return 1
     if [[ $file == *.scp ]]; then
       write_file "$kept/$file" _with_final_places "$from/$file" "/${_jobs_dir##*/}/${from##*/}/"
       rm "$from/$file"
     else
-      mv "$from/$file" "$kept/$file"
+      # Its caller has asked whether it fails, so no error stops it by itself.
+      mv "$from/$file" "$kept/$file" || return 1
     fi
   done
-  ln -f "$made_log" "$log"
+  _show_log "$made_log" "$log" || return 1
   write_file "$kept/whole.$1" _job_state "$1"
+}
+
+# _show_log made log: gives a log its usual name. Not every disk has hard links.
+_show_log() {
+  rm -f "$2"
+  ln "$1" "$2" 2>/dev/null || cp -p "$1" "$2"
 }
 
 # _with_final_places script part: a script file with the places that its archives get, which are now in a directory
@@ -171,16 +199,42 @@ _with_final_places() {
 
 # place_jobs: gives the results of all jobs their names, and removes those of an earlier call of more jobs.
 place_jobs() {
-  local results result job
+  local results result job target
+  clear_places
   for job in $(seq "$num_jobs"); do
     _set_results "$job"
     for result in "${results[@]}"; do
-      [ -e "$kept/${result##*/}" ] || continue
-      rm -f "$step_mark"
-      [ ! -d "$result" ] || rm -rf "$result"
-      mv -f "$kept/${result##*/}" "$result"
+      _set_target "$result"
+      [ ! -e "$kept/${result##*/}" ] || mv -f "$kept/${result##*/}" "$target"
     done
   done
+  remove_further_jobs
+}
+
+# _set_target result: sets target to where a result is written: on another disk, where Kaldi's utils/create_data_link.pl
+# has made a link to storage/<n>/. Other links may be to results of somebody else, and are replaced.
+_set_target() {
+  target=$1
+  [ -L "$1" ] || return 0
+  [[ $(readlink -- "$1") != storage/* ]] || target=$(dirname "$1")/$(readlink -- "$1")
+}
+
+# clear_places: removes what the results of jobs are about to replace. If the step is stopped in the middle something is
+# missing, and no result stands beside one of other options.
+clear_places() {
+  local results result job target
+  for job in $(seq "$num_jobs"); do
+    _set_results "$job"
+    for result in "${results[@]}"; do
+      _set_target "$result"
+      [ ! -e "$kept/${result##*/}" ] || rm -rf "$step_mark" "$target"
+    done
+  done
+}
+
+# remove_further_jobs: removes results and logs of an earlier call of more jobs.
+remove_further_jobs() {
+  local result
   for result in "${_job_results[@]}" "$jobs_log"; do _remove_further "$result"; done
 }
 
@@ -253,10 +307,10 @@ _are_there() {
 
 # _wait_for file...: where the runner says that all is well, gives a disk on the network time to show the files.
 _wait_for() {
-  local end=$((SECONDS + DKT_DISK_WAIT))
+  local end=$((SECONDS + DKT_DISK_WAIT)) file
   while [ "$runner_status" = 0 ] && ! _are_there "$@" && [ "$SECONDS" -lt "$end" ]; do
     sleep 0.3
-    ls "$(dirname "$1")" >/dev/null
+    for file in "${@:1:2}"; do ls "$(dirname "$file")" >/dev/null; done
   done
 }
 
@@ -291,7 +345,7 @@ run_jobs() {
     file=${1//JOB/$job}
     # While it runs it is to be seen in its usual place.
     rm -rf "$file"
-    ln -s "${_logs_dir##*/}/${made##*/}/${file##*/}" "$file"
+    ln -s "${_logs_dir##*/}/${made##*/}/${file##*/}" "$file" 2>/dev/null || true
     files+=("$made/ended.$job" "${log//JOB/$job}")
   done
   _set_words "$made/ended.JOB" "${@:2}"
@@ -301,7 +355,7 @@ run_jobs() {
   for job in "${pending[@]}"; do
     file=${1//JOB/$job}
     rm -f "$file"
-    [ ! -e "${log//JOB/$job}" ] || ln "${log//JOB/$job}" "$file"
+    [ ! -e "${log//JOB/$job}" ] || _show_log "${log//JOB/$job}" "$file"
     _take_job "$job" "$made" || failed+=("$job")
   done
   _drop_remains ${failed[@]+"${failed[@]}"}

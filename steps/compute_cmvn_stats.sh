@@ -29,6 +29,7 @@ check_share "$max_loss"
 [ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
 make_dir "$log" "$dir"
 set_table_dir dir "$dir"
+for place in "$data" "$log" "$dir"; do refuse_job_word "$place"; done
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for stream in $streams; do inputs+=("$data/$stream"); done

@@ -106,8 +106,10 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   clear_scores
   # What another search has found would pass for what is in these lattices.
   rm -rf "$dir/scoring" "$dir/.decode_scan.done"
-  write_file "$dir/num_jobs" echo "$nj"
+  # Without it there is nothing to score: it goes first and comes last.
+  rm -f "$dir/num_jobs"
   place_jobs
+  write_file "$dir/num_jobs" echo "$nj"
   mark_done
 fi
 require_files "$dir/lat.1.gz" "$dir/num_jobs"

@@ -74,8 +74,10 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]
   clear_scores
   # Lattices of another search would be scored in place of these.
   rm -rf "$dir"/scoring/{*.txt,point.*} "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir/.decode.done"
-  write_file "$dir/num_jobs" echo "$nj"
+  # Without it there is nothing to score: it goes first and comes last.
+  rm -f "$dir/num_jobs"
   place_jobs
+  write_file "$dir/num_jobs" echo "$nj"
   mark_done
   echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
 fi

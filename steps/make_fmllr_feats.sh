@@ -53,10 +53,15 @@ depends_on "nj beam max_active lmwt fmllr_min_count max_loss" "$data"/*.scp \
   "$gmm"/{final.{mdl,mat},{cmvn,delta,splice}_opts} "${first_pass[@]}"
 made_first=()
 [ -n "$ali_dir" ] || made_first=("$dir/first_pass_ali.JOB.ark")
-set_job_files "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB} ${made_first[@]+"${made_first[@]}"}
+mark=$target/.make_fmllr_feats.done
+set_job_files "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
+marked=("$target"/{feats.scp,utt2spk} "${job_files[@]}")
+set_job_files ${made_first[@]+"${made_first[@]}"}
+all_results=("${marked[@]}" ${job_files[@]+"${job_files[@]}"})
+# Marks of an earlier dkt do not tell of the first pass.
+if [ ! -f "$mark" ] || grep -q first_pass_ali "$mark"; then marked=("${all_results[@]}"); fi
 set_judged_logs "$logs/fmllr.JOB.log" ${made_first[@]+"$logs/first_pass.JOB.log"}
-marked=("$target/.make_fmllr_feats.done" "$target"/{feats.scp,utt2spk} "${job_files[@]}")
-if [ "$stage" -gt 0 ]; then begin_step "${marked[@]}"; elif already_done "${marked[@]}"; then exit 0; fi
+if [ "$stage" -gt 0 ]; then begin_step "$mark" "${marked[@]}"; elif already_done "$mark" "${marked[@]}"; then exit 0; fi
 sdata=$(make_split "$data" "$nj" "$target") || exit 1
 
 if [ -n "$ali_dir" ]; then
@@ -81,6 +86,11 @@ else
 fi
 
 if [ "$stage" -le 1 ]; then
+  # With --stage 1 they may be of other options.
+  if [ -z "$ali_dir" ]; then
+    set_made_files "$dir/first_pass_ali.JOB.ark"
+    made_inputs=("${made_files[@]}")
+  fi
   begin_jobs "$nj" "$logs/fmllr.JOB.log" "$dir"/{feats.JOB.ark,feats.JOB.scp,trans.JOB}
   run_jobs "$logs/fmllr.JOB.log" \
     dkt compute-fmllr-feats --silence-phones="$(cat "$graph/phones/silence.csl")" \
@@ -99,5 +109,5 @@ for file in text utt2spk spk2utt wav.scp segments utt2num_frames; do
   [ ! -f "$data/$file" ] || copy_file "$data/$file" "$target/$file"
 done
 write_file "$target/feats.scp" sort_files "${parts[@]}"
-[ "$stage" -ge 1 ] || mark_done
+[ "$stage" -ge 1 ] || mark_done "${all_results[@]}"
 echo "$script_name: adapted features of $(wc -l <"$target/feats.scp") utterances in $target, logs in $logs"

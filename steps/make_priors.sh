@@ -48,9 +48,11 @@ if [ "$stage" -le 0 ]; then
   hold_directory "$dir"
   depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
-  set_judged_logs "$log/prior_stats.JOB.log"
+  # Those of the jobs that there were: the priors do not depend on their number.
+  set_judged_logs "$log"/prior_stats.[0-9]*.log
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_counts"; then
+  set_judged_logs "$log/prior_stats.JOB.log"
   make_dir "$log"
   begin_jobs "$nj" "$log/prior_stats.JOB.log" "$dir/.prior_counts.JOB"
   rm -rf "$subset"
@@ -71,7 +73,9 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
   # If the step had failed the old ones would be in place.
   back_up "$dir" prior_counts
   mv "$dir/.prior_counts" "$dir/prior_counts"
-  rm -rf "$subset"
+  # An earlier dkt left parts of what it could not end.
+  rm -rf "$subset" "$dir"/.prior_counts.[0-9]*
+  remove_further_jobs
   mark_done
 fi
 require_files "$dir/prior_counts"

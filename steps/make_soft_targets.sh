@@ -68,8 +68,10 @@ if [ "$stage" -le 0 ]; then
   verdict
   # Until they are joined they are not whole.
   rm -f "$dir/soft.scp"
-  place_jobs
+  # The header does not stand beside targets that it is not of.
+  clear_places
   mv -f "$made/header.yaml" "$dir/header.yaml"
+  place_jobs
 fi
 
 # What a student without alignments needs of its teacher.

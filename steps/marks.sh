@@ -129,14 +129,23 @@ _is_judged() {
   done
 }
 
+# is_of_mark log: whether a log is there and of the results that the mark tells of: a call that failed has left those
+# results as they were, and logs of its own, which are later.
+is_of_mark() { [ -e "$1" ] && [ ! "$(stat -L -c %.9Y -- "$1")" \> "$_mark_time" ]; }
+
 # _judge: judges what is done already by the limits of this call, where they are stricter: the verdict of the step stops
-# it. Fails if it cannot, as the step has no judged_logs, or they are not there.
+# it. Fails if it cannot, as the step has no judged_logs, or they are not there any more.
 _judge() {
+  local log results
   if _is_judged; then return 0; fi
-  [ ${#judged_logs[@]} -gt 0 ] && _are_there "${judged_logs[@]}" || return 1
+  _why_again="it was done with looser limits, and the logs do not tell"
+  [ ${#judged_logs[@]} -gt 0 ] || return 1
+  for log in "${judged_logs[@]}"; do is_of_mark "$log" || return 1; done
+  # Those that are judged: a step of other options may be about to replace them.
+  results=$(sed -n '/^results:$/,$p' "$step_mark")
   verdict
-  # Next time they are judged by these.
-  write_file "$step_mark" _mark_text
+  # Next time they are judged by these, if it can be noted.
+  ! can_write "$(dirname "$step_mark")" || write_file "$step_mark" printf '%s\n%s\n' "$step_inputs" "$results"
 }
 
 # begin_step mark result...: says where the mark of the step is and what its results are, and takes down its inputs.
@@ -154,6 +163,8 @@ begin_step() {
 # still what they were. The mark stays until the results change: it holds for nothing but what it describes.
 already_done() {
   begin_step "$@"
+  _why_again="a result is missing, or not as it was left"
+  [ ! -f "$step_mark" ] || _mark_time=$(stat -L -c %.9Y -- "$step_mark")
   if [ -f "$step_mark" ] && cmp -s <(without_limits <"$step_mark") <(_mark_text | without_limits) &&
     _models_are_whole && _judge; then
     echo "$script_name: done already with the same options and inputs (to do it again, remove $step_mark)"
@@ -163,7 +174,7 @@ already_done() {
     # Only some of the results are gone or damaged: jobs whose results are whole need not run again.
     # shellcheck disable=SC2034 # for arrays.sh
     kept_results=$(sed '1,/^results:$/d' "$step_mark")
-    echo "$script_name: a result is missing, or not as it was left: done again"
+    echo "$script_name: $_why_again: done again"
   fi
   return 1
 }
@@ -178,5 +189,5 @@ mark_done() {
   [ -e "${_step_results[0]}" ] ||
     die "no file '${_step_results[0]}', though all went well: is it on a disk that all machines share?"
   write_file "$step_mark" _mark_text
-  rm -rf ${_job_dirs[@]+"${_job_dirs[@]}"}
+  remove_dirs ${_job_dirs[@]+"${_job_dirs[@]}"}
 }

@@ -29,7 +29,7 @@ graph=$2
 dir=$3
 scoring=$dir/scoring
 check_runner "$dir"
-refuse_job_word "$dir"
+for place in "$data" "$graph" "$dir"; do refuse_job_word "$place"; done
 
 # What is scored.
 if [ -e "$dir/lat.1.gz" ]; then found=("$dir"/lat.*.gz); else found=("$scoring"/job.*); fi
@@ -50,8 +50,8 @@ if [ "$stage" -le 0 ]; then
     run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
       --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
-    tell_losses "$dir"/log/lattice_scan.[0-9]*.log
     place_jobs
+    tell_losses "$dir"/log/lattice_scan.[0-9]*.log
   fi
   # The mark of decode.sh goes with the scores that it is about.
   rm -rf "$dir"/.{score,local_score}.done "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \

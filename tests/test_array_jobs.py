@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from pathlib import Path
 
@@ -335,3 +336,147 @@ STAGES = [
 def test_every_stage_that_is_told_works(tools: StandIns, place: Path, step: str, stage: int) -> None:
     succeed(place, *call_of(step), **tools.with_kaldi)
     succeed(place, *call_of(step, "--stage", str(stage)), **tools.with_kaldi)
+
+
+def test_jobs_do_not_count_that_read_what_other_options_made(tools: StandIns, place: Path) -> None:
+    succeed(place, *call_of("make_fmllr_feats", "--beam", "5"), **tools.with_kaldi)
+    # The features of these alignments are not those of a first pass with this beam.
+    succeed(place, *call_of("make_fmllr_feats", "--stage", "1", "--beam", "6"), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of("make_fmllr_feats", "--beam", "6"), **tools.with_kaldi)
+    assert ranges(tools.calls()) == ["JOB=1:4", "JOB=1:4"]
+
+
+def test_logs_of_a_call_that_failed_do_not_judge_the_results_of_another(tools: StandIns, place: Path) -> None:
+    told = "INFO PROGRAM some: 9 utterances done, {} dropped; {} (a-1): no features"
+    lossy = {**tools.with_kaldi, "TELLS": "forward", "TELL": told.format(1, 1)}
+    succeed(place, *call_of("forward", "--max-loss", "0.2"), **lossy)
+    # Other options, without losses; its logs take the places of those of the results, which stay.
+    fails(place, *call_of("forward", "--apply-log", "true"), KILL="forward data/split4/2", **tools.with_kaldi)
+    tools.calls()
+    output = fails(place, *call_of("forward", "--max-loss", "0.01"), **lossy)
+    assert "forward: some" not in output and "over --max-loss (0.01)" in output
+    assert ranges(tools.calls()) == ["JOB=1:4"]
+
+
+def test_a_call_that_does_a_stage_again_and_is_killed_leaves_nothing_of_before(
+    tools: StandIns, place: Path
+) -> None:
+    fails(place, *call_of("forward"), KILL="forward data/split4/2", **tools.with_kaldi)
+    since = place / "since"
+    write(since, "")
+    moment = since.stat().st_mtime + 1
+    os.utime(since, (moment, moment))
+    fails(place, *call_of("forward"), FAIL="forward", DKT_REDO_SINCE=str(since), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of("forward"), **tools.with_kaldi)
+    assert ranges(tools.calls()) == ["JOB=1:4"]
+
+
+def test_priors_are_judged_by_the_logs_of_the_jobs_that_made_them(tools: StandIns, place: Path) -> None:
+    # One job of four loses much.
+    told = "INFO PROGRAM some: 9 utterances done, {} dropped; 1 (a-1): no features"
+    succeed(place, *call_of("make_priors", "--max-loss", "0.2"), **tools.with_kaldi)
+    log = place / "exp/dnn/log/prior_stats.4.log"
+    moment = log.stat()
+    write(log, told.format(9).replace("PROGRAM", "(dkt forward)") + "\n")
+    os.utime(log, ns=(moment.st_atime_ns, moment.st_mtime_ns))
+    for nj in ("2", "8"):
+        call = ["steps/make_priors.sh", "--nj", nj, "--max-loss", "0.1", "data", "exp/dnn"]
+        assert "over --max-loss (0.1)" in fails(place, *call, **tools.with_kaldi)
+    write(place / "data/cmvn.scp", "other\n")
+    succeed(place, "steps/make_priors.sh", "--nj", "2", "data", "exp/dnn", **tools.with_kaldi)
+    assert not log.exists()
+
+
+@pytest.mark.parametrize(
+    ("step", "joined"),
+    [
+        ("forward", "exp/post/feats.scp"),
+        ("decode", "exp/dnn/decode/num_jobs"),
+        ("decode_scan", "exp/dnn/scan/num_jobs"),
+        ("align", "exp/ali/num_jobs"),
+        ("make_mfcc", "data/feats.scp"),
+        ("make_soft_targets", "exp/soft/soft.scp"),
+    ],
+)
+def test_a_step_that_is_killed_as_results_get_their_names_leaves_no_mixture(
+    tools: StandIns, place: Path, step: str, joined: str
+) -> None:
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    write(place / ("audio.wav" if step == "make_mfcc" else "data/cmvn.scp"), "a other\n")
+    result = place / RESULTS[step]
+    wanted = result.parent if step == "decode_scan" else result
+    # In place of mv: kills the step at the result of job 3.
+    program = tools.kaldi.parent / "bin/mv"
+    kill = 'if [ "${!#}" = "$STOP" ]; then kill -KILL $PPID; exit 1; fi'
+    write(program, f'#!/bin/bash\n{kill}\nexec {shutil.which("mv")} "$@"\n')
+    program.chmod(0o755)
+    absolute = step in ("forward", "make_mfcc")
+    stop = str(wanted if absolute else wanted.relative_to(place))
+    assert run(place, *call_of(step), STOP=stop, **tools.with_kaldi).returncode != 0
+    assert not (place / joined).exists() and not wanted.exists()
+    # What is there is not joined, and jobs that were through are not done again.
+    if step == "decode_scan":
+        assert "num_jobs" in fails(
+            place, "steps/score.sh", "data", "exp/graph", "exp/dnn/scan", **tools.with_kaldi
+        )
+    elif step != "make_soft_targets":
+        # Of which the program, for which something stands in here, sees to it.
+        fails(place, *call_of(step, "--stage", "1"), **tools.with_kaldi)
+    tools.calls()
+    succeed(place, *call_of(step), **tools.with_kaldi)
+    assert ranges(tools.calls()) == [] and (place / joined).exists() and wanted.exists()
+
+
+@pytest.mark.parametrize("step", ["compute_cmvn_stats", "score"])
+def test_a_name_that_runners_would_replace_is_refused(tools: StandIns, place: Path, step: str) -> None:
+    (place / "data").rename(place / "myJOBs")
+    call = ["myJOBs" if word == "data" else word for word in call_of(step)]
+    assert "'myJOBs' holds JOB, which run.pl replaces" in fails(place, *call, **tools.with_kaldi)
+
+
+def test_links_to_other_disks_stay_and_other_links_are_replaced(tools: StandIns, place: Path) -> None:
+    names = [place / f"data/data/raw_mfcc_data.{job}.ark" for job in (1, 2)]
+    write(place / "data/data/storage/1/some.ark", "of before")
+    write(place / "elsewhere.ark", "of somebody else")
+    names[0].symlink_to("storage/1/some.ark")
+    names[1].symlink_to(place / "elsewhere.ark")
+    succeed(place, *call_of("make_mfcc"), **tools.with_kaldi)
+    assert names[0].is_symlink() and names[0].read_text() == "a-1\na-2\n"
+    assert not names[1].is_symlink() and names[1].read_text() == "b-1\nb-2\n"
+    assert (place / "elsewhere.ark").read_text() == "of somebody else"
+    tools.calls()
+    assert "done already" in succeed(place, *call_of("make_mfcc"), **tools.with_kaldi)
+
+
+def test_a_job_that_still_writes_does_not_stop_the_step(tools: StandIns, place: Path) -> None:
+    """A directory that is written in, or has files open on a disk of the network, cannot be removed."""
+    program = tools.kaldi.parent / "bin/rm"
+    busy = '[[ -d $x && $x == */.forward.jobs* ]] && echo "rm: $x: Device or resource busy" >&2 && exit 1'
+    write(program, f'#!/bin/bash\nfor x; do {busy}; done\nexec {shutil.which("rm")} "$@"\n')
+    program.chmod(0o755)
+    fails(place, *call_of("forward"), LAZY="2", **tools.with_kaldi)
+    output = succeed(place, *call_of("forward", "--apply-log", "true"), **tools.with_kaldi)
+    assert "busy" not in output and (place / "exp/post/.forward.done").exists()
+    output = succeed(place, *call_of("forward", "--apply-log", "true"), **tools.with_kaldi)
+    assert "done already with the same options" in output
+
+
+def test_what_an_earlier_dkt_has_made_is_not_done_again(tools: StandIns, place: Path) -> None:
+    succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    mark = place / "data_fmllr/.make_fmllr_feats.done"
+    lines = mark.read_text().splitlines(keepends=True)
+    assert sum("first_pass_ali" in line for line in lines) == 4
+    mark.write_text("".join(line for line in lines if "first_pass_ali" not in line))
+    tools.calls()
+    output = succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    assert "done already with the same options" in output and not ranges(tools.calls())
+    # What is done again is told of as it is now.
+    (place / "data_fmllr/data/trans.3").unlink()
+    succeed(place, *call_of("make_fmllr_feats"), **tools.with_kaldi)
+    assert sum("first_pass_ali" in line for line in mark.read_text().splitlines()) == 4
+    # Parts that were not summed up.
+    write(place / "exp/dnn/.prior_counts.7", "[ 1 ]\n")
+    succeed(place, *call_of("make_priors"), **tools.with_kaldi)
+    assert not list(place.rglob(".prior_counts.*"))

@@ -62,35 +62,35 @@ KINDS = {
     "pairs": Kind(
         "two different trainings started in one directory",
         "one is refused and told who holds it; the model is the other's",
-        kills.pairs, 1, 6,
+        kills.pairs, 1, 4,
     ),
     "damage": Kind(
         "files damaged: bits flipped, ends cut off, zeros, other bytes, parts twice",
         "dkt's own files: an error, or the undamaged result; Kaldi's, which have no checksum: an end without "
         "traceback, signal or delay",
-        damage.trials, 3, 20,
+        damage.trials, 3, 8,
     ),
     "calls": Kind(
         "bad calls: absurd numbers in options and configurations, arguments that name nothing or another "
         "kind of file",
         "an error of one line within a minute and 4 GiB; NaN and infinity never pass",
-        calls.trials, 2, 12,
+        calls.trials, 2, 3,
     ),
     "disks": Kind(
         "disks that fill up during a command",
         "the error names the file that could not be written, nothing is left cut short under its name, and "
         "with room the same call ends well",
-        disks.trials, 1, 6,
+        disks.trials, 1, 2,
     ),
     "jobs": Kind(
         "one of four jobs of a step killed",
         "the step fails and names the job; called again it does that job only, and ends with the same files",
-        stages.killed_jobs, 1, 6,
+        stages.killed_jobs, 1, 2,
     ),
     "steps": Kind(
         "steps stopped by SIGTERM, SIGHUP or SIGINT",
         "nothing goes on running; called again they end with the same files",
-        stages.stopped_steps, 1, 6,
+        stages.stopped_steps, 1, 3,
     ),
 }  # fmt: skip
 
