@@ -16,6 +16,9 @@ from dkt.transitions import TransitionModel, load_transition_model
 
 logger = logging.getLogger(__name__)
 
+#: A length difference of features and labels below this is cut, as in Kaldi's nnet1 (--length-tolerance).
+LENGTH_TOLERANCE = 5
+
 
 class AlignmentDir:
     """An alignment directory as Kaldi leaves it: ``ali.JOB.gz``, ``num_jobs``, ``final.mdl``.
@@ -145,3 +148,8 @@ def _checked(
             num_done,
             broken[0],
         )
+
+
+def match_lengths(num_frames: int, num_labels: int) -> int | None:
+    """What is used of features and labels of these lengths: the shorter; None if they differ by 5 or more."""
+    return None if abs(num_frames - num_labels) >= LENGTH_TOLERANCE else min(num_frames, num_labels)

@@ -144,7 +144,7 @@ def open_gunzip(stream: BinaryIO, size: int | None, path: str | Path) -> io.Buff
     return io.BufferedReader(_Gunzip(stream, size, path), _PIECE)
 
 
-def gunzip(data: bytes, path: str | Path) -> bytes:
+def decompress_gzip(data: bytes, path: str | Path) -> bytes:
     """Decompress a gzip file that is in memory.
 
     Raises:

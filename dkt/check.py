@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dkt.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
-from dkt.alignments import AlignmentDir
+from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.check_ali import (
-    LENGTH_TOLERANCE,
-    Labels,
-    check_phones,
+    AlignmentLengths,
     check_tree,
     compare_models,
+    compare_phones,
     compare_with_features,
     open_ali_dir,
     read_all_labels,
@@ -186,7 +185,7 @@ def check(
         check_tree(ali_dir, findings)
         if other:
             compare_models(ali_dir, Path(other), findings)
-    check_phones([Path(place) for place in (lang, ali, other) if place], findings)
+    compare_phones([Path(place) for place in (lang, ali, other) if place], findings)
     transcripts = _transcripts(files, lang, options, findings)
     if options.train_data is not None:
         _compare_with_training(files, features, options.train_data, findings)
@@ -196,7 +195,7 @@ def check(
     return report
 
 
-def _ask_training(report: Report, features: Features, labels: Labels | None) -> None:
+def _ask_training(report: Report, features: Features, labels: AlignmentLengths | None) -> None:
     """Note what the training would refuse, once the data are loaded or aligned, in its own words."""
     findings, options = report.findings, report.options
     if options.recipe is not None and options.train_data is None:
@@ -236,12 +235,12 @@ def _compare_with_training(files: DataFiles, features: Features, train: DataDir,
     findings.passed(check, "other utterances, the same features")
 
 
-def _labels(ali_dir: AlignmentDir, lang: str | Path | None, report: Report) -> Labels:
+def _labels(ali_dir: AlignmentDir, lang: str | Path | None, report: Report) -> AlignmentLengths:
     findings = report.findings
     try:
         phones = SilencePhones.of(ali_dir.path, lang)
     except DktError:
-        phones = SilencePhones(frozenset(), frozenset(), {})  # told by check_phones
+        phones = SilencePhones(frozenset(), frozenset(), {})  # told by compare_phones
     labels = read_all_labels(
         ali_dir, AlignmentQuality(ali_dir.transitions, phones, report.frame_shift), findings
     )
@@ -299,7 +298,11 @@ def _utterance_list(files: DataFiles) -> str:
 
 
 def _account(
-    report: Report, files: DataFiles, features: Features, labels: Labels | None, transcripts: Transcripts
+    report: Report,
+    files: DataFiles,
+    features: Features,
+    labels: AlignmentLengths | None,
+    transcripts: Transcripts,
 ) -> None:
     """Tell for every utterance whether a training would use it, in the words of the training."""
     text = files.lines("text") if report.options.data.transcribed and "text" in files else None

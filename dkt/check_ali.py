@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality
-from dkt.alignments import AlignmentDir
+from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.errors import DktError
 from dkt.findings import Findings, Level, plural
 from dkt.hmm.tree import load_tree
@@ -19,15 +19,12 @@ from dkt.tables import read_gzipped_int_vectors
 from dkt.text import read_lines
 from dkt.transitions import TransitionModel, load_transition_model
 
-#: A length difference of features and labels below this is cut, as in Kaldi's nnet1 (--length-tolerance).
-LENGTH_TOLERANCE = 5
-
 _ROWS_TOLD = 10
 _ALIGN_AGAIN = "align again, or give the final.mdl that made the alignment"
 
 
 @dataclass
-class Labels:
+class AlignmentLengths:
     """What was learnt of an alignment directory.
 
     Attributes:
@@ -57,7 +54,7 @@ class _LabelScan:
         self.quality = quality
         self.model = ali.transitions
         self.paths = PathChecker(self.model)
-        self.labels = Labels(ali.path)
+        self.labels = AlignmentLengths(ali.path)
         self.frames = np.zeros(ali.num_pdfs, dtype=np.int64)
         self.twice: list[str] = []
         self.beyond: dict[str, int] = {}
@@ -114,7 +111,7 @@ class _LabelScan:
         findings.passed("quality", self.quality.describe())
 
 
-def read_all_labels(ali: AlignmentDir, quality: AlignmentQuality, findings: Findings) -> Labels:
+def read_all_labels(ali: AlignmentDir, quality: AlignmentQuality, findings: Findings) -> AlignmentLengths:
     """Read all alignments of a directory.
 
     Args:
@@ -139,7 +136,7 @@ def read_all_labels(ali: AlignmentDir, quality: AlignmentQuality, findings: Find
 
 
 def compare_with_features(
-    labels: Labels, lengths: dict[str, int], known: set[str], feats: Path, findings: Findings
+    labels: AlignmentLengths, lengths: dict[str, int], known: set[str], feats: Path, findings: Findings
 ) -> None:
     """Note which side lacks what, and how far lengths differ.
 
@@ -166,7 +163,7 @@ def compare_with_features(
 
 
 def _report_lengths(
-    differences: dict[str, int], lengths: dict[str, int], labels: Labels, findings: Findings
+    differences: dict[str, int], lengths: dict[str, int], labels: AlignmentLengths, findings: Findings
 ) -> None:
     if not differences:
         return
@@ -202,7 +199,7 @@ def check_tree(ali: AlignmentDir, findings: Findings) -> None:
     findings.passed("tree", f"{num_pdfs} pdfs, as final.mdl has")
 
 
-def check_phones(paths: list[Path], findings: Findings) -> None:
+def compare_phones(paths: list[Path], findings: Findings) -> None:
     """Note ``phones.txt`` files that differ in more than disambiguation symbols.
 
     As ``utils/lang/check_phones_compatible.sh``, which lets directories without the file pass.

@@ -43,7 +43,7 @@ def write_recorded(path: str | Path, data: bytes) -> None:
         _update(path, {"size": len(data), "crc32": _sums(data)})
 
 
-def verify(path: str | Path, data: bytes) -> bool:
+def verify_recorded(path: str | Path, data: bytes) -> bool:
     """Make sure that a file is as it was written, if that was recorded.
 
     Args:

@@ -40,7 +40,7 @@ def read_real(stream: BinaryIO) -> float:
     return float(struct.unpack("<f" if size == 4 else "<d", stream.read(size))[0])
 
 
-class RealTable(RandomAccessTable[float]):
+class NumberTable(RandomAccessTable[float]):
     """Random access to real numbers, one a key."""
 
     def __init__(self, rspecifier: str) -> None:
@@ -61,7 +61,7 @@ class FrameWeights:
 
     def __init__(self, frame_weights: str = "", utt_weights: str = "") -> None:
         self._frames = VectorTable(frame_weights) if frame_weights else None
-        self._utts = RealTable(utt_weights) if utt_weights else None
+        self._utts = NumberTable(utt_weights) if utt_weights else None
 
     def missing(self, utt: str) -> str | None:
         """What ``utt`` lacks, None if nothing."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dkt.alignments import AlignmentDir
+from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.datadir import DataDir
 from dkt.errors import DktError
 from dkt.feature_cache import open_features, scratch_place
@@ -18,15 +18,12 @@ from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import FrameSource, PackedFeatures
 from dkt.labels import Labels
 from dkt.scratch import Scratch
-from dkt.stored_targets import StoredTargets, TargetScratch
+from dkt.stored_targets import FrameTargets, TargetScratch
 from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, stack
 
 logger = logging.getLogger(__name__)
-
-#: A length difference of features and labels below this is cut, as in Kaldi's nnet1 (--length-tolerance).
-LENGTH_TOLERANCE = 5
 
 
 @dataclass
@@ -51,7 +48,7 @@ class Utterances:
     lengths: np.ndarray
     labels: np.ndarray
     begins: np.ndarray
-    targets: StoredTargets | None = None
+    targets: FrameTargets | None = None
 
     def __post_init__(self) -> None:
         self.offsets = np.concatenate([[0], np.cumsum(self.lengths)]).astype(np.int64)
@@ -153,13 +150,8 @@ def pack(
         lengths,
         torch.cat(labels).numpy().astype(np.int32),
         np.cumsum(lengths) - lengths,
-        StoredTargets.of(stack(targets)) if targets else None,
+        FrameTargets.of(stack(targets)) if targets else None,
     )
-
-
-def match_lengths(num_frames: int, num_labels: int) -> int | None:
-    """What is used of features and labels of these lengths: the shorter; None if they differ by 5 or more."""
-    return None if abs(num_frames - num_labels) >= LENGTH_TOLERANCE else min(num_frames, num_labels)
 
 
 def load_utterances(

@@ -17,7 +17,7 @@ from pathlib import Path
 from dkt.errors import DktError
 from dkt.files import cannot_read, cannot_write, partial_name, remove_leftovers
 from dkt.processes import ProcessId
-from dkt.stopping import held
+from dkt.stopping import uninterrupted
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def hold_directory(directory: str | Path, what: str, steal: bool = False, name: 
         return
     try:
         # A stop comes after it: what is taken is given back.
-        with held(), contextlib.suppress(_ReadOnlyError):
+        with uninterrupted(), contextlib.suppress(_ReadOnlyError):
             take(directory / name, what, os.getpid(), steal)
         remove_leftovers(directory)
         yield

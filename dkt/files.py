@@ -21,6 +21,9 @@ from typing import BinaryIO
 from dkt.errors import DktError
 from dkt.processes import ProcessId
 
+#: The folder of a directory that files are moved to before others take their names.
+BACKUP = ".backup"
+
 _PARTIAL = re.compile(r"\..*\.([0-9]+@.*)\.partial", re.DOTALL)
 _CHUNK = 1 << 20
 # A file's name has 255 bytes at most, those of a character of UTF-8 four, and a tag may have 130.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dkt.datadir import misplaced
 from dkt.errors import DktError
-from dkt.files import free_name
+from dkt.files import BACKUP, free_name
 from dkt.findings import plural, some
 from dkt.objectio import replace_file
 from dkt.ranges import real_number
@@ -18,7 +18,6 @@ from dkt.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
 
 logger = logging.getLogger(__name__)
 
-BACKUP = ".backup"
 # What an utterance needs to have, in each of these files that is there.
 _NEEDED = ("feats.scp", "text", "segments", "utt2lang")
 _COUNTS = ("utt2dur", "utt2num_frames")

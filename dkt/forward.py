@@ -13,7 +13,7 @@ from dkt.errors import DktError
 from dkt.memory import memory_for
 from dkt.nnet import threads
 from dkt.nnet.nnet1 import Nnet1
-from dkt.scorer import OutputOptions, Scorer
+from dkt.scorer import Forwarder, OutputOptions
 from dkt.specifiers import parse_rspecifier
 from dkt.tables import MatrixWriter
 from dkt.tally import Tally
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def forward(
-    scorer: Scorer,
+    scorer: Forwarder,
     features: Iterable[tuple[str, np.ndarray]],
     options: OutputOptions,
     writer: MatrixWriter,
@@ -79,7 +79,7 @@ def _is_at_hand(source: str) -> bool:
         return False
 
 
-def _check_transform(transform: Nnet1, scorer: Scorer) -> None:
+def _check_transform(transform: Nnet1, scorer: Forwarder) -> None:
     if transform.output_dim not in (None, scorer.input_dim):
         raise DktError(
             f"gives features of dimension {transform.output_dim}, the network takes {scorer.input_dim}",
@@ -89,7 +89,7 @@ def _check_transform(transform: Nnet1, scorer: Scorer) -> None:
 
 
 def _output(
-    scorer: Scorer, frames: np.ndarray, options: OutputOptions, transform: Nnet1 | None
+    scorer: Forwarder, frames: np.ndarray, options: OutputOptions, transform: Nnet1 | None
 ) -> np.ndarray:
     """What is written of one utterance: float32 of shape ``(T, P)``."""
     expected = transform.input_dim if transform is not None and transform.input_dim else scorer.input_dim

@@ -20,9 +20,9 @@ def gunzip(data: bytes, path: str | Path) -> bytes:
     """The content of a gzip file, or the bytes as they are if they are none.
 
     Raises:
-        DktError: as ``dkt.bounded.gunzip``.
+        DktError: as ``dkt.bounded.decompress_gzip``.
     """
-    return bounded.gunzip(data, path) if is_gzip(data) else data
+    return bounded.decompress_gzip(data, path) if is_gzip(data) else data
 
 
 def unpacked(stream: BinaryIO, path: str | Path) -> BinaryIO:

@@ -36,7 +36,7 @@ class LabelTable(RandomAccessTable[Posterior]):
 
 
 @dataclass(frozen=True)
-class FrameWeights:
+class PosteriorWeighting:
     """How posteriors become weights of frames.
 
     Attributes:
@@ -63,7 +63,7 @@ def accumulate_tables(
     transitions: TransitionModel,
     features: str,
     labels: LabelTable,
-    options: FrameWeights,
+    options: PosteriorWeighting,
     tally: Tally,
 ) -> LdaAccumulator:
     """Statistics of all utterances that have features and labels of one length.

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dkt.checksums import verify, write_recorded
+from dkt.checksums import verify_recorded, write_recorded
 from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
@@ -45,7 +45,7 @@ def read_object_bytes(rxfilename: str | Path) -> bytes:
     # A file may have a name that ends as an offset does.
     if Path(name).is_file():
         data = read_file(name)
-        verify(name, data)
+        verify_recorded(name, data)
         return gunzip(data, name)
     with open_input(name) as stream:
         return gunzip(stream.read(), name)

@@ -18,7 +18,7 @@ from dkt.transitions import TransitionModel
 from dkt.values import encode_int_vector
 
 #: One phone a segment; one a frame; pairs of a phone and its frames; lines of times.
-Form = Literal["segments", "frames", "lengths", "ctm"]
+PhoneForm = Literal["segments", "frames", "lengths", "ctm"]
 
 
 class PairWriter(TableWriter):
@@ -52,7 +52,7 @@ def ctm_lines(utt: str, phones: np.ndarray, lengths: np.ndarray, frame_shift: fl
 
 
 def write_phones(
-    model: TransitionModel, rspecifier: str, output: str, form: Form, frame_shift: float = 0.01
+    model: TransitionModel, rspecifier: str, output: str, form: PhoneForm, frame_shift: float = 0.01
 ) -> int:
     """Write the phones of a table of alignments and return the number of utterances.
 

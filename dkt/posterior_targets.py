@@ -14,7 +14,7 @@ from dkt.errors import DktError
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior_or_matrix
 from dkt.tables import RandomAccessTable
 from dkt.target_source import TargetSource
-from dkt.target_store import SoftTargetStore
+from dkt.target_store import TargetDir
 from dkt.targets import SoftTargets, TargetHeader, check_choice, top_k_targets
 from dkt.transitions import TransitionModel
 
@@ -158,7 +158,7 @@ def _tail(
 
 
 class PosteriorTargets(RandomAccessTable[SoftTargets]):
-    """An archive of Kaldi's as soft targets, with the interface of ``SoftTargetStore``.
+    """An archive of Kaldi's as soft targets, with the interface of ``TargetDir``.
 
     Args:
         rspecifier: of matrices or of Posteriors; ``scp:`` is read on demand, ``ark:`` whole.
@@ -243,7 +243,7 @@ def open_targets(
         DktError: it is neither, is half-written or is of another number of pdfs.
     """
     if Path(source).is_dir():
-        store = SoftTargetStore(source)
+        store = TargetDir(source)
         store.check_teacher(None, num_pdfs)
         return store
     if ":" not in source:

@@ -18,7 +18,7 @@ _WER = re.compile(r"%WER ([0-9.]+|nan|inf) \[ \d+ / \d+,", re.ASCII)
 
 
 @dataclass
-class Result:
+class Row:
     """One line of the table; accuracies and error rates in percent, None where there is none."""
 
     system: str
@@ -57,7 +57,7 @@ def _seed(directory: Path) -> int:
     return seed if isinstance(seed, int) else 0
 
 
-def collect(system: str, directory: Path) -> Result:
+def collect_rows(system: str, directory: Path) -> Row:
     """The figures of one experiment directory.
 
     Args:
@@ -71,14 +71,14 @@ def collect(system: str, directory: Path) -> Result:
         raise DktError("does not exist", path=directory, hint="run the stage that makes it")
     train, cv = _accuracies(directory)
     dev, test = (_best_wer(directory / f"decode_{name}") for name in ("dev", "test"))
-    return Result(system, _seed(directory), train, cv, dev, test)
+    return Row(system, _seed(directory), train, cv, dev, test)
 
 
-def save_results(path: Path, results: list[Result]) -> None:
+def save_results(path: Path, results: list[Row]) -> None:
     """Write the table as comma-separated values, empty where there is no figure."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow([f.name for f in fields(Result)])
+    writer.writerow([f.name for f in fields(Row)])
     for result in results:
         writer.writerow([_text(value, "") for value in asdict(result).values()])
     replace_file(path, stream.getvalue().encode())
@@ -93,19 +93,19 @@ def _text(value: object, missing: str) -> str:
 _HEAD = ["system", "seed", "train frame acc", "cv frame acc", "dev WER", "test WER"]
 
 
-def table(results: list[Result]) -> str:
+def table(results: list[Row]) -> str:
     """The table as text, Markdown that reads well on a terminal."""
     return _aligned([_HEAD, *([_text(v, "-") for v in asdict(r).values()] for r in results)])
 
 
-def table_of_means(results: list[Result]) -> str:
+def table_of_means(results: list[Row]) -> str:
     """Mean and standard deviation over seeds of each system; empty if no system has several."""
-    systems: dict[str, list[Result]] = {}
+    systems: dict[str, list[Row]] = {}
     for result in results:
         systems.setdefault(result.system, []).append(result)
     if max(map(len, systems.values()), default=0) < 2:
         return ""
-    columns = [f.name for f in fields(Result)][2:]
+    columns = [f.name for f in fields(Row)][2:]
     rows = [
         [system, str(len(of_seeds)), *(_mean_text([getattr(r, name) for r in of_seeds]) for name in columns)]
         for system, of_seeds in systems.items()

@@ -63,7 +63,7 @@ class OutputOptions:
             )
 
 
-class Scorer(Protocol):
+class Forwarder(Protocol):
     """A network and the form of its output.
 
     Attributes:
@@ -96,7 +96,7 @@ class ModelScorer:
         self._device = device
 
     def __call__(self, frames: np.ndarray) -> torch.Tensor:
-        """As ``Scorer``."""
+        """As ``Forwarder``."""
         logits = logits_of(*self._model, frames, self._device)
         if self._options.no_softmax:
             return logits
@@ -124,7 +124,7 @@ class Nnet1Scorer:
         self._warned = False
 
     def __call__(self, frames: np.ndarray) -> torch.Tensor:
-        """As ``Scorer``."""
+        """As ``Forwarder``."""
         outputs = self._network(frames)
         if not self._apply_log:
             return outputs
@@ -145,7 +145,7 @@ def _without_softmax(network: Nnet1, device: torch.device) -> Nnet1:
     return Nnet1(others, network.path, device)
 
 
-def load_scorer(model: str, options: OutputOptions, device: torch.device) -> Scorer:
+def load_scorer(model: str, options: OutputOptions, device: torch.device) -> Forwarder:
     """Open a network.
 
     Args:

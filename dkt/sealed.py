@@ -97,7 +97,7 @@ def _check_entries(data: bytes, whole: bool) -> None:
             raise ValueError("the checksum of a part is wrong")
 
 
-def verify(path: str | Path) -> None:
+def verify_sealed(path: str | Path) -> None:
     """Make sure that a model or checkpoint is as it was written.
 
     Raises:

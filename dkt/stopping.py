@@ -89,7 +89,7 @@ def _end_workers() -> None:
 
 
 @contextlib.contextmanager
-def held() -> Iterator[None]:
+def uninterrupted() -> Iterator[None]:
     """What is within it is done to its end; a signal that comes meanwhile raises ``Stopped`` after it."""
     _State.held += 1
     try:

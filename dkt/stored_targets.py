@@ -17,7 +17,7 @@ from dkt.targets import SoftTargets
 _INT16_PDFS = 1 << 15
 
 
-class StoredTargets:
+class FrameTargets:
     """Soft targets of frames end to end.
 
     Args:
@@ -40,7 +40,7 @@ class StoredTargets:
         self.temperatures = temperatures
 
     @classmethod
-    def of(cls, targets: SoftTargets) -> StoredTargets:
+    def of(cls, targets: SoftTargets) -> FrameTargets:
         """Those that are in memory."""
         pdfs = None if targets.dense else targets.pdfs.numpy()
         return cls(pdfs, targets.log_post.numpy(), targets.tails.numpy(), targets.temperatures)
@@ -108,7 +108,7 @@ class TargetScratch:
         self._tails.append(targets.tails.numpy())
         self._shapes.append(tuple(targets.log_post.shape))  # type: ignore[arg-type]
 
-    def finish(self) -> StoredTargets:
+    def finish(self) -> FrameTargets:
         """All of them; in frames that have fewer pdfs than others the first one is repeated, at -inf.
 
         At least one utterance must be there.
@@ -118,7 +118,7 @@ class TargetScratch:
         log_post = self._widened(self._log_post, width, -np.inf).reshape(-1, width)
         pdfs = None if self._dense else self._widened(self._pdfs, width, None).reshape(-1, width)
         tails = self._tails.array().reshape(len(log_post), len(self._temperatures))
-        return StoredTargets(pdfs, log_post, tails, self._temperatures)
+        return FrameTargets(pdfs, log_post, tails, self._temperatures)
 
     def _widened(self, scratch: Scratch, width: int, filler: float | None) -> np.ndarray:
         """All rows of one width; the filler is a number, or None for the first of the row."""

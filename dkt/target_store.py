@@ -35,7 +35,7 @@ from dkt.yaml_text import RefusedYamlError, parse_yaml
 
 logger = logging.getLogger(__name__)
 
-HEADER = "header.yaml"
+HEADER_FILE = "header.yaml"
 SCRIPT = "soft.scp"
 _FORMAT = "dkt-soft-targets"
 _SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
@@ -75,11 +75,11 @@ class _HeaderFile:
 
     def save(self, directory: Path) -> None:
         data = yaml.safe_dump(asdict(self), sort_keys=False).encode()
-        replace_file(directory / HEADER, data + b"# crc32 %08x\n" % zlib.crc32(data))
+        replace_file(directory / HEADER_FILE, data + b"# crc32 %08x\n" % zlib.crc32(data))
 
 
 def _load_header(directory: Path) -> _HeaderFile:
-    path = directory / HEADER
+    path = directory / HEADER_FILE
     if not (path.exists() or path.is_symlink()):
         raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
     data = read_file(path)
@@ -117,7 +117,7 @@ def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> Non
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    for pattern in (SCRIPT, HEADER, "soft.*.ark", "soft.*.scp", ".soft.*.scp.partial"):
+    for pattern in (SCRIPT, HEADER_FILE, "soft.*.ark", "soft.*.scp", ".soft.*.scp.partial"):
         for old in directory.glob(pattern):
             old.unlink()
     logger.info("soft targets in %s: %s", directory, header.describe())
@@ -215,7 +215,7 @@ class SoftTargetWriter(MatrixWriter):
         return result
 
 
-class SoftTargetStore:
+class TargetDir:
     """The soft targets of a directory, read utterance by utterance.
 
     Args:
@@ -239,7 +239,7 @@ class SoftTargetStore:
         self._places = read_script(str(script))
         if len(self._places) != file.num_utterances:
             raise DktError(
-                f"lists {len(self._places)} utterances, {HEADER} says {file.num_utterances}",
+                f"lists {len(self._places)} utterances, {HEADER_FILE} says {file.num_utterances}",
                 path=script,
                 hint=_AGAIN,
             )
@@ -264,7 +264,7 @@ class SoftTargetStore:
 
     def check_teacher(self, fingerprint: str | None, num_pdfs: int) -> None:
         """Raise DktError unless they are of this teacher (None: any) and this number of pdfs."""
-        self.header.check_teacher(fingerprint, num_pdfs, self.directory / HEADER)
+        self.header.check_teacher(fingerprint, num_pdfs, self.directory / HEADER_FILE)
 
     def read(self, utt: str, num_frames: int) -> SoftTargets:
         """The soft targets of one utterance.

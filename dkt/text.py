@@ -112,9 +112,9 @@ def unpack(data: bytes, path: str | Path) -> bytes:
     if not data.startswith(_GZIP):
         return data
     # Imported here: it needs numpy, for which commands that only read text need not wait.
-    from dkt.bounded import gunzip
+    from dkt.bounded import decompress_gzip
 
-    return gunzip(data, path)
+    return decompress_gzip(data, path)
 
 
 def _decode(data: bytes, path: str | Path) -> str:

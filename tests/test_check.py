@@ -9,11 +9,11 @@ import sys
 import numpy as np
 import pytest
 
+from dkt.alignments import LENGTH_TOLERANCE as TRAINING_TOLERANCE
 from dkt.bin import main
 from dkt.check import CheckOptions
 from dkt.check_ali import LENGTH_TOLERANCE
 from dkt.check_data import DataCheckOptions
-from dkt.dataset import LENGTH_TOLERANCE as TRAINING_TOLERANCE
 from dkt.findings import Level
 from dkt.hmm.tree import monophone_tree, save_tree
 from dkt.tables import IntVectorWriter

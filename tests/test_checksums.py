@@ -11,7 +11,7 @@ import pytest
 
 from dkt import checksums
 from dkt.bin import main
-from dkt.checksums import NAME, recorded, verify, write_recorded
+from dkt.checksums import NAME, recorded, verify_recorded, write_recorded
 from dkt.counting import load_counts, save_counts
 from dkt.errors import DamagedError, DktError
 from dkt.hmm.fst import FstArrays, load_fst
@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_what_is_written_is_verified(file: Path) -> None:
     assert file.read_bytes() == DATA
-    assert verify(file, DATA)
+    assert verify_recorded(file, DATA)
     assert recorded(file.parent) == [file]
 
 
@@ -69,17 +69,17 @@ def test_more_is_damage_if_nobody_has_written_the_file(file: Path, caplog) -> No
     with pytest.raises(DamagedError, match="is damaged"):
         read_object_bytes(file)
     rot(file, 1000, bits=512, bit=3, keep_time=False)
-    assert not verify(file, read_object_bytes(file))
+    assert not verify_recorded(file, read_object_bytes(file))
     assert "another program has written it since dkt did, or it is damaged" in caplog.text
 
 
 def test_another_size(file: Path) -> None:
     stat = file.stat()
     file.write_bytes(DATA[:-1])
-    assert not verify(file, DATA[:-1])
+    assert not verify_recorded(file, DATA[:-1])
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     with pytest.raises(DamagedError, match=f"{len(DATA) - 1} bytes of {len(DATA)}"):
-        verify(file, DATA[:-1])
+        verify_recorded(file, DATA[:-1])
 
 
 def test_another_program_may_write_the_file_anew(file: Path, caplog) -> None:
@@ -89,9 +89,9 @@ def test_another_program_may_write_the_file_anew(file: Path, caplog) -> None:
     assert read_object_bytes(file)
     # What others wrote is not taken for ours when the checksums of another file are written.
     write_recorded(file.with_name("tree"), b"tree")
-    assert not verify(file, file.read_bytes()) and recorded(file.parent) == [file.with_name("tree")]
+    assert not verify_recorded(file, file.read_bytes()) and recorded(file.parent) == [file.with_name("tree")]
     write_recorded(file, b"ours again")
-    assert verify(file, b"ours again")
+    assert verify_recorded(file, b"ours again")
 
 
 def test_copies(file: Path, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_copies(file: Path, tmp_path: Path) -> None:
     for number, copy in enumerate((shutil.copy2, shutil.copyfile)):
         there = tmp_path / str(number)
         shutil.copytree(file.parent, there, copy_function=copy, ignore=shutil.ignore_patterns("[0-9]"))
-        assert verify(there / file.name, DATA)
+        assert verify_recorded(there / file.name, DATA)
         (there / "link").symlink_to(file.name)
         rot(there / file.name, 70000, 2, keep_time=False)
         for name in ("link", file.name):
@@ -115,10 +115,10 @@ def test_copies(file: Path, tmp_path: Path) -> None:
 def test_damaged_checksums_are_none(file: Path, content: bytes) -> None:
     for data in (content, checksums.seal(content)):
         (file.parent / NAME).write_bytes(data)
-        assert not verify(file, DATA)
+        assert not verify_recorded(file, DATA)
     rot(file, 5)
     write_recorded(file, DATA)
-    assert verify(file, DATA)
+    assert verify_recorded(file, DATA)
 
 
 def test_a_crash_while_the_file_is_replaced_leaves_nothing_recorded(file: Path, monkeypatch) -> None:

@@ -25,7 +25,7 @@ from dkt.nnet.modelfile import ModelInfo, build_dnn, build_lstm, fingerprint, lo
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.processes import ProcessId
 from dkt.sealed import SEAL_SIZE, seal
-from dkt.target_store import SoftTargetStore
+from dkt.target_store import TargetDir
 from dkt.train import loop
 from tests.damage import damages, flipped
 from tests.feature_lab import data, entries, logged, reader, rows, same
@@ -493,7 +493,7 @@ def test_soft_targets(tmp_path, name):
     utterances = write(tmp_path)
 
     def read():
-        store = SoftTargetStore(tmp_path)
+        store = TargetDir(tmp_path)
         try:
             found = {}
             for utt in ("a", "b", "c"):

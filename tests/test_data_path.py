@@ -25,7 +25,7 @@ from dkt.frame_batches import SplicedFrames
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.sequences import Streams, WholeUtterances
-from dkt.target_store import SoftTargetStore, SoftTargetWriter
+from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader, top_k_targets
 from dkt.train import experiment, loop
 from dkt.train.history import load_history
@@ -70,7 +70,7 @@ def test_batches_are_the_same_to_the_last_bit_from_either_source(lab, tmp_path, 
     loaded = []
     for cache_dir in (str(tmp_path / "cache"), "none"):
         reader = FeatureReader(DataDir(lab / "train"), options)
-        store = SoftTargetStore(lab / "soft_train")
+        store = TargetDir(lab / "soft_train")
         loaded.append(load_utterances(reader, ali, "data", 0.1, store, cache_dir))
     assert [type(x.features) for x in loaded] == [PackedFeatures, ArchiveFeatures]
     assert len(loaded[0].names) == 58
@@ -191,7 +191,7 @@ from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.sequences import Streams
-from dkt.target_store import SoftTargetStore
+from dkt.target_store import TargetDir
 from dkt.train.experiment import data_fingerprint, targets_fingerprint
 
 def anonymous():
@@ -203,7 +203,7 @@ place = Path(sys.argv[1])
 reader = FeatureReader(DataDir(place / "data"), FeatureOptions(cmvn_opts=""))
 before = peak = anonymous()
 data = load_utterances(
-    reader, AlignmentDir(place / "ali"), "data", 0.05, SoftTargetStore(place / "soft"), sys.argv[2]
+    reader, AlignmentDir(place / "ali"), "data", 0.05, TargetDir(place / "soft"), sys.argv[2]
 )
 peak = max(peak, anonymous())
 data_fingerprint(data), targets_fingerprint(data, 1.0)

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from dkt.alignments import AlignmentDir
+from dkt.alignments import AlignmentDir, match_lengths
 from dkt.datadir import DataDir
-from dkt.dataset import check_cv_disjoint, load_utterances, match_lengths, pack, split_off
+from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
 from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import splice
 from dkt.frame_batches import SplicedFrames
-from dkt.target_store import SoftTargetStore, SoftTargetWriter
+from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
@@ -98,7 +98,7 @@ def test_loads_the_soft_targets_of_every_frame_and_cuts_them_with_the_alignment(
     alignments[short] = alignments[short][:-3]
     write_ali_dir(path / "ali", two_phone_model(), alignments)
     reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
-    store = SoftTargetStore(path / "soft")
+    store = TargetDir(path / "soft")
     data = load_utterances(reader, AlignmentDir(path / "ali"), "training data", 0.05, store)
     expected = torch.cat([matrix[: len(alignments[utt])] for utt, matrix in log_post.items()])
     torch.testing.assert_close(log_post_of(data), expected, atol=2e-3, rtol=2e-3)

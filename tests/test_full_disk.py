@@ -19,7 +19,7 @@ from dkt.errors import DktError
 from dkt.files import copy_file, partial_directory, partial_name, remove_leftovers, replace_file, replace_link
 from dkt.hmm.perturb import perturb_speed
 from dkt.processes import ProcessId
-from dkt.report import Result, save_results
+from dkt.report import Row, save_results
 from dkt.tables import MatrixWriter
 from dkt.train.history import save_history
 from tests.shell import ROOT
@@ -46,7 +46,7 @@ def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-RESULT = Result("a", None, 1.0, 2.0, 3.0, 4.0)
+RESULT = Row("a", None, 1.0, 2.0, 3.0, 4.0)
 
 
 def training(lab: Path, exp: Path) -> list[str]:

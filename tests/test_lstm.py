@@ -72,7 +72,7 @@ def golden_network(directory: Path, layer_type: type[PlainLstmLayer]) -> Lstm:
     state = {"shift": np.zeros(40), "scale": np.ones(40)}
     state |= {"output.weight": affine.weight, "output.bias": affine.bias}
     for number, layer in enumerate(layers):
-        assert isinstance(layer, nnet1.Lstm) and layer.cell_clip == LstmConfig().cell_clip
+        assert isinstance(layer, nnet1.LstmComponent) and layer.cell_clip == LstmConfig().cell_clip
         (weights,) = layer.directions
         state |= {f"layers.{number}.{name}": value for name, value in vars(weights).items()}
     network = Lstm(LstmConfig(), 40, 624, layer_type)

@@ -22,7 +22,7 @@ def fresh(monkeypatch, tmp_path):
     native.load.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv(native.VARIABLE, raising=False)
+    monkeypatch.delenv(native.KERNELS_VARIABLE, raising=False)
     yield tmp_path / "cache/dkt/kernels"
     native.load.cache_clear()
 
@@ -83,7 +83,7 @@ def test_without_it_the_layer_gives_the_same(fresh, monkeypatch, tmp_path, caplo
         )
         shutil.rmtree(fresh, ignore_errors=True)
     else:
-        monkeypatch.setenv(native.VARIABLE, "torch")
+        monkeypatch.setenv(native.KERNELS_VARIABLE, "torch")
     with caplog.at_level(logging.INFO):
         torch.testing.assert_close(run_layer(), expected, atol=1e-6, rtol=1e-5)
     assert native.load() is None

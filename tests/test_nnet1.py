@@ -59,7 +59,7 @@ def test_kaldis_lstm_in_both_forms(kaldi_fixtures):
     markers = ["<LstmProjected>", "<LstmProjected>", "<AffineTransform>", "<Softmax>"]
     assert [c.marker for c in binary] == [c.marker for c in text] == markers
     for ours, theirs in zip(binary[:2], text[:2], strict=True):
-        assert isinstance(ours, nnet1.Lstm) and isinstance(theirs, nnet1.Lstm)
+        assert isinstance(ours, nnet1.LstmComponent) and isinstance(theirs, nnet1.LstmComponent)
         assert ours.cell_clip == theirs.cell_clip == 50.0
         for name, values in vars(ours.directions[0]).items():
             np.testing.assert_allclose(values, getattr(theirs.directions[0], name), rtol=1e-6)

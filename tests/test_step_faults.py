@@ -13,7 +13,7 @@ from dkt import ranges
 from dkt.config import named_files
 from dkt.directory_lock import STEP_LOCK, hold_directory
 from dkt.errors import DktError
-from dkt.target_store import SoftTargetStore
+from dkt.target_store import TargetDir
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 from tests.recipe_lab import CALLS, call_of, count_jobs, write
@@ -193,4 +193,4 @@ def test_damaged_soft_targets_are_made_again_as_the_error_says(
 def test_the_hint_names_the_file_to_remove(tmp_path: Path) -> None:
     write(tmp_path / "header.yaml", "format: dkt-soft-targets\nversion: 1\n")
     with pytest.raises(DktError, match=r"header.yaml: is damaged .* - remove it and make them again"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)

@@ -362,7 +362,7 @@ def alive(pid: str) -> bool:
 def test_what_is_held_is_done_before_the_stop() -> None:
     steps: list[str] = []
     with pytest.raises(stopping.Stopped) as caught, stopping.stoppable():
-        with stopping.held():
+        with stopping.uninterrupted():
             os.kill(os.getpid(), signal.SIGTERM)
             steps.append("saved")
         steps.append("went on")

@@ -18,7 +18,7 @@ from dkt.errors import DktError
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model, save_model
 from dkt.tables import read_matrices
-from dkt.target_store import SoftTargetStore
+from dkt.target_store import TargetDir
 from dkt.train import loop
 from dkt.train.criterion import Mode
 from dkt.train.history import load_history
@@ -270,7 +270,7 @@ def test_forward_gives_a_row_a_frame_whatever_the_batch(lab, soft, tmp_path):
     # A student may be a teacher itself.
     places = [str(soft / "final.pt"), str(lab / "dev"), str(tmp_path / "again")]
     assert main(["make-soft-targets", *CPU, "--top-k=all", *places]) == 0
-    store = SoftTargetStore(tmp_path / "again")
+    store = TargetDir(tmp_path / "again")
     assert store.header.teacher["kind"] == "lstm"
     for utt, matrix in outputs.items():
         np.testing.assert_allclose(store.read(utt, len(matrix)).log_post.exp(), matrix, atol=2e-3)

@@ -19,7 +19,7 @@ from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, fingerprint, load_model, save_model
 from dkt.tables import read_matrices
 from dkt.target_records import HEAD_SIZE
-from dkt.target_store import SoftTargetStore, SoftTargetWriter, begin, finish
+from dkt.target_store import SoftTargetWriter, TargetDir, begin, finish
 from dkt.targets import SoftTargets, TargetHeader, stack, top_k_targets
 from tests.shell import fails, succeed
 from tests.synthetic import FEATURE_DIM, random_corpus, write_data_dir
@@ -154,7 +154,7 @@ def write(directory: Path, top_k: int | None = 4, seed: int = 0) -> dict[str, to
 @pytest.mark.parametrize("top_k", [1, 4, 11, 12, None])
 def test_round_trip(tmp_path, top_k):
     sources = write(tmp_path / "soft", top_k)
-    store = SoftTargetStore(tmp_path / "soft")
+    store = TargetDir(tmp_path / "soft")
     assert list(store) == ["a", "b", "c"] and len(store) == 3
     assert "a" in store and "d" not in store
     assert store.header == make_header(top_k)
@@ -172,9 +172,9 @@ def test_the_same_bytes_twice_and_no_path_in_them(tmp_path):
     for name in ("header.yaml", "soft.1.ark", "soft.scp"):
         assert (tmp_path / "x" / name).read_bytes() == (tmp_path / "y" / name).read_bytes()
     (tmp_path / "x").rename(tmp_path / "moved, with a comma")
-    SoftTargetStore(tmp_path / "moved, with a comma").read("b", 5)
+    TargetDir(tmp_path / "moved, with a comma").read("b", 5)
     write(tmp_path / "a, b")
-    SoftTargetStore(tmp_path / "a, b").read("b", 5)
+    TargetDir(tmp_path / "a, b").read("b", 5)
 
 
 @pytest.mark.parametrize("num_pdfs", [65536, 65537])
@@ -185,7 +185,7 @@ def test_pdfs_of_two_and_of_four_bytes(tmp_path, num_pdfs):
     with SoftTargetWriter(tmp_path, header) as writer:
         writer.write("u", kept(log_post, 1))
     assert header.index_bytes == (2 if num_pdfs == 65536 else 4)
-    assert SoftTargetStore(tmp_path).read("u", 2).pdfs.tolist() == [[num_pdfs - 1], [40000]]
+    assert TargetDir(tmp_path).read("u", 2).pdfs.tolist() == [[num_pdfs - 1], [40000]]
 
 
 @pytest.mark.parametrize("top_k", [4, None])
@@ -215,7 +215,7 @@ def test_half_precision_hardly_changes_the_teacher(tmp_path, scale, num_pdfs):
     header = make_header(20, num_pdfs)
     with SoftTargetWriter(tmp_path, header) as writer:
         writer.write("u", log_post.numpy())
-    back = SoftTargetStore(tmp_path).read("u", 200)
+    back = TargetDir(tmp_path).read("u", 200)
     exact = top_k_targets(log_post.double(), 20, TEMPERATURES)
     assert torch.equal(back.pdfs, exact.pdfs)
     bound = 2.0**-11 * (math.log(21) + math.log(num_pdfs))
@@ -233,7 +233,7 @@ def test_what_is_finite_stays_finite(tmp_path):
     log_post = torch.tensor([[0.0, -1e6, -math.inf]])
     with SoftTargetWriter(tmp_path, make_header(None, 3)) as writer:
         writer.write("u", log_post.numpy())
-    assert SoftTargetStore(tmp_path).read("u", 1).log_post.tolist() == [[0.0, -65504.0, -math.inf]]
+    assert TargetDir(tmp_path).read("u", 1).log_post.tolist() == [[0.0, -65504.0, -math.inf]]
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_jobs_share_the_work(tmp_path):
     write_job(tmp_path, 2, "a")
     write_job(tmp_path, 1, "b")
     with pytest.raises(DktError, match="half-written"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
     assert finish(tmp_path) == 2
-    assert list(SoftTargetStore(tmp_path)) == ["a", "b"]
+    assert list(TargetDir(tmp_path)) == ["a", "b"]
     assert (tmp_path / "soft.scp").read_text() == "a soft.2.ark:2\nb soft.1.ark:2\n"
     # Made again by one writer, nothing of the two is left.
     write(tmp_path)
-    assert list(SoftTargetStore(tmp_path)) == ["a", "b", "c"]
+    assert list(TargetDir(tmp_path)) == ["a", "b", "c"]
     assert not (tmp_path / "soft.2.ark").exists()
 
 
@@ -295,7 +295,7 @@ def test_a_directory_is_whole_or_refused(tmp_path):
         raise RuntimeError
     assert not (tmp_path / "soft.scp").exists() and not (tmp_path / "soft.1.scp").exists()
     with pytest.raises(DktError, match="half-written - make them again with steps/make_soft_targets"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
     with pytest.raises(DktError, match="has not ended"):
         finish(tmp_path)
     begin(tmp_path, make_header())
@@ -310,7 +310,7 @@ def test_a_script_without_its_count_is_not_the_end(tmp_path):
     values = yaml.safe_load((tmp_path / "header.yaml").read_text())
     (tmp_path / "header.yaml").write_text(yaml.safe_dump({**values, "num_utterances": None}))
     with pytest.raises(DktError, match="half-written"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 def test_each_utterance_is_on_disk_when_it_is_written(tmp_path):
@@ -326,7 +326,7 @@ def test_writing_again_begins_by_making_the_old_unreadable(tmp_path):
     begin(tmp_path, make_header())
     assert [path.name for path in tmp_path.iterdir()] == ["header.yaml"]
     with pytest.raises(DktError, match="half-written"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 def test_a_script_that_lost_lines_is_refused(tmp_path):
@@ -334,7 +334,7 @@ def test_a_script_that_lost_lines_is_refused(tmp_path):
     lines = (tmp_path / "soft.scp").read_text().splitlines(keepends=True)
     (tmp_path / "soft.scp").write_text("".join(lines[:2]))
     with pytest.raises(DktError, match=r"soft\.scp: lists 2 utterances, header\.yaml says 3"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -356,11 +356,11 @@ def test_damaged_headers(tmp_path, change, message):
     values = yaml.safe_load(path.read_text())
     path.write_text("{" if change is None else yaml.safe_dump({**values, **change}))
     with pytest.raises(DktError, match=rf"header\.yaml: .*{message}"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
     del values["fingerprint"]
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(DktError, match=r"header\.yaml: is damaged .*fingerprint"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 # --- damaged records ---
@@ -376,7 +376,7 @@ def test_every_damaged_byte_is_noticed(tmp_path, top_k):
         damaged[place] ^= 0x41
         (tmp_path / "soft.1.ark").write_bytes(damaged)
         with pytest.raises(DktError, match=r"soft\.1\.ark: utterance 'utt': .*make them again"):
-            SoftTargetStore(tmp_path).read("utt", 2)
+            TargetDir(tmp_path).read("utt", 2)
 
 
 def test_a_record_cut_at_every_byte_is_an_error(tmp_path):
@@ -386,7 +386,7 @@ def test_a_record_cut_at_every_byte_is_an_error(tmp_path):
     data = (tmp_path / "soft.1.ark").read_bytes()
     for size in range(len(data)):
         (tmp_path / "soft.1.ark").write_bytes(data[:size])
-        store = SoftTargetStore(tmp_path)
+        store = TargetDir(tmp_path)
         with pytest.raises(DktError, match=r"soft\.1\.ark: utterance 'b'"):
             store.read("b", 2)
         if size >= len(data) // 2:
@@ -399,7 +399,7 @@ def test_a_record_that_promises_the_world_is_an_error_not_a_crash(tmp_path):
     struct.pack_into("<I", data, 2 + 8, 0xFFFFFFFF)
     (tmp_path / "soft.1.ark").write_bytes(data)
     with pytest.raises(DktError, match="utterance 'c': the record is cut short"):
-        SoftTargetStore(tmp_path).read("c", 3)
+        TargetDir(tmp_path).read("c", 3)
 
 
 def test_places_of_other_records_and_files(tmp_path):
@@ -415,10 +415,10 @@ def test_places_of_other_records_and_files(tmp_path):
         text.replace(places["a"], "x").replace(places["b"], places["a"]).replace("x", places["b"])
     )
     with pytest.raises(DktError, match="utterance 'a': there is no record of this utterance"):
-        SoftTargetStore(tmp_path).read("a", 7)
+        TargetDir(tmp_path).read("a", 7)
     script.write_text(text.replace("soft.1.ark", "soft.9.ark"))
     with pytest.raises(DktError, match=r"soft\.9\.ark: utterance 'a': cannot be read"):
-        SoftTargetStore(tmp_path).read("a", 7)
+        TargetDir(tmp_path).read("a", 7)
 
 
 def test_an_archive_of_another_set_is_refused(tmp_path):
@@ -426,7 +426,7 @@ def test_an_archive_of_another_set_is_refused(tmp_path):
     write(tmp_path / "five", 5)
     (tmp_path / "five/soft.1.ark").replace(tmp_path / "four/soft.1.ark")
     with pytest.raises(DktError, match=r"utterance 'c': the record is not of the set"):
-        SoftTargetStore(tmp_path / "four").read("c", 3)
+        TargetDir(tmp_path / "four").read("c", 3)
 
 
 # --- targets that do not fit ---
@@ -434,7 +434,7 @@ def test_an_archive_of_another_set_is_refused(tmp_path):
 
 def test_targets_of_another_length_or_missing(tmp_path):
     write(tmp_path)
-    store = SoftTargetStore(tmp_path)
+    store = TargetDir(tmp_path)
     for length in (6, 8, 20):
         with pytest.raises(
             DktError, match=f"utterance 'a': soft targets of 7 frames, the features have {length}"
@@ -446,7 +446,7 @@ def test_targets_of_another_length_or_missing(tmp_path):
 
 def test_targets_of_another_teacher_or_pdf_set(tmp_path):
     write(tmp_path)
-    store = SoftTargetStore(tmp_path)
+    store = TargetDir(tmp_path)
     store.check_teacher("0123456789abcdef", NUM_PDFS)
     store.check_teacher(None, NUM_PDFS)
     with pytest.raises(DktError, match=r"header\.yaml: .*of the teacher 0123456789abcdef, not of fedcba"):
@@ -457,7 +457,7 @@ def test_targets_of_another_teacher_or_pdf_set(tmp_path):
 
 def test_what_is_no_directory_of_soft_targets(tmp_path):
     with pytest.raises(DktError, match=r"header\.yaml: does not exist: this is no directory of soft targets"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 # --- the command ---
@@ -492,7 +492,7 @@ def forwarded(teacher: Path, path: Path) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("option", "top_k"), [("3", 3), ("all", None)])
 def test_the_command_keeps_what_forward_writes(teacher, tmp_path, option, top_k):
     assert command(teacher, tmp_path / "soft", f"--top-k={option}", "--temperatures=1 2.5") == 0
-    store = SoftTargetStore(tmp_path / "soft")
+    store = TargetDir(tmp_path / "soft")
     assert store.header.temperatures == (1.0, 2.5) and store.header.top_k == top_k
     assert store.header.num_pdfs == NUM_PDFS
     assert store.header.teacher == {
@@ -519,18 +519,18 @@ def test_the_default_keeps_all_where_there_are_fewer_pdfs(teacher, tmp_path):
     assert command(teacher, tmp_path / "soft") == 0
     succeed(teacher, STEP, "--nj", "1", "data", "exp", str(tmp_path / "step"))
     for name in ("soft", "step"):
-        header = SoftTargetStore(tmp_path / name).header
+        header = TargetDir(tmp_path / name).header
         assert (header.top_k, header.num_kept, header.dense) == (None, NUM_PDFS, True)
 
 
 def test_the_header_names_the_teacher(teacher, tmp_path):
     assert command(teacher, tmp_path, "--top-k=3") == 0
     network = load_model(teacher / "exp/final.pt")[1]
-    SoftTargetStore(tmp_path).check_teacher(fingerprint(network), NUM_PDFS)
+    TargetDir(tmp_path).check_teacher(fingerprint(network), NUM_PDFS)
     with torch.no_grad():
         network.output.bias[0] += 1.0
     with pytest.raises(DktError, match="of the teacher"):
-        SoftTargetStore(tmp_path).check_teacher(fingerprint(network), NUM_PDFS)
+        TargetDir(tmp_path).check_teacher(fingerprint(network), NUM_PDFS)
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_the_step_in_two_jobs_equals_the_command(teacher, tmp_path):
     assert "3 of 12 pdfs, tails at temperatures 1 4: 5.8 MB per hour" in output
     assert f"soft targets of 9 utterances in {targets}" in output
     assert command(teacher, tmp_path / "one", "--top-k=3", "--temperatures=1 4") == 0
-    first, second = SoftTargetStore(targets), SoftTargetStore(tmp_path / "one")
+    first, second = TargetDir(targets), TargetDir(tmp_path / "one")
     assert first.header == second.header and list(first) == list(second)
     assert (targets / "soft.2.ark").stat().st_size > 0
     for utt, log_post in forwarded(teacher, tmp_path / "x.ark").items():
@@ -582,7 +582,7 @@ def test_a_step_that_fails_leaves_no_directory_that_looks_whole(teacher, tmp_pat
     output = fails(teacher, STEP, "--nj", "1", "--top-k", "20", "data", "exp", str(tmp_path))
     assert "--top-k is 20, expected a number from 1 to the 12 pdfs" in output
     with pytest.raises(DktError, match="no directory of soft targets"):
-        SoftTargetStore(tmp_path)
+        TargetDir(tmp_path)
 
 
 def test_a_wrong_call_of_the_step(tmp_path):
@@ -596,7 +596,7 @@ def test_a_wrong_call_of_the_step(tmp_path):
 def test_a_directory_is_no_command_whatever_its_name(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     sources = write(Path(name))
-    store = SoftTargetStore(name)
+    store = TargetDir(name)
     same(store.read("b", 5), kept(sources["b"]), tolerance=2.0**-11)
     save_counts(Path(name, "counts"), np.ones(3))
     assert load_counts(Path(name, "counts")).tolist() == [1.0, 1.0, 1.0]

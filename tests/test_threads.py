@@ -37,7 +37,7 @@ def own_state(monkeypatch):
 
 def in_step(compute: Callable[[], torch.Tensor]) -> torch.Tensor:
     with threads.step(1):
-        return threads.product(compute, torch.zeros(3, 4), torch.zeros(5, 4))
+        return threads.shared_product(compute, torch.zeros(3, 4), torch.zeros(5, 4))
 
 
 def test_a_product_that_threads_would_change_stays_with_one():
@@ -67,7 +67,7 @@ def test_a_product_that_threads_do_not_change_is_shared_but_not_outside_steps():
     for _ in range(4):
         in_step(compute)
     assert used == [1, 1, 3, 3, 3]
-    threads.product(compute, torch.zeros(3, 4), torch.zeros(5, 4))
+    threads.shared_product(compute, torch.zeros(3, 4), torch.zeros(5, 4))
     assert used[-1] == 1
     # Another number of threads is tried anew.
     threads.use(threads.Fixed(2))

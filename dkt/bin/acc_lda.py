@@ -42,11 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Accumulate LDA statistics."""
     from dkt.lda_files import save_accumulator
-    from dkt.lda_tables import FrameWeights, LabelTable, accumulate_tables
+    from dkt.lda_tables import LabelTable, PosteriorWeighting, accumulate_tables
     from dkt.tally import Tally
     from dkt.transitions import load_transition_model
 
-    options = FrameWeights(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)
+    options = PosteriorWeighting(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)
     stats = accumulate_tables(
         load_transition_model(args.model),
         args.features,

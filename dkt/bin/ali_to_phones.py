@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert the table."""
     from dkt.errors import DktError
-    from dkt.phone_output import Form, write_phones
+    from dkt.phone_output import PhoneForm, write_phones
     from dkt.transitions import load_transition_model
 
     if args.per_frame and args.write_lengths:
         raise DktError("--per-frame and --write-lengths exclude each other")
-    form: Form = "segments"
+    form: PhoneForm = "segments"
     if args.ctm_output:
         form = "ctm"
     elif args.write_lengths:

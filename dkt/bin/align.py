@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, held
+from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES
 from dkt.hmm.viterbi import AlignOptions
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Align the data directory."""
-    with held(args, args.ali_dir, "align"):
+    with hold(args, args.ali_dir, "align"):
         align_directory(
             args.data_dir,
             args.lang_dir,

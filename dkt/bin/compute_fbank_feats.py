@@ -11,4 +11,4 @@ add_arguments = feature_options.add_arguments("fbank")
 
 def run(args: argparse.Namespace) -> None:
     """Compute filterbanks."""
-    feature_options.compute("fbank", args)
+    feature_options.run_extraction("fbank", args)

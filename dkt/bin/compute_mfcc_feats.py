@@ -11,4 +11,4 @@ add_arguments = feature_options.add_arguments("mfcc")
 
 def run(args: argparse.Namespace) -> None:
     """Compute MFCC."""
-    feature_options.compute("mfcc", args)
+    feature_options.run_extraction("mfcc", args)

@@ -82,7 +82,7 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def compute(kind: str, args: argparse.Namespace) -> None:
+def run_extraction(kind: str, args: argparse.Namespace) -> None:
     """Compute features of the kind ``fbank`` or ``mfcc``."""
     from dkt.hmm.extraction import FeatureExtractor, option_types
     from dkt.hmm.make_features import FeatureJob, compute_features

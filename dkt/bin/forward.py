@@ -15,7 +15,7 @@ from dkt.errors import DktError
 if TYPE_CHECKING:
     import numpy as np
 
-    from dkt.scorer import Scorer
+    from dkt.scorer import Forwarder
     from dkt.tally import Tally
 
 
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         forward(scorer, features, options, writer, args.features, tally, transform)
 
 
-def _features(args: argparse.Namespace, scorer: Scorer, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
+def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
     from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import read_features
 

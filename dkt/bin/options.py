@@ -174,7 +174,7 @@ def add_steal_lock(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def held(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
+def hold(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
     """The directory, held for a command that has the option of ``add_steal_lock``."""
     from dkt.directory_lock import hold_directory
 

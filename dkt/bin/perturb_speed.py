@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt import ranges
-from dkt.bin.options import Number, Numbers, add_steal_lock, held
+from dkt.bin.options import Number, Numbers, add_steal_lock, hold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> None:
     """Write the data directory and its recordings."""
     from dkt.hmm.perturb import perturb_speed
 
-    with held(args, args.target_dir, "perturb-speed"):
+    with hold(args, args.target_dir, "perturb-speed"):
         perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)

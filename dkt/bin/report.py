@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Collect the figures, print the table, write results.csv and learning_curves.png."""
     from dkt.learning_curves import plot_learning_curves
-    from dkt.report import collect, save_results, table, table_of_means
+    from dkt.report import collect_rows, save_results, table, table_of_means
     from dkt.search_beams import compare_beams
 
     systems = []
@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> None:
         systems.append((name, Path(directory)))
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    results = [collect(name, directory) for name, directory in systems]
+    results = [collect_rows(name, directory) for name, directory in systems]
     save_results(out / "results.csv", results)
     print(table(results))
     means = table_of_means(results)

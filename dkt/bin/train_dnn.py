@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, held, side_inputs
+from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, hold, side_inputs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Train the DNN."""
     # Who is second is told at once, not when PyTorch is there and the data are looked at.
-    with held(args, args.exp_dir, "train-dnn"):
+    with hold(args, args.exp_dir, "train-dnn"):
         _train(args)
 
 

@@ -16,7 +16,7 @@ from dkt.bin.options import (
     add_side_inputs,
     add_steal_lock,
     add_top_k,
-    held,
+    hold,
     side_inputs,
 )
 from dkt.errors import DktError
@@ -138,7 +138,7 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
 def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     # Who is second is told at once, not when PyTorch is there and the data are looked at.
-    with held(args, args.rest[-1], "train-lstm"):
+    with hold(args, args.rest[-1], "train-lstm"):
         _train(args)
 
 

@@ -12,7 +12,7 @@ from dkt.bin.options import (
     add_max_loss,
     add_max_oov,
     add_steal_lock,
-    held,
+    hold,
 )
 from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.hmm.symbols import OOV_POLICIES
@@ -97,5 +97,5 @@ def run(args: argparse.Namespace) -> None:
         max_oov=args.max_oov,
         allow_implausible=args.allow_implausible,
     )
-    with held(args, args.exp_dir, "train-mono"):
+    with hold(args, args.exp_dir, "train-mono"):
         train_mono(args.data_dir, args.lang_dir, args.exp_dir, options)

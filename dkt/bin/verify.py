@@ -57,6 +57,6 @@ def _verify(path: Path) -> None:
     from dkt.files import read_file
 
     if path.suffix == ".pt":
-        sealed.verify(path)
-    elif not checksums.verify(path, read_file(path)):
+        sealed.verify_sealed(path)
+    elif not checksums.verify_recorded(path, read_file(path)):
         raise DktError("is not what dkt wrote, or nothing is recorded of it", path=path)

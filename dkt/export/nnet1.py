@@ -98,7 +98,7 @@ class LstmWeights:
 
 
 @dataclass(frozen=True)
-class Lstm(Component):
+class LstmComponent(Component):
     """``<LstmProjected>`` and ``<BlstmProjected>``: forward in time and, in the latter, backward.
 
     Attributes:
@@ -260,7 +260,7 @@ def _read_lstm(reader: ObjectReader, head: Component) -> Component:
     if outputs * number != head.output_dim:
         raise reader.fail(f"{head.marker} has {head.output_dim} outputs, expected an even number")
     directions = tuple(_read_direction(reader, head, cells, outputs) for _ in range(number))
-    return Lstm(**vars(head), cell_clip=settings.get("CellClip", _CELL_CLIP), directions=directions)
+    return LstmComponent(**vars(head), cell_clip=settings.get("CellClip", _CELL_CLIP), directions=directions)
 
 
 def _read_direction(reader: ObjectReader, head: Component, cells: int, outputs: int) -> LstmWeights:

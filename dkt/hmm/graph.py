@@ -17,7 +17,7 @@ from dkt.files import cannot_write, copy_file
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.lang_fsts import load_lexicon_and_grammar
-from dkt.hmm.training_graph import context_to_transition_ids, determinize, read_disambig
+from dkt.hmm.training_graph import context_to_transition_ids, determinize_star, read_disambig
 from dkt.hmm.tree import ContextDependency, load_tree
 from dkt.text import write_lines
 from dkt.transitions import TransitionModel, load_transition_model
@@ -165,7 +165,7 @@ def compile_lg(lang_dir: str | Path) -> FstArrays:
             path=lang_dir,
             hint="make both from one words.txt",
         )
-    determinize(lg, "L∘G")
+    determinize_star(lg, "L∘G")
     kaldifst.minimize_encoded(lg)
     pushed = push_special(FstArrays.from_kaldifst(lg)).to_kaldifst()
     kaldifst.arcsort(pushed, "ilabel")

@@ -31,7 +31,7 @@ _ARC_TYPES: dict[bytes, tuple[bool, np.dtype]] = {
 _SIZE = struct.Struct("<i")
 _COUNT = struct.Struct("<q")
 #: Version, flags, properties, start, number of states, number of arcs.
-HEADER = struct.Struct("<iiQqqq")
+LATTICE_HEADER = struct.Struct("<iiQqqq")
 VERSION = 2
 _LONGEST_NAME = 64
 # Without a limit the number of bytes would not fit into what numpy and files count with.
@@ -47,7 +47,7 @@ def read_binary_lattice(stream: BinaryIO) -> Lattice | CompactLattice:
     if FIRST_BYTE + stream.read(3) != MAGIC:
         raise DktError("expected a lattice, found something else")
     fst_type, arc_type = _read_name(stream), _read_name(stream)
-    version, flags, _, start, num_states, _ = HEADER.unpack(read_bytes(stream, HEADER.size))
+    version, flags, _, start, num_states, _ = LATTICE_HEADER.unpack(read_bytes(stream, LATTICE_HEADER.size))
     if fst_type != b"vector" or version != VERSION or arc_type not in _ARC_TYPES:
         raise DktError(
             f"expected a lattice, found an FST of type {fst_type.decode('latin-1')} (version {version}) "

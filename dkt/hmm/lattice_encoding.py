@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from dkt.hmm.lattice import CompactLattice, Lattice, joined, lengths_of
-from dkt.hmm.lattice_binary import HEADER, MAGIC, VERSION
+from dkt.hmm.lattice_binary import LATTICE_HEADER, MAGIC, VERSION
 
 # OpenFst's property bits (``properties.h``): what is so, and beside it what is not.
 _EXPANDED_AND_MUTABLE = 0x3
@@ -47,7 +47,7 @@ def encode_state_level_lattice(lattice: Lattice) -> bytes:
 def _header(lattice: Lattice | CompactLattice, arc_type: bytes, properties: int) -> bytes:
     names = (struct.pack("<i", len(name)) + name for name in (b"vector", arc_type))
     # OpenFst leaves the number of arcs at 0.
-    counts = HEADER.pack(VERSION, 0, properties, lattice.start, lattice.num_states, 0)
+    counts = LATTICE_HEADER.pack(VERSION, 0, properties, lattice.start, lattice.num_states, 0)
     return b"".join((MAGIC, *names, counts))
 
 

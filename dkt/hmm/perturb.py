@@ -31,7 +31,7 @@ def prefix(factor: str) -> str:
     return f"sp{factor}-"
 
 
-def file_name(name: str) -> str:
+def utterance_file(name: str) -> str:
     """The name that a file of an utterance has: a slash in an id would lead to another directory."""
     return name.replace("%", "%25").replace("/", "%2F").replace("\0", "%00")
 
@@ -102,7 +102,7 @@ def _write_copies(
         versions |= {prefix(factor) + utt: change_speed(samples, float(factor)) for factor in factors}
         for name, version in versions.items():
             num_clipped += int((np.abs(version) > _SAMPLE_RANGE[1] + 1).sum())
-            path = waves / f"{file_name(name)}.wav"
+            path = waves / f"{utterance_file(name)}.wav"
             _write_wave(path, np.clip(version.round(), *_SAMPLE_RANGE).astype(np.int16), rate, utt)
             wav_scp[name] = str(path)
         wav_scp.setdefault(utt, recordings.path_of(utt))

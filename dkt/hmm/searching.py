@@ -34,7 +34,7 @@ class Found(Protocol):
     def reached_final(self) -> bool: ...
 
 
-Result = TypeVar("Result", bound=Found)
+FoundT = TypeVar("FoundT", bound=Found)
 _Given = TypeVar("_Given", bound=Found, covariant=True)
 
 
@@ -82,12 +82,12 @@ def check_graph(graph: FstArrays, num_transition_ids: int) -> None:
 
 
 def search_utterance(
-    searcher: Search[Result],
+    searcher: Search[FoundT],
     loglikes: np.ndarray,
     path: str,
     utt: str,
     acoustic_scale: float | None = None,
-) -> Result:
+) -> FoundT:
     """``searcher.search`` with errors that name the file ``path`` and the utterance ``utt``.
 
     Raises:
@@ -106,11 +106,11 @@ def search_utterance(
 
 
 def decode_table(
-    searcher: Search[Result],
+    searcher: Search[FoundT],
     loglikes: Iterable[tuple[str, np.ndarray]],
     path: str,
     tally: Tally,
-    write: Callable[[str, Result], None],
+    write: Callable[[str, FoundT], None],
 ) -> None:
     """Search a table of log-likelihoods, utterance by utterance, and log as Kaldi's decoders do.
 

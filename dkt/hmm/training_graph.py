@@ -114,7 +114,7 @@ def context_to_transition_ids(
     graph = kaldifst.compose(h.to_kaldifst(), clg)
     if graph.start < 0:
         raise DktError("no path is left in the graph: lexicon, grammar and model do not fit together")
-    determinize(graph, "H∘C∘LG")
+    determinize_star(graph, "H∘C∘LG")
     if disambig_ids:
         table = np.arange(disambig_ids[-1] + 1)
         table[disambig_ids] = 0
@@ -123,7 +123,7 @@ def context_to_transition_ids(
     return FstArrays.from_kaldifst(graph), disambig_ids
 
 
-def determinize(fst: kaldifst.StdVectorFst, what: str) -> None:
+def determinize_star(fst: kaldifst.StdVectorFst, what: str) -> None:
     """Remove epsilons and determinise in the log semiring, in place (``fstdeterminizestar --use-log=true``).
 
     Raises:

@@ -16,7 +16,7 @@ from dkt.text import fields, read_keyed_lines, read_lines, write_lines
 logger = logging.getLogger(__name__)
 
 #: Pairs of a word of the reference and one of the hypothesis; ``NO_WORD`` stands in an insertion or deletion.
-Alignment = Sequence[tuple[str, str]]
+WordPairs = Sequence[tuple[str, str]]
 NO_WORD = "***"
 _COLUMNS = ("#SENT", "#WORD", "Corr", "Sub", "Ins", "Del", "Err", "S.Err")
 _MIN_SPEAKER_WIDTH = 15
@@ -46,7 +46,7 @@ def operation(ref: str, hyp: str) -> str:
     return "C" if ref == hyp else "S"
 
 
-def per_utt_lines(alignments: Mapping[str, Alignment]) -> list[str]:
+def per_utt_lines(alignments: Mapping[str, WordPairs]) -> list[str]:
     """Four lines an utterance: reference, hypothesis and operations in columns, and how many of each.
 
     Source of the form: Kaldi's ``utils/scoring/wer_per_utt_details.pl``.
@@ -68,11 +68,11 @@ def _centred(word: str, width: int) -> str:
     return " " * (width - len(word) - right) + word + " " * right
 
 
-def _count(alignment: Alignment) -> Counter[str]:
+def _count(alignment: WordPairs) -> Counter[str]:
     return Counter(operation(ref, hyp) for ref, hyp in alignment)
 
 
-def per_spk_lines(alignments: Mapping[str, Alignment], utt2spk: Mapping[str, str]) -> list[str]:
+def per_spk_lines(alignments: Mapping[str, WordPairs], utt2spk: Mapping[str, str]) -> list[str]:
     """A table with the counts and percentages of every speaker and, last, of all of them.
 
     Source of the form: Kaldi's ``utils/scoring/wer_per_spk_details.pl``.
@@ -108,7 +108,7 @@ def _speaker_lines(name: str, total: Counter[str]) -> list[str]:
     return lines
 
 
-def ops_lines(alignments: Mapping[str, Alignment]) -> list[str]:
+def ops_lines(alignments: Mapping[str, WordPairs]) -> list[str]:
     """How often each word was recognised, taken for another, inserted and deleted; the frequent ones first.
 
     Source of the form: Kaldi's ``utils/scoring/wer_ops_details.pl``, sorted as in the C locale by ``sort -b

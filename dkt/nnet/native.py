@@ -27,7 +27,7 @@ from dkt.sealed import is_sealed, seal
 logger = logging.getLogger(__name__)
 
 #: ``torch`` in this environment variable leaves the kernels out, as if there were no compiler.
-VARIABLE = "DKT_KERNELS"
+KERNELS_VARIABLE = "DKT_KERNELS"
 _SOURCE = Path(__file__).with_name("kernels") / "lstm.cpp"
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared")
 # Compilers of some processors know one of these, others the other.
@@ -41,7 +41,7 @@ _FORMAT = b"sealed"
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The compiled kernels; None where there is no compiler, or it fails (which the log tells)."""
-    if os.environ.get(VARIABLE) == "torch":
+    if os.environ.get(KERNELS_VARIABLE) == "torch":
         return None
     compiler = _find_compiler()
     if compiler is None:

@@ -127,7 +127,7 @@ def _block_softmax(component: nnet1.BlockSoftmax, device: torch.device) -> Run:
     return lambda frames: torch.cat([_softmax(block) for block in frames.split(blocks, dim=1)], dim=1)
 
 
-def _lstm(component: nnet1.Lstm, device: torch.device) -> Run:
+def _lstm(component: nnet1.LstmComponent, device: torch.device) -> Run:
     layers = [_layer(weights, component.cell_clip).to(device) for weights in component.directions]
 
     def run(frames: torch.Tensor) -> torch.Tensor:
@@ -158,5 +158,5 @@ _WITH_PARAMETERS: dict[type, Callable[..., Run]] = {
     nnet1.Splice: _splice,
     nnet1.Copy: _copy,
     nnet1.BlockSoftmax: _block_softmax,
-    nnet1.Lstm: _lstm,
+    nnet1.LstmComponent: _lstm,
 }

@@ -19,13 +19,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from dkt.nnet import threads
-from dkt.nnet.native import VARIABLE
+from dkt.nnet.native import KERNELS_VARIABLE
 
 
 @functools.cache
 def _onednn() -> Any:
     """The product of oneDNN, of ``(B, K)`` and ``(M, K)``, where it is faster; else None."""
-    if os.environ.get(VARIABLE) == "torch" or torch.backends.cpu.get_cpu_capability() != "AVX512":
+    if os.environ.get(KERNELS_VARIABLE) == "torch" or torch.backends.cpu.get_cpu_capability() != "AVX512":
         return None
     if not torch.backends.mkldnn.is_available() or _made_by_intel():
         return None
@@ -55,8 +55,8 @@ def product(
         rounded = product(left.bfloat16(), right.bfloat16()).to(left.dtype)
         return rounded if bias is None else rounded.add_(bias)
     if not _fits(left, right) or 0 in left.shape:
-        return threads.product(lambda: functional.linear(left, right, bias), left, right)
-    return threads.product(lambda: _onednn()(left, right, bias, "none", [], ""), left, right)
+        return threads.shared_product(lambda: functional.linear(left, right, bias), left, right)
+    return threads.shared_product(lambda: _onednn()(left, right, bias, "none", [], ""), left, right)
 
 
 class Linear(nn.Linear):

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 import torch
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Outcome = TypeVar("Outcome")
 
 #: Multiplications of a product that is worth waking threads for.
 _WORTH_SHARING = 1 << 22
@@ -108,7 +108,9 @@ def step(amount: int) -> Iterator[None]:
     _policy.took(amount, time.perf_counter() - began, _typical)
 
 
-def product(compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def shared_product(
+    compute: Callable[[], torch.Tensor], left: torch.Tensor, right: torch.Tensor
+) -> torch.Tensor:
     """A product in as many threads as the step may use.
 
     Args:
@@ -167,13 +169,13 @@ def run_shares(call: Callable[[int], None], number: int) -> None:
             future.result()
 
 
-def map_in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_order(function: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
     """The results for all items in their order, each computed by one thread; items are made in this one.
 
     One item more than there are threads is at hand, so that none of them waits for whoever takes the results.
     An error of ``function``, or of the making of items, is raised after the results of all items before.
     """
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Outcome]] = deque()
     made = iter(items)
     error: Exception | None = None
     try:

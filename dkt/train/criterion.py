@@ -11,7 +11,7 @@ import torch
 
 from dkt import objectives, ranges
 from dkt.errors import DktError
-from dkt.stored_targets import StoredTargets
+from dkt.stored_targets import FrameTargets
 from dkt.targets import SoftTargets, TargetHeader
 
 #: ``pretrain`` is a soft training followed by a hard one; each of the others is one objective.
@@ -66,7 +66,7 @@ class ObjectiveConfig:
             )
 
 
-def check_dense(config: ObjectiveConfig, targets: StoredTargets | None, path: str) -> None:
+def check_dense(config: ObjectiveConfig, targets: FrameTargets | None, path: str) -> None:
     """Raise DktError if logits are to be matched and some are not known: Posteriors do not list all pdfs."""
     if config.mode == "logits" and targets is not None and not targets.dense:
         raise DktError(

@@ -23,6 +23,7 @@ from dkt.export.feature_transform import beyond_kaldi, feature_transform
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.feature_options import FeatureOptions
 from dkt.files import (
+    BACKUP,
     cannot_write,
     copy_file,
     free_name,
@@ -48,7 +49,6 @@ CONFIG = "config.yaml"
 SOFT = "soft"
 COUNTS = "ali_train_pdf.counts"
 #: Where a model is moved that is to be trained again.
-BACKUP = ".backup"
 _OPTION_FILES = ("cmvn_opts", "online_cmvn_opts", "delta_opts", "splice_opts")
 # Kaldi's scripts leave out a step whose file is empty; defaults are written out.
 _DEFAULTS = {

@@ -15,7 +15,7 @@ from dkt import ranges
 from dkt.directory_lock import require_lock
 from dkt.errors import DktError
 from dkt.memory import memory_for
-from dkt.stopping import Stopped, held
+from dkt.stopping import Stopped, uninterrupted
 from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
@@ -192,7 +192,7 @@ class TrainingLoop:
             waiting=100.0 * (self.task.waited - waited) / max(seconds, 1e-9),
         )
         self.records.append(record)
-        with held():
+        with uninterrupted():
             self._save()
         if self.config.tensorboard:
             write_tensorboard(self.directory / "tensorboard", record)
