@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Searches dev and test. Language-model weight and word insertion penalty are chosen on dev, and test is scored there.
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/common.sh"
 set -euo pipefail
 
 nj=4
@@ -22,7 +22,7 @@ options:
                       as of steps/decode_scan.sh
   --lattices <bool>   search once, for lattices, and score them, in place of a search at every weight (false)
   --lattice-beam, --acwt, --latgen   then, as of steps/decode.sh"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
 graph=$1

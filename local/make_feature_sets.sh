@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes <data>/<part>_mfcc and <data>/<part>_fbank of each data directory <data>/<part>: MFCC for the GMM,
 # filterbanks for networks, with CMVN statistics.
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/common.sh"
 set -euo pipefail
 
 nj=4
@@ -10,7 +10,7 @@ kinds="mfcc fbank"
 help_message="Usage: local/make_feature_sets.sh [--nj <n>] [--cmd <cmd>] [--kinds \"mfcc fbank\"] <data> <part>...
  e.g.: local/make_feature_sets.sh data train dev test
 The configurations are conf/mfcc.conf and conf/fbank.conf."
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 2 ] || usage
 data=$1

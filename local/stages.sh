@@ -21,9 +21,9 @@ declare -F die >/dev/null || die() {
 }
 
 # The options of the recipe have been read.
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/values.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/files.sh"
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/locks.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/values.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/files.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/locks.sh"
 check_numbers
 
 # make_absolute variable...: paths that the user gave are of the directory the recipe is called in, which has to be

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains one student of a recipe: its name says how.
-. "$(dirname "${BASH_SOURCE[0]}")/../steps/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/common.sh"
 set -euo pipefail
 
 cmd=run.pl
@@ -14,7 +14,7 @@ lstm-pretrain goes on from the lstm-soft of the same seed, which must be there: 
 steps/train_lstm.sh --mode pretrain does at once. With _realigned at the end of the system's name teacher and
 lstm-soft are those with it too.
 options: --cmd, --lstm-config, --num-threads, as of steps/train_lstm.sh"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 8 ] || usage
 exp=$6

@@ -2,8 +2,8 @@
 # Aligns a data directory by a network, as Kaldi's steps/nnet/align.sh, or, where the model directory holds none, by
 # the GMM on features that are made for it already (those of make_fmllr_feats.sh). dkt's own aligner does it, whether
 # Kaldi is there or not.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$DKT_ROOT/steps/decoding.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/decoding.sh"
 set -euo pipefail
 
 stage=0
@@ -35,7 +35,7 @@ options (names and defaults of Kaldi's script):
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
 data=$1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Aligns a data directory by a GMM, as Kaldi's script of this name.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -26,7 +26,7 @@ options (names and defaults of Kaldi's script):
   --max-loss <share>   share of utterances that may fail (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
 data=$1

@@ -2,8 +2,8 @@
 # Tells all that is wrong with a data directory and its alignments, as Kaldi's utils/validate_data_dir.sh and more;
 # fails if they are not fit to train on.
 # shellcheck disable=SC2034 # options are read by their names
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$DKT_ROOT/steps/checks.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/checks.sh"
 set -euo pipefail
 
 stage=0
@@ -47,7 +47,7 @@ of the training to come:
   --nj <n>             jobs of a GMM
 Logs, and lists of all names of which a few are told:
   --log-dir <dir>      (<data-dir>/log; none are kept if that cannot be written in)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] || usage
 data=$1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Computes CMVN statistics of every speaker of a data directory, as Kaldi's script of this name.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -14,7 +14,7 @@ options:
   --cmd <cmd>         how to run the job (run.pl)
   --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)
   --max-loss <share>  share of utterances that may be without features (0.05)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1

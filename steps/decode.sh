@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Searches a data directory with a network or a GMM, leaves lattices and scores them: arguments, defaults and files
 # as of Kaldi's steps/nnet/decode.sh and, for a GMM, steps/decode.sh. The model lies in the parent of <decode-dir>.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$DKT_ROOT/steps/decoding.sh"
-. "$DKT_ROOT/steps/lattices.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/decoding.sh"
+. "$DKT_ROOT/steps/lib/lattices.sh"
 set -euo pipefail
 
 stage=0
@@ -48,7 +48,7 @@ options (names and defaults of Kaldi's script):
   --skip-scoring <bool>  do not score (false)
   --scoring-opts <opts>  of local/score.sh, if KALDI_ROOT is set and it is there, or of steps/score.sh
                          (--min-lmwt 4 --max-lmwt 15; of a GMM none)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 graph=$1

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Searches a data directory anew at each of one or several language-model weights and word insertion penalties, for the
 # best words only: no lattices (steps/decode.sh makes them). The model lies in the parent of <decode-dir>.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$DKT_ROOT/steps/decoding.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/decoding.sh"
 set -euo pipefail
 
 stage=0
@@ -40,7 +40,7 @@ options:
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 graph=$1

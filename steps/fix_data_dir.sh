@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Sorts the files of a data directory, takes out what is not in all of them and makes spk2utt, as Kaldi's
 # utils/fix_data_dir.sh.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -15,7 +15,7 @@ Files that change are kept in <data-dir>/.backup.
 options:
   --utt-extra-files, --spk-extra-files <names>   further files, whose keys are utterances and speakers
   --stage <n>, --cmd <cmd>   taken as by every step; up to 0: mend, 1: only see that the directory is there (0)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 1 ] || usage
 data=$1

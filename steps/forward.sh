@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Writes the posteriors of a network (or their logarithms, or logits) as archives that Kaldi reads.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -24,7 +24,7 @@ options:
   --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 data=$1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the features of one data directory; called by make_fbank.sh and make_mfcc.sh with the kind of features in
 # front of the arguments.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 kind=${1:-}
@@ -26,7 +26,7 @@ options:
   --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf, or Kaldi's defaults if it is not there)
   --compress <bool>     compress as Kaldi does (true)
   --max-loss <share>    share of unreadable recordings allowed, all jobs together (0)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1

@@ -2,7 +2,7 @@
 # Makes a data directory of features under fMLLR transforms of a GMM, as Kaldi's steps/nnet/make_fmllr_feats.sh:
 # after CMVN and deltas, for networks without either. Transforms come from alignments of transcripts, or, without
 # --ali-dir, from a first search with the GMM.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -26,7 +26,7 @@ options:
   --lmwt <x>             its language-model weight (10)
   --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
   --max-loss <share>     share of utterances that may have no alignment, all jobs together (0.05)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
 data=$1

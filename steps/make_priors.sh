@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Estimates the priors of a network as its mean posterior on data, as Kaldi's steps/nnet/make_priors.sh: prior_counts in
 # the model directory, which decoding and alignment then use in place of ali_train_pdf.counts.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -25,7 +25,7 @@ options:
   --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 2 ] || usage
 data=$1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the decoding graph HCLG.fst, as Kaldi's utils/mkgraph.sh.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -14,7 +14,7 @@ options:
   --cmd <cmd>             how to run the job (run.pl)
   --transition-scale <x>  scale of transition probabilities (1.0)
   --self-loop-scale <x>   scale of self-loop probabilities (0.1)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 lang=$1

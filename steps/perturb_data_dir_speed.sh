@@ -2,7 +2,7 @@
 # Adds copies at other speeds to a data directory, as Kaldi's utils/data/perturb_data_dir_speed_3way.sh, at any
 # number of speeds. The copies are wav files in <target-dir>/wav, with the prefix sp<factor>- in the names of
 # utterances and speakers.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -16,7 +16,7 @@ options:
   --cmd <cmd>         how to run the job (run.pl)
   --factors <list>    speeds of the copies, above 1 is faster (0.9 1.1)
   --max-loss <share>  share of unreadable recordings allowed (0)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 2 ] || usage
 source=$1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a lang directory from a dictionary directory, and G.fst from text, as Kaldi's utils/prepare_lang.sh
 # and format_lm.sh do with a language model of their own.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=1
@@ -22,7 +22,7 @@ options:
   --smoothing <name>                  kneser-ney or witten-bell (kneser-ney)
   --dev-text <file>                   'text' of a data directory to report the perplexity of"
 word_arguments="2"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
 dict=$1

@@ -2,7 +2,7 @@
 # Scores a decoding directory against the transcripts: lattices as Kaldi's steps/scoring/score_kaldi_wer.sh, or the
 # texts of steps/decode_scan.sh. Leaves wer_<lmwt>_<wip> and scoring_kaldi (best_wer, test_filt.txt, the hypotheses in
 # penalty_<wip>/<lmwt>.txt, wer_details) as Kaldi's scripts do.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -21,7 +21,7 @@ where lattices are scored, and texts of steps/decode_scan.sh are not:
   --min-lmwt, --max-lmwt <n>   language-model weights from, to (7, 17)
   --word-ins-penalty <list>    word insertion penalties, with commas between them (0.0,0.5,1.0)
   --lmwts, --word-ins-penalties <list>   the same as lists with blanks"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 data=$1

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Trains an LSTM on the alignments of a GMM, on the soft targets of a teacher, or on both.
 # shellcheck disable=SC2034 # options are read by their names
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-. "$DKT_ROOT/steps/checks.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/checks.sh"
 set -euo pipefail
 
 stage=0
@@ -61,7 +61,7 @@ options:
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 An interrupted training goes on after its last finished epoch, without any option; a finished one is left as it is."
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 if "$no_ali"; then
   [ $# = 4 ] || usage

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains a monophone GMM from a flat start, as Kaldi's script of this name.
-. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+. "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
 stage=0
@@ -39,7 +39,7 @@ options (names and defaults of Kaldi's script):
   --max-oov <share>       share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>   an alignment that cannot be right is a warning, not an error (false)
   --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 data=$1

@@ -311,7 +311,7 @@ def test_a_second_step_is_refused_and_touches_no_log(lab, tmp_path):
 def test_a_killed_step_holds_nothing(tmp_path):
     script = tmp_path / "step.sh"
     script.write_text(
-        f". {ROOT}/steps/common.sh\nhold_directory {tmp_path}/dir\necho held\nsleep ${{1:-0}}\n"
+        f". {ROOT}/steps/lib/common.sh\nhold_directory {tmp_path}/dir\necho held\nsleep ${{1:-0}}\n"
     )
     process = subprocess.Popen(["bash", str(script), "60"], stdout=subprocess.PIPE, start_new_session=True)
     assert process.stdout is not None and process.stdout.readline() == b"held\n"

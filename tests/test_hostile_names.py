@@ -66,8 +66,8 @@ set -euo pipefail
 stage=0
 cmd=run.pl
 help_message="--stage, --cmd"
-. "$DKT_ROOT/steps/common.sh"
-. "$DKT_ROOT/steps/options.sh"
+. "$DKT_ROOT/steps/lib/common.sh"
+. "$DKT_ROOT/steps/lib/options.sh"
 mapfile -d '' words <words
 call_runner JOB=1:2 log/x.JOB.log set -o pipefail "$THEN" \\
   ./show "${words[@]}" "$PIPE" cat "$AND" echo "all well"

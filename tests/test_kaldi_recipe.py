@@ -36,7 +36,7 @@ def kaldi(tmp_path):
     write_program(s5 / "path.sh", PATH_SH)
     (s5 / "cmd.sh").write_text("train_cmd=run.pl decode_cmd=run.pl\n")
     shutil.copy(KALDI, s5)
-    for name in ("steps/signals.sh", "steps/utils/parse_options.sh", "local/stages.sh"):
+    for name in ("steps/lib/signals.sh", "steps/utils/parse_options.sh", "local/stages.sh"):
         write_program(tmp_path / "dkt" / name, f'. "{ROOT}/{name}"\n')
     write_program(tmp_path / "bin/dkt", DKT)
     for name in THEIRS:

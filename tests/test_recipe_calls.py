@@ -17,7 +17,7 @@ from tests.stand_ins import StandIns
 RECIPE = f"""
 set -euo pipefail
 help_message=
-. "{ROOT}/steps/common.sh"
+. "{ROOT}/steps/lib/common.sh"
 exp=exp stage=${{1:-}} stop_stage=9 stage_options= steal_lock=${{STEAL:-false}}
 . "{ROOT}/local/stages.sh"
 if begin_stage 1 first; then

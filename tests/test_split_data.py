@@ -174,7 +174,7 @@ def test_concurrent_calls_leave_one_whole_split(data: Path) -> None:
 def make_split(data: Path, nj: int) -> subprocess.CompletedProcess[str]:
     """Call make_split as a step does."""
     step = f"""set -euo pipefail
-        . "{ROOT}/steps/common.sh"
+        . "{ROOT}/steps/lib/common.sh"
         sdata=$(make_split "$1" {nj}) || exit 1
         echo "$sdata"
     """

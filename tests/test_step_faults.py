@@ -91,7 +91,7 @@ def test_data_are_not_mended_or_checked_by_two_at_once(tools: StandIns, place: P
 
 
 def test_a_log_that_cannot_be_read_is_no_loss_of_data(tmp_path: Path) -> None:
-    write(tmp_path / "step.sh", f"#!/bin/bash\n. {ROOT}/steps/common.sh\ncheck_losses 0.05 x.log\n")
+    write(tmp_path / "step.sh", f"#!/bin/bash\n. {ROOT}/steps/lib/common.sh\ncheck_losses 0.05 x.log\n")
     (tmp_path / "x.log").mkdir()
     (tmp_path / "step.sh").chmod(0o755)
     output = fails(tmp_path, str(tmp_path / "step.sh"))

@@ -158,7 +158,7 @@ def test_a_recipe_takes_paths_of_the_callers_directory(tmp_path: Path) -> None:
 
 
 LOGS = """
-. "$DKT_ROOT/steps/common.sh"
+. "$DKT_ROOT/steps/lib/common.sh"
 check_losses "$@"
 """
 

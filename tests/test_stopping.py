@@ -234,7 +234,7 @@ def test_a_recipe_ends_with_the_step_that_it_is_at(tmp_path: Path) -> None:
     # A stage that runs steps beside each other, as that of the students does.
     recipe = ROOT / "egs" / f"{tag}.sh"
     recipe.write_text(
-        '#!/bin/bash\n. "$(dirname "$0")/../steps/signals.sh"\n'
+        '#!/bin/bash\n. "$(dirname "$0")/../steps/lib/signals.sh"\n'
         f"printf '1\\0002\\000' | xargs -0 -P 2 -n 1 bash -c '{command}'\necho went on\n"
     )
     recipe.chmod(0o755)

@@ -42,7 +42,7 @@ PAUSE_SECONDS = 0.05
 STOPS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 #: Tells a guard within this one that the user has stopped us a second time.
 HURRY = signal.SIGUSR1
-#: Within which other guard one is, and which script has one: see steps/signals.sh.
+#: Within which other guard one is, and which script has one: see steps/lib/signals.sh.
 WITHIN, SCRIPT = "DKT_GUARDED", "DKT_GUARDED_SCRIPT"
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 #: Linux: that of /proc/PID/stat. The module time has its name since Python 3.7.

@@ -3,4 +3,4 @@
 DKT_ROOT=${DKT_ROOT:-$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)}
 export DKT_ROOT LC_ALL=C
 . "$DKT_ROOT/local/setup_env.sh" "${dkt_extras:-standalone,report}" || exit 1
-. "$DKT_ROOT/steps/common.sh"
+. "$DKT_ROOT/steps/lib/common.sh"

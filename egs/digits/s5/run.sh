@@ -3,7 +3,7 @@
 # alignment and teaches LSTMs, all are searched on the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
 recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$recipe/../../../steps/signals.sh"
+. "$recipe/../../../steps/lib/signals.sh"
 . "$recipe/cmd.sh"
 
 corpus=espeak

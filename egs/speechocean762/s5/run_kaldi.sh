@@ -3,7 +3,7 @@
 # Run it again and it goes on where it stopped.
 set -euo pipefail
 recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-. "$recipe/../../../steps/signals.sh"
+. "$recipe/../../../steps/lib/signals.sh"
 . "$recipe/cmd.sh"
 
 default_graph=exp/tri2b/graph

@@ -9,14 +9,14 @@
 _is_guarded() {
   local root
   [ "${DKT_GUARDED_SCRIPT:-}" != "$$" ] && [ "${BASH_SOURCE[-1]}" = "$0" ] && [ -f "$0" ] || return 0
-  root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+  root=$(CDPATH='' cd -P "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
   [[ $(CDPATH='' cd -P "$(dirname "$0")" && pwd) != "$root"/* ]]
 }
 
 # _set_guard_python: sets _guard_python to a Python that can run the guard. The environment of dkt may not be there yet,
 # and the first one of the system be old; fails if there is none.
 _set_guard_python() {
-  for _guard_python in python3 "$(dirname "${BASH_SOURCE[0]}")/../.venv/bin/python3" python3.{13,12,11}; do
+  for _guard_python in python3 "$(dirname "${BASH_SOURCE[0]}")/../../.venv/bin/python3" python3.{13,12,11}; do
     ! "$_guard_python" -IS -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null || return 0
   done
   return 1
@@ -27,7 +27,7 @@ if ! _is_guarded && _set_guard_python; then
     *x*) set -- "$BASH" -x "$0" "$@" ;;
     *) set -- "$BASH" "$0" "$@" ;;
   esac
-  exec "$_guard_python" -IS "$(dirname "${BASH_SOURCE[0]}")/utils/guard.py" --script "${script_name:-${0##*/}}" "$@"
+  exec "$_guard_python" -IS "$(dirname "${BASH_SOURCE[0]}")/../utils/guard.py" --script "${script_name:-${0##*/}}" "$@"
 fi
 unset -f _is_guarded _set_guard_python
 unset _guard_python

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What every steps/*.sh needs; sourced first:
-#   . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+#   . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 # Sets and exports DKT_ROOT (the checkout) and DKT_UTILS (Kaldi's utils when KALDI_ROOT is set, else dkt's
 # own), and puts on PATH what the steps call: run.pl, parse_options.sh and the command dkt. Sets script_name,
 # the short name for messages.
@@ -27,8 +27,8 @@ usage() {
 
 # With it cd tells where it went, and $(cd dir && pwd) is two lines.
 unset CDPATH
-DKT_ROOT=${DKT_ROOT:-$(dirname "${BASH_SOURCE[0]}")/..}
-[ -f "$DKT_ROOT/steps/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is no checkout of dkt"
+DKT_ROOT=${DKT_ROOT:-$(dirname "${BASH_SOURCE[0]}")/../..}
+[ -f "$DKT_ROOT/steps/lib/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is no checkout of dkt"
 DKT_ROOT=$(cd -P "$DKT_ROOT" && pwd)
 [[ $DKT_ROOT != *:* ]] || die "DKT_ROOT is '$DKT_ROOT', but PATH cannot hold a name with a colon: move the checkout"
 
@@ -107,12 +107,12 @@ require_files() {
   done
 }
 
-. "$DKT_ROOT/steps/files.sh"
-. "$DKT_ROOT/steps/jobs.sh"
-. "$DKT_ROOT/steps/locks.sh"
-. "$DKT_ROOT/steps/run_job.sh"
-. "$DKT_ROOT/steps/values.sh"
-. "$DKT_ROOT/steps/logs.sh"
-. "$DKT_ROOT/steps/failures.sh"
-. "$DKT_ROOT/steps/marks.sh"
-. "$DKT_ROOT/steps/arrays.sh"
+. "$DKT_ROOT/steps/lib/files.sh"
+. "$DKT_ROOT/steps/lib/jobs.sh"
+. "$DKT_ROOT/steps/lib/locks.sh"
+. "$DKT_ROOT/steps/lib/run_job.sh"
+. "$DKT_ROOT/steps/lib/values.sh"
+. "$DKT_ROOT/steps/lib/logs.sh"
+. "$DKT_ROOT/steps/lib/failures.sh"
+. "$DKT_ROOT/steps/lib/marks.sh"
+. "$DKT_ROOT/steps/lib/arrays.sh"

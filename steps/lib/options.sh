@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Takes the options of a step and refuses, before anything runs, what no step can take; sourced after common.sh and the
 # defaults, where Kaldi's scripts source parse_options.sh:
-#   . "$DKT_ROOT/steps/options.sh"
+#   . "$DKT_ROOT/steps/lib/options.sh"
 # A step whose argument n is a word and no path says so before by word_arguments="n". Kaldi's own parse_options.sh is
 # not used, as it has a shell evaluate the values: --nj '$(command)' would run the command.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
