@@ -65,6 +65,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "hmm-info": ("hmm_info", "sizes of a transition model"),
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
+    "info": ("info", "what directories hold, one line each, with accuracies and word error rates"),
     "verify": ("verify", "are models and checkpoints as they were written?"),
     "config-files": ("config_files", "the files that the configuration of a training names"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
