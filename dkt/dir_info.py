@@ -97,9 +97,11 @@ def _shown(name: str, value: Any) -> str:
         rates = value if isinstance(value, dict) else {"": value}
         return " ".join(f"best-wer{of and f'[{of}]'}={rate:.2f}%" for of, rate in rates.items())
     if isinstance(value, dict):
-        return f"{label}:{'/'.join(value)}={'/'.join(_text(number) for number in value.values())}"
+        return f"{label}:{'/'.join(value)}={'/'.join(map(_decimal, value.values()))}"
     if isinstance(value, list):
         return f"{label}={','.join(map(_text, value))}"
+    if name == "hours":
+        return f"{label}={_decimal(value)}"
     if name == "num_params" and value >= _MILLION:
         return f"{label}={value / _MILLION:.2f}M"
     # The kind of network and its shape are known by what they look like.
@@ -109,11 +111,11 @@ def _shown(name: str, value: Any) -> str:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float):
-        if not math.isfinite(value) or value == int(value):
-            return f"{value:g}"
-        return f"{value:.4f}" if abs(value) < _SMALL else f"{value:.2f}"
-    return str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _decimal(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < _SMALL else f"{value:.2f}"
 
 
 def _kind_of(directory: Path) -> str:
