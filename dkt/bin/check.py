@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="overrides it, as in a training",
     )
-    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains: dnn if not given")
+    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains (default: dnn)")
     add_side_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"

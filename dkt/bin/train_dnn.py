@@ -40,22 +40,33 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
-    from dkt.config import load_config
+    from dkt.config import load_config, read_yaml
     from dkt.datadir import DataDir
+    from dkt.directory_kinds import Kind, refuse_other_kinds
+
+    # What is wrong with the arguments is told before PyTorch is loaded, and all else before a GPU is chosen.
+    if args.config:
+        read_yaml(args.config)
+    for suffix in ("", "_dev"):
+        side_inputs(args, suffix).check()
+    refuse_other_kinds(args.exp_dir, Kind.NETWORK)
+    data = DataDir(args.data_train), DataDir(args.data_dev)
+    alignments = AlignmentDir(args.ali_train), AlignmentDir(args.ali_dev)
+
     from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_dnn import DnnRecipe, train_dnn
 
     recipe = load_config(DnnRecipe, args.config, args.set)
     inputs = TrainingInputs(
-        DataDir(args.data_train),
-        DataDir(args.data_dev),
-        AlignmentDir(args.ali_train),
-        AlignmentDir(args.ali_dev),
+        *data,
+        *alignments,
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
         cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
+    inputs.check()
+    recipe.features.check_files()
     train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args), args.steal_lock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,7 +76,7 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--teacher-data-train", help="data directory with the teacher's features")
     group.add_argument("--teacher-data-dev", help="the same of the cross-validation data")
     add_top_k(group, "posteriors kept of a frame, or all, where archives are read or the teacher is run")
-    group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices: posteriors if not given")
+    group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices (default: posteriors)")
     add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
     add_flag(group, "--no-ali", "no alignments: the teacher alone labels the data")
     group.add_argument(
@@ -144,20 +145,42 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
+    from dkt.bin.network_arguments import check_model
+    from dkt.config import read_yaml
     from dkt.datadir import DataDir
-    from dkt.feature_cache import FOLDER
-    from dkt.train.inputs import TrainingInputs
-    from dkt.train.train_lstm import StudentInputs, train_lstm
+    from dkt.directory_kinds import Kind, refuse_other_kinds
+    from dkt.specifiers import parse_rspecifier
 
-    recipe = _recipe(args)
+    # What is wrong with the arguments is told before PyTorch is loaded, and all else before a GPU is chosen.
     *alignments, exp_dir = args.rest
     if len(alignments) != (0 if args.no_ali else 2):
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
-    teaching = _teaching(args, recipe.objective.mode)
+    if args.config:
+        read_yaml(args.config)
+    for suffix in ("", "_dev"):
+        side_inputs(args, suffix).check()
+    refuse_other_kinds(exp_dir, Kind.NETWORK)
+    for model, what in ((args.teacher, "teacher"), (args.init_model, "model")):
+        if model:
+            check_model(model, what)
+    targets = list(filter(None, (args.soft_targets, args.soft_targets_dev)))
+    for source in targets:
+        if not Path(source).is_dir():
+            parse_rspecifier(source)
+    for directory in filter(None, (args.teacher_data_train, args.teacher_data_dev)):
+        DataDir(directory)
+    data = DataDir(args.data_train), DataDir(args.data_dev)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
+
+    from dkt.feature_cache import FOLDER
+    from dkt.target_store import SoftTargetStore
+    from dkt.train.inputs import TrainingInputs
+    from dkt.train.train_lstm import StudentInputs, check_inputs, train_lstm
+
+    recipe = _recipe(args)
+    teaching = _teaching(args, recipe.objective.mode)
     training = TrainingInputs(
-        DataDir(args.data_train),
-        DataDir(args.data_dev),
+        *data,
         ali_train,
         ali_dev,
         args.max_loss,
@@ -168,4 +191,8 @@ def _train(args: argparse.Namespace) -> None:
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
+    check_inputs(recipe.objective, inputs)
+    for source in filter(os.path.isdir, targets):
+        SoftTargetStore(source).close()
+    recipe.features.check_files()
     train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)

@@ -86,6 +86,8 @@ def _shapes(state: Any, path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _read_content(path: Path) -> dict[Any, Any]:
+    if not (path.exists() or path.is_symlink()):
+        raise DktError("does not exist", path=path)
     data = read_file(path)
     check_zip(data, path)
     try:
