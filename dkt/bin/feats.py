@@ -52,6 +52,10 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
     if args.nnet_dir is not None:
         return FeatureOptions.of_nnet_dir(args.nnet_dir)
     if args.model is not None:
+        from dkt.bin.network_arguments import check_model, check_source
+
+        # Before PyTorch is loaded.
+        check_source(args.features, side_inputs(args), check_model(args.model))
         from dkt.nnet.modelfile import load_model, model_file
 
         return load_model(model_file(args.model))[0].feature_options

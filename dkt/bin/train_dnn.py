@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, held, side_inputs
+
+if TYPE_CHECKING:
+    from dkt.train.train_dnn import DnnRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,15 +42,24 @@ def run(args: argparse.Namespace) -> None:
         _train(args)
 
 
+def _recipe(args: argparse.Namespace) -> DnnRecipe:
+    from dkt.config import load_config, read_yaml
+
+    if args.config:
+        read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
+    from dkt.train.train_dnn import DnnRecipe
+
+    return load_config(DnnRecipe, args.config, args.set)
+
+
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
-    from dkt.config import load_config, read_yaml
     from dkt.datadir import DataDir
     from dkt.directory_kinds import Kind, refuse_other_kinds
 
-    # What is wrong with the arguments is told before PyTorch is loaded, and all else before a GPU is chosen.
-    if args.config:
-        read_yaml(args.config)
+    # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
+    # loaded.
+    recipe = _recipe(args) if args.config or args.set else None
     for suffix in ("", "_dev"):
         side_inputs(args, suffix).check()
     refuse_other_kinds(args.exp_dir, Kind.NETWORK)
@@ -55,9 +68,9 @@ def _train(args: argparse.Namespace) -> None:
 
     from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
-    from dkt.train.train_dnn import DnnRecipe, train_dnn
+    from dkt.train.train_dnn import train_dnn
 
-    recipe = load_config(DnnRecipe, args.config, args.set)
+    recipe = recipe or _recipe(args)
     inputs = TrainingInputs(
         *data,
         *alignments,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,7 +107,10 @@ def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
 
 
 def _recipe(args: argparse.Namespace) -> LstmRecipe:
-    from dkt.config import load_config
+    from dkt.config import load_config, read_yaml
+
+    if args.config:
+        read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
     from dkt.train.train_lstm import LstmRecipe
 
     given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
@@ -136,6 +138,24 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
     return found
 
 
+def _check_teaching(teaching: TeachingOptions) -> None:
+    """Raise DktError unless the teacher, or what it said, can be expected to be there."""
+    from dkt.bin.network_arguments import check_model
+    from dkt.datadir import DataDir
+    from dkt.specifiers import parse_rspecifier
+    from dkt.target_store import SoftTargetStore
+
+    if teaching.teacher:
+        check_model(teaching.teacher, "teacher")
+    for directory in filter(None, (teaching.teacher_data_train, teaching.teacher_data_dev)):
+        DataDir(directory)
+    for source in filter(None, (teaching.soft_targets, teaching.soft_targets_dev)):
+        if Path(source).is_dir():
+            SoftTargetStore(source).close()
+        else:
+            parse_rspecifier(source)
+
+
 def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     # Who is second is told at once, not when PyTorch is there and the data are looked at.
@@ -145,39 +165,26 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
-    from dkt.bin.network_arguments import check_model
-    from dkt.config import read_yaml
     from dkt.datadir import DataDir
     from dkt.directory_kinds import Kind, refuse_other_kinds
-    from dkt.specifiers import parse_rspecifier
 
-    # What is wrong with the arguments is told before PyTorch is loaded, and all else before a GPU is chosen.
+    # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
+    # loaded.
     *alignments, exp_dir = args.rest
     if len(alignments) != (0 if args.no_ali else 2):
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
-    if args.config:
-        read_yaml(args.config)
+    recipe = _recipe(args) if args.config or args.set else None
     for suffix in ("", "_dev"):
         side_inputs(args, suffix).check()
     refuse_other_kinds(exp_dir, Kind.NETWORK)
-    for model, what in ((args.teacher, "teacher"), (args.init_model, "model")):
-        if model:
-            check_model(model, what)
-    targets = list(filter(None, (args.soft_targets, args.soft_targets_dev)))
-    for source in targets:
-        if not Path(source).is_dir():
-            parse_rspecifier(source)
-    for directory in filter(None, (args.teacher_data_train, args.teacher_data_dev)):
-        DataDir(directory)
     data = DataDir(args.data_train), DataDir(args.data_dev)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
 
     from dkt.feature_cache import FOLDER
-    from dkt.target_store import SoftTargetStore
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_lstm import StudentInputs, check_inputs, train_lstm
 
-    recipe = _recipe(args)
+    recipe = recipe or _recipe(args)
     teaching = _teaching(args, recipe.objective.mode)
     training = TrainingInputs(
         *data,
@@ -192,7 +199,6 @@ def _train(args: argparse.Namespace) -> None:
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
     check_inputs(recipe.objective, inputs)
-    for source in filter(os.path.isdir, targets):
-        SoftTargetStore(source).close()
+    _check_teaching(teaching)
     recipe.features.check_files()
     train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)
