@@ -193,7 +193,7 @@ RIGHT = {
     "train-lstm": ["LAB/train", "LAB/dev", "LAB/ali_train", "LAB/ali_dev", "TMP/out"],
 }
 WRONG = [
-    ("forward", 0, "TMP/nowhere", "nowhere: there is no such model"),
+    ("forward", 0, "TMP/nowhere", "nowhere: cannot be read"),
     ("forward", 0, "TMP/damaged.pt", "damaged.pt: is damaged"),
     ("forward", 0, "LAB/ali_dev/final.mdl", "does not know what is done to the features"),
     ("forward", 1, "TMP/nowhere", "nowhere: is neither a data directory nor an rspecifier"),
@@ -204,7 +204,7 @@ WRONG = [
     ("forward", None, "--feature-transform=LAB/dnn/final.feature_transform", "leave out --feature-transform"),
     ("forward", None, "--transform-dir=TMP", "holds no trans.1"),
     ("forward", None, "--ivectors=nowhere", "nowhere: is neither a directory of i-vectors nor"),
-    ("make-soft-targets", 0, "TMP/nowhere", "nowhere: there is no such model"),
+    ("make-soft-targets", 0, "TMP/nowhere", "nowhere: cannot be read"),
     ("make-soft-targets", 0, "TMP/damaged.pt", "damaged.pt: is damaged"),
     ("make-soft-targets", 0, "LAB/ali_dev/final.mdl", "final.mdl: is not a model file of dkt"),
     ("make-soft-targets", 1, "TMP/nowhere", "nowhere: is neither a data directory nor an rspecifier"),

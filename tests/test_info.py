@@ -366,7 +366,12 @@ def test_features_of_every_form(data, capsys, form):
     if form == "range":
         (data / "feats.scp").write_text(script.replace("\n", "[0:9]\n"))
     if form == "gzip":
-        (data / "feats.scp").write_text("".join(f"{row[:-1]}\n" for row in script.splitlines(keepends=True)))
+        # Of each utterance a file: an archive that is compressed has no offsets.
+        archive = (data / "y.ark").read_bytes()
+        places = [(row.split()[0], int(row.rpartition(":")[2])) for row in script.splitlines()]
+        for (utt, begin), end in zip(places, [places[1][1] - 4, len(archive)], strict=True):
+            (data / f"{utt}.gz").write_bytes(gzip.compress(archive[begin:end]))
+        (data / "feats.scp").write_text("".join(f"{utt} {data}/{utt}.gz\n" for utt, _ in places))
     (found,) = info(capsys, data)
     assert found["feat_dim"] == 7
     assert found["hours"] * 3600 == pytest.approx(0.2 if form == "range" else SECONDS)

@@ -30,18 +30,12 @@ def check_file(name: str) -> bool:
         raise cannot_read(name, error) from None
 
 
-def check_model(model: str, what: str = "model") -> ModelHeader | None:
+def check_model(model: str) -> ModelHeader | None:
     """The header of a model of dkt, a file or its directory; None for a network of another kind.
-
-    Args:
-        model: its name.
-        what: what to call it in an error.
 
     Raises:
         DktError: it is missing or damaged.
     """
-    if not (model.strip() == "-" or is_input_pipe(model) or Path(model).exists()):
-        raise DktError(f"there is no such {what}", path=model, hint="give its directory or final.pt")
     path = Path(model) / "final.pt" if Path(model).is_dir() else Path(model)
     if path.suffix == ".pt":
         return read_model_header(path)

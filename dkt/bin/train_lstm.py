@@ -145,8 +145,8 @@ def _check_teaching(teaching: TeachingOptions) -> None:
     from dkt.specifiers import parse_rspecifier
     from dkt.target_store import SoftTargetStore
 
-    if teaching.teacher:
-        check_model(teaching.teacher, "teacher")
+    if teaching.teacher and teaching.directory:
+        check_model(teaching.teacher)
     for directory in filter(None, (teaching.teacher_data_train, teaching.teacher_data_dev)):
         DataDir(directory)
     for source in filter(None, (teaching.soft_targets, teaching.soft_targets_dev)):
