@@ -34,7 +34,7 @@ class AlignmentDir:
         self.path = Path(path)
         if not self.path.is_dir():
             raise DktError("is no directory", path=path, hint="give an alignment directory")
-        self.num_jobs = self._read_num_jobs()
+        self.num_jobs = read_num_jobs(self.path)
         self.files: list[Path] = []
         # One by one: nothing is made of a number that there are no files for.
         for job in range(1, self.num_jobs + 1):
@@ -44,15 +44,6 @@ class AlignmentDir:
             self.files.append(file)
         self.transitions: TransitionModel = load_transition_model(self.path / "final.mdl")
         self._refuse_subsampling()
-
-    def _read_num_jobs(self) -> int:
-        path = self.path / "num_jobs"
-        if not path.is_file():
-            raise DktError("does not exist", path=path, hint="is this an alignment directory?")
-        words = " ".join(read_lines(str(path))).split()
-        if len(words) != 1 or not natural(words[0]):
-            raise DktError(f"expected one number above 0, found '{' '.join(words)}'", path=path)
-        return int(words[0])
 
     def _refuse_subsampling(self) -> None:
         path = self.path / "frame_subsampling_factor"
@@ -105,6 +96,21 @@ class AlignmentDir:
     def pdfs(self) -> dict[str, np.ndarray]:
         """Utterance to its pdf-ids, as ``read_pdfs`` gives them, all in memory."""
         return dict(self.read_pdfs())
+
+
+def read_num_jobs(directory: Path) -> int:
+    """The number of jobs that made a directory, as its file ``num_jobs`` tells it.
+
+    Raises:
+        DktError: the file is missing, or holds something else than a number above 0.
+    """
+    path = directory / "num_jobs"
+    if not path.is_file():
+        raise DktError("does not exist", path=path, hint="is this an alignment directory?")
+    words = " ".join(read_lines(str(path))).split()
+    if len(words) != 1 or not natural(words[0]):
+        raise DktError(f"expected one number above 0, found '{' '.join(words)}'", path=path)
+    return int(words[0])
 
 
 def read_alignments(

@@ -85,7 +85,13 @@ def _check_characters(text: str, number: int, path: str | Path) -> None:
         )
 
 
+def near(name: str, known: Collection[str]) -> str | None:
+    """That of the known names which somebody who wrote ``name`` may have meant; None if there is none."""
+    found = difflib.get_close_matches(name, known, n=1)
+    return found[0] if found else None
+
+
 def nearest(name: str, known: Collection[str]) -> str:
     """What to tell who gave an option that there is not: the nearest that there is, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean --{near[0]}?" if near else f"known are {', '.join(sorted(known))}"
+    found = near(name, known)
+    return f"did you mean --{found}?" if found else f"known are {', '.join(sorted(known))}"

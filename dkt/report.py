@@ -29,7 +29,12 @@ class Row:
     test_wer: float | None
 
 
-def _best_wer(directory: Path) -> float | None:
+def best_wer(directory: Path) -> float | None:
+    """The best word error rate that the scoring of a decode directory found, in percent; None without one.
+
+    Raises:
+        DktError: the file of it is damaged.
+    """
     path = directory / "scoring_kaldi" / "best_wer"
     if not path.exists():
         return None
@@ -70,7 +75,7 @@ def collect_rows(system: str, directory: Path) -> Row:
     if not directory.is_dir():
         raise DktError("does not exist", path=directory, hint="run the stage that makes it")
     train, cv = _accuracies(directory)
-    dev, test = (_best_wer(directory / f"decode_{name}") for name in ("dev", "test"))
+    dev, test = (best_wer(directory / f"decode_{name}") for name in ("dev", "test"))
     return Row(system, _seed(directory), train, cv, dev, test)
 
 

@@ -26,6 +26,28 @@ class SideInputs:
     transform_dir: str | None = None
     ivectors: str | None = None
 
+    def check(self) -> None:
+        """Raise DktError unless they can be expected there; none is read."""
+        if self.transform_dir is not None:
+            _transform_files(self.transform_dir)
+        if self.ivectors is not None and not Path(self.ivectors).is_dir():
+            _check_rspecifier(self.ivectors)
+
+
+def _transform_files(directory: str) -> list[Path]:
+    files = sorted(Path(directory).glob("trans.*"), key=lambda path: (len(path.name), path.name))
+    files = [path for path in files if natural(path.suffix[1:]) is not None]
+    if not files:
+        raise DktError(
+            "holds no trans.1", path=directory, hint="give the directory of an fMLLR alignment or search"
+        )
+    return files
+
+
+def _check_rspecifier(source: str) -> None:
+    if ":" not in source:
+        raise DktError("is neither a directory of i-vectors nor an rspecifier", path=source)
+
 
 class SpeakerTransforms:
     """The transforms of a directory, by speaker or, as ``--per-utt`` alignment leaves them, by utterance.
@@ -39,12 +61,7 @@ class SpeakerTransforms:
 
     def __init__(self, directory: str) -> None:
         self.where = str(Path(directory) / "trans.*")
-        files = sorted(Path(directory).glob("trans.*"), key=lambda path: (len(path.name), path.name))
-        files = [path for path in files if natural(path.suffix[1:]) is not None]
-        if not files:
-            raise DktError(
-                "holds no trans.1", path=directory, hint="give the directory of an fMLLR alignment or search"
-            )
+        files = _transform_files(directory)
         self._transforms: dict[str, np.ndarray] = {}
         for path in files:
             table = MatrixTable(f"ark:{path}")
@@ -84,8 +101,8 @@ class Ivectors:
         if Path(source).is_dir():
             self.period = _read_period(Path(source) / "ivector_period")
             rspecifier = f"scp:{Path(source) / 'ivector_online.scp'}"
-        elif ":" not in source:
-            raise DktError("is neither a directory of i-vectors nor an rspecifier", path=source)
+        else:
+            _check_rspecifier(source)
         self._table = RealTable(rspecifier)
         first = next(iter(self._table), None)
         if first is None:

@@ -15,23 +15,29 @@ from contextlib import nullcontext
 from typing import NoReturn
 
 from dkt import __version__
+from dkt.bin.command_help import HelpFormatter, unknown_arguments, unknown_command, usage
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.errors import DktError, printable
 from dkt.memory import is_out_of_memory, out_of_memory
 from dkt.stopping import Stopped, stoppable
 from dkt.streams import pipes_forbidden
 
-#: sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
-COMMANDS: dict[str, tuple[str, str]] = {
+# Sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
+_DATA = {
     "perturb-speed": ("perturb_speed", "copies of a data directory's utterances at other speeds"),
     "compute-fbank-feats": ("compute_fbank_feats", "log-mel filterbanks of the recordings of a wav.scp"),
     "compute-mfcc-feats": ("compute_mfcc_feats", "MFCC of the recordings of a wav.scp"),
     "compute-cmvn-stats": ("compute_cmvn_stats", "CMVN statistics a speaker or an utterance"),
+    "feats": ("feats", "features as a model gets them, or a table of them"),
+    "check": ("check", "is a data directory, with its alignments, fit to train on?"),
+    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
+}
+_LANG = {
     "prepare-lang": ("prepare_lang", "a lang directory from a dictionary directory"),
     "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
     "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
-    "check": ("check", "is a data directory, with its alignments, fit to train on?"),
-    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
+}
+_GMM = {
     "train-mono": ("train_mono", "a monophone GMM from a flat start"),
     "align": ("align", "alignments of a data directory by a GMM"),
     "analyze-alignments": (
@@ -43,11 +49,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compute-fmllr-feats": ("compute_fmllr_feats", "features under fMLLR transforms of the speakers"),
     "acc-lda": ("acc_lda", "statistics for linear discriminant analysis"),
     "est-lda": ("est_lda", "the LDA transform from statistics of acc-lda"),
-    "feats": ("feats", "features as a model gets them, or a table of them"),
+}
+_NETWORKS = {
     "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
     "train-lstm": ("train_lstm", "an LSTM on labels, on the soft targets of a teacher, or on both"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
+}
+_SOFT_TARGETS = {
     "make-soft-targets": ("make_soft_targets", "the posteriors of a teacher, kept for its students"),
+    "copy-post": ("copy_post", "posteriors in another form"),
+}
+_DECODING = {
     "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),
     "decode-scan": ("decode_scan", "one-best searches at several language-model weights and word penalties"),
     "latgen": ("latgen", "lattices from log-likelihoods on a graph"),
@@ -58,17 +70,33 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lattice-copy": ("lattice_copy", "lattices in another form"),
     "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
     "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
+}
+_INSPECTORS = {
     "ali-to-pdf": ("ali_to_pdf", "alignments as pdf-ids"),
     "ali-to-phones": ("ali_to_phones", "alignments as phones"),
     "analyze-counts": ("analyze_counts", "counts of labels, from which priors are made"),
-    "copy-post": ("copy_post", "posteriors in another form"),
     "hmm-info": ("hmm_info", "sizes of a transition model"),
     "tree-info": ("tree_info", "sizes of a decision tree"),
     "show-transitions": ("show_transitions", "every transition-id of a model"),
+}
+_EXPERIMENTS = {
+    "info": ("info", "what directories hold, one line each, with accuracies and word error rates"),
     "verify": ("verify", "are models and checkpoints as they were written?"),
     "config-files": ("config_files", "the files that the configuration of a training names"),
     "report": ("report", "table, results.csv and learning curves of an experiment"),
 }
+#: The commands by what they are for, as ``dkt --help`` shows them.
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "data and features": _DATA,
+    "lang and language model": _LANG,
+    "GMM and graph": _GMM,
+    "networks": _NETWORKS,
+    "soft targets": _SOFT_TARGETS,
+    "decoding and lattices": _DECODING,
+    "Kaldi's inspectors": _INSPECTORS,
+    "experiments": _EXPERIMENTS,
+}
+COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 
 
 # Read once, when libraries are loaded. Numpy's would start a thread for each processor in each job of a step;
@@ -80,20 +108,6 @@ _SLEEP = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}
 _BROKEN_PIPE = 141
 _INTERRUPTED = 130
 _SIGNAL = 128
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS), default=0)
-    lines = [f"  {name:<{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: dkt <command> [options] <arguments>",
-            f"dkt {__version__}: dark knowledge transfer for acoustic models. Commands:",
-            *lines,
-            "",
-            "'dkt <command> --help' tells the options of one.",
-        ]
-    )
 
 
 class _Formatter(logging.Formatter):
@@ -129,37 +143,45 @@ def _refuse_empty(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
             parser.error(f"argument {action.metavar or action.dest}: is empty, expected a name")
 
 
-def _run_command(name: str, argv: Sequence[str]) -> int:
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of a command's arguments, those of every program of Kaldi's among them."""
     module_name, text = COMMANDS[name]
-    module = importlib.import_module(f"dkt.bin.{module_name}")
     # No abbreviations, as in Kaldi: a short form of a boolean option would swallow the argument behind it.
     parser = _Parser(
         prog=f"dkt {name}",
         description=text,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=HelpFormatter,
         allow_abbrev=False,
     )
-    module.add_arguments(parser)
+    importlib.import_module(f"dkt.bin.{module_name}").add_arguments(parser)
     add_standard_options(parser)
-    args = parser.parse_args(rewrite(parser, argv))
+    return parser
+
+
+def _run_command(name: str, argv: Sequence[str]) -> int:
+    parser = command_parser(name)
+    args, unknown = parser.parse_known_args(rewrite(parser, argv))
+    if unknown:
+        parser.error(unknown_arguments(unknown, parser))
     _refuse_empty(parser, args)
     if args.print_args:
         print(shlex.join(["dkt", name, *argv]), file=sys.stderr)
     _start_logging(name, args.verbose > 0)
     with pipes_forbidden() if args.no_pipes else nullcontext():
-        return module.run(args) or 0
+        return importlib.import_module(f"dkt.bin.{COMMANDS[name][0]}").run(args) or 0
 
 
 def _dispatch(argv: Sequence[str]) -> int:
     if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_usage())
+        if argv[1:] and argv[0] == "help":
+            return _dispatch([argv[1], "--help"])
+        print(usage(GROUPS, __version__))
         return 0 if argv else 2
     if argv[0] == "--version":
         print(__version__)
         return 0
     if argv[0] not in COMMANDS:
-        print(_usage(), file=sys.stderr)
-        print(printable(f"dkt: error: no command '{argv[0]}'"), file=sys.stderr)
+        print(printable(f"dkt: error: {unknown_command(argv[0], list(COMMANDS))}"), file=sys.stderr)
         return 2
     return _run_command(argv[0], argv[1:])
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="overrides it, as in a training",
     )
-    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains: dnn if not given")
+    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains (default: dnn)")
     add_side_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
@@ -80,6 +80,10 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
     """The configuration of the training of a network, if any of it is given."""
     if args.train_config is None and not args.set and args.recipe is None:
         return None
+    if args.train_config is not None:
+        from dkt.config import read_yaml
+
+        read_yaml(args.train_config)
     from dkt.train.recipes import load_recipe  # brings PyTorch
 
     return load_recipe(args.recipe or "dnn", args.train_config, args.set)

@@ -31,7 +31,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(recipe: str, config: str) -> None:
-    from dkt.train.recipes import load_recipe  # brings PyTorch
+    from dkt.config import read_yaml
+
+    read_yaml(config)  # a wrong file is told before PyTorch is loaded
+    from dkt.train.recipes import load_recipe
 
     settings = load_recipe(recipe, config)
     try:

@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=OptionLine(name), metavar="OPTIONS", help="in Kaldi's words")
     parser.add_argument("--global-cmvn-stats", metavar="MATRIX", help="what online CMVN begins with")
     parser.add_argument("--transform", metavar="MATRIX", help="LDA or MLLT, as final.mat")
-    parser.add_argument("--streams", help="script files of the data directory to paste (feats.scp)")
+    parser.add_argument("--streams", help="script files of the data directory to paste (default: feats.scp)")
     add_side_inputs(parser)
     parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
     parser.add_argument(
@@ -52,6 +52,10 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
     if args.nnet_dir is not None:
         return FeatureOptions.of_nnet_dir(args.nnet_dir)
     if args.model is not None:
+        from dkt.bin.network_arguments import check_model, check_source
+
+        # Before PyTorch is loaded.
+        check_source(args.features, side_inputs(args), check_model(args.model))
         from dkt.nnet.modelfile import load_model, model_file
 
         return load_model(model_file(args.model))[0].feature_options

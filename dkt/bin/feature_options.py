@@ -23,8 +23,9 @@ def add_arguments(kind: str) -> Callable[[argparse.ArgumentParser], None]:
     """What adds the arguments of the program for features of the kind ``fbank`` or ``mfcc``."""
 
     def add(parser: argparse.ArgumentParser) -> None:
-        from dkt.hmm.extraction import option_types
+        from dkt.hmm.extraction import option_defaults, option_types
 
+        defaults = option_defaults(kind)
         for name, of_type in option_types(kind).items():
             converter: dict[str, Any] = {"type": boolean} if of_type is bool else {}
             if of_type in (int, float):
@@ -33,13 +34,23 @@ def add_arguments(kind: str) -> Callable[[argparse.ArgumentParser], None]:
                 f"--{name}",
                 **converter,
                 metavar=of_type.__name__.upper(),
-                help="as of Kaldi's program" + (", but 0 unless given" if name == "dither" else ""),
+                help=_help(name, defaults),
             )
         _add_program_options(parser)
         parser.add_argument("wav_rspecifier", help="scp:wav.scp, or an archive of wav files: ark:FILE")
         parser.add_argument("feats_wspecifier", help="for example ark,scp:raw_fbank.ark,raw_fbank.scp")
 
     return add
+
+
+def _help(name: str, defaults: dict[str, Any]) -> str:
+    """That of an option which is passed on only if it is given: its default is not the parser's."""
+    if name not in defaults:
+        return "as of Kaldi's program, and without effect"
+    value = defaults[name]
+    shown = f"{value:g}" if isinstance(value, float) else str(value).lower()
+    others = ", which has 1" if name == "dither" else ""
+    return f"as of Kaldi's program{others} (default: {shown})"
 
 
 def _add_program_options(parser: argparse.ArgumentParser) -> None:

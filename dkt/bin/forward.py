@@ -45,18 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the network."""
     from dkt.counting import load_counts
+    from dkt.nnet.pdf_prior import log_priors
+
+    num_pdfs = _check_arguments(args)
+    priors = None
+    if args.class_frame_counts:
+        priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
+
     from dkt.forward import forward
     from dkt.nnet.nnet1 import Nnet1
-    from dkt.nnet.pdf_prior import log_priors
     from dkt.scorer import OutputOptions, load_scorer
     from dkt.tables import MatrixWriter
     from dkt.tally import Tally
 
-    device = choose_device(args)
-    priors = None
-    if args.class_frame_counts:
-        priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
+    if num_pdfs is not None:
+        options.check(num_pdfs)
+    device = choose_device(args)
     # As in Kaldi, an empty name is none.
     transform = Nnet1.read(args.feature_transform, device) if args.feature_transform else None
     scorer = load_scorer(args.model, options, device)
@@ -66,12 +71,22 @@ def run(args: argparse.Namespace) -> None:
         forward(scorer, features, options, writer, args.features, tally, transform)
 
 
-def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
-    from dkt.feature_options import FeatureOptions
-    from dkt.feature_reader import read_features
+def _check_arguments(args: argparse.Namespace) -> int | None:
+    """Look at the arguments before PyTorch is loaded and a GPU is chosen.
 
+    Returns:
+        P of the model; None where only its components tell it.
+    """
+    from dkt.bin.network_arguments import check_file, check_model, check_source
+    from dkt.specifiers import parse_wspecifier
+
+    parse_wspecifier(args.wspecifier)
+    if args.feature_transform:
+        check_file(args.feature_transform)
+    header = check_model(args.model)
+    check_source(args.features, side_inputs(args), header)
     if Path(args.features).is_dir():
-        if scorer.pipeline is None:
+        if header is None:
             raise DktError(
                 "a network of nnet1 does not know what is done to the features of a data directory",
                 path=args.features,
@@ -83,4 +98,11 @@ def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iter
                 path=args.features,
                 hint="leave out --feature-transform",
             )
+    return None if header is None else header.info["num_pdfs"]
+
+
+def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
+    from dkt.feature_options import FeatureOptions
+    from dkt.feature_reader import read_features
+
     return read_features(args.features, scorer.pipeline or FeatureOptions(), tally, side_inputs(args))

@@ -16,6 +16,7 @@ from dkt.bin.options import (
     add_top_k,
     side_inputs,
 )
+from dkt.errors import DktError
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
@@ -66,18 +67,38 @@ def run(args: argparse.Namespace) -> None:
         _run_part(args)
 
 
+def _check_arguments(args: argparse.Namespace) -> int:
+    """Look at the arguments before PyTorch is loaded and a GPU is chosen.
+
+    Returns:
+        P of the teacher.
+    """
+    from dkt.bin.network_arguments import check_model, check_source
+
+    header = check_model(args.model)
+    if header is None:
+        raise DktError("is not a model file of dkt", path=args.model, hint="give the teacher's final.pt")
+    check_source(args.features, side_inputs(args), header)
+    if isinstance(args.job, int) and args.job > args.num_jobs:
+        raise DktError(f"--job is {args.job}, and --num-jobs {args.num_jobs}")
+    return header.info["num_pdfs"]
+
+
 def _run_part(args: argparse.Namespace) -> None:
+    num_pdfs = None if args.job == "end" else _check_arguments(args)
+
     from dkt.feature_reader import read_features
     from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model
     from dkt.scorer import ModelScorer, OutputOptions
     from dkt.tally import Tally
     from dkt.target_store import SoftTargetWriter, begin, finish
-    from dkt.targets import TargetHeader
+    from dkt.targets import TargetHeader, check_choice
 
-    if args.job == "end":
+    if num_pdfs is None:
         finish(args.targets_dir)
         return
+    check_choice(num_pdfs, args.top_k.of(num_pdfs), args.temperatures)
     device = choose_device(args)
     info, network = load_model(args.model, device)
     header = TargetHeader(

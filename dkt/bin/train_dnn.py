@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, hold, side_inputs
+
+if TYPE_CHECKING:
+    from dkt.train.train_dnn import DnnRecipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,24 +42,44 @@ def run(args: argparse.Namespace) -> None:
         _train(args)
 
 
+def _recipe(args: argparse.Namespace) -> DnnRecipe:
+    from dkt.config import load_config, read_yaml
+
+    if args.config:
+        read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
+    from dkt.train.train_dnn import DnnRecipe
+
+    return load_config(DnnRecipe, args.config, args.set)
+
+
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
-    from dkt.config import load_config
     from dkt.datadir import DataDir
+    from dkt.directory_kinds import Kind, refuse_other_kinds
+
+    # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
+    # loaded.
+    recipe = _recipe(args) if args.config or args.set else None
+    for suffix in ("", "_dev"):
+        side_inputs(args, suffix).check()
+    refuse_other_kinds(args.exp_dir, Kind.NETWORK)
+    data = DataDir(args.data_train), DataDir(args.data_dev)
+    alignments = AlignmentDir(args.ali_train), AlignmentDir(args.ali_dev)
+
     from dkt.feature_cache import FOLDER
     from dkt.train.inputs import TrainingInputs
-    from dkt.train.train_dnn import DnnRecipe, train_dnn
+    from dkt.train.train_dnn import train_dnn
 
-    recipe = load_config(DnnRecipe, args.config, args.set)
+    recipe = recipe or _recipe(args)
     inputs = TrainingInputs(
-        DataDir(args.data_train),
-        DataDir(args.data_dev),
-        AlignmentDir(args.ali_train),
-        AlignmentDir(args.ali_dev),
+        *data,
+        *alignments,
         args.max_loss,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
         cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )
+    inputs.check()
+    recipe.features.check_files()
     train_dnn(recipe, inputs, Path(args.exp_dir), choose_device(args), args.steal_lock)

@@ -75,7 +75,7 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--teacher-data-train", help="data directory with the teacher's features")
     group.add_argument("--teacher-data-dev", help="the same of the cross-validation data")
     add_top_k(group, "posteriors kept of a frame, or all, where archives are read or the teacher is run")
-    group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices: posteriors if not given")
+    group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices (default: posteriors)")
     add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
     add_flag(group, "--no-ali", "no alignments: the teacher alone labels the data")
     group.add_argument(
@@ -107,7 +107,10 @@ def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
 
 
 def _recipe(args: argparse.Namespace) -> LstmRecipe:
-    from dkt.config import load_config
+    from dkt.config import load_config, read_yaml
+
+    if args.config:
+        read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
     from dkt.train.train_lstm import LstmRecipe
 
     given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
@@ -135,6 +138,24 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
     return found
 
 
+def _check_teaching(teaching: TeachingOptions) -> None:
+    """Raise DktError unless the teacher, or what it said, can be expected to be there."""
+    from dkt.bin.network_arguments import check_model
+    from dkt.datadir import DataDir
+    from dkt.specifiers import parse_rspecifier
+    from dkt.target_store import TargetDir
+
+    if teaching.teacher and teaching.directory:
+        check_model(teaching.teacher)
+    for directory in filter(None, (teaching.teacher_data_train, teaching.teacher_data_dev)):
+        DataDir(directory)
+    for source in filter(None, (teaching.soft_targets, teaching.soft_targets_dev)):
+        if Path(source).is_dir():
+            TargetDir(source).close()
+        else:
+            parse_rspecifier(source)
+
+
 def run(args: argparse.Namespace) -> None:
     """Train the LSTM."""
     # Who is second is told at once, not when PyTorch is there and the data are looked at.
@@ -145,19 +166,28 @@ def run(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.datadir import DataDir
-    from dkt.feature_cache import FOLDER
-    from dkt.train.inputs import TrainingInputs
-    from dkt.train.train_lstm import StudentInputs, train_lstm
+    from dkt.directory_kinds import Kind, refuse_other_kinds
 
-    recipe = _recipe(args)
+    # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
+    # loaded.
     *alignments, exp_dir = args.rest
     if len(alignments) != (0 if args.no_ali else 2):
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
-    teaching = _teaching(args, recipe.objective.mode)
+    recipe = _recipe(args) if args.config or args.set else None
+    for suffix in ("", "_dev"):
+        side_inputs(args, suffix).check()
+    refuse_other_kinds(exp_dir, Kind.NETWORK)
+    data = DataDir(args.data_train), DataDir(args.data_dev)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
+
+    from dkt.feature_cache import FOLDER
+    from dkt.train.inputs import TrainingInputs
+    from dkt.train.train_lstm import StudentInputs, check_inputs, train_lstm
+
+    recipe = recipe or _recipe(args)
+    teaching = _teaching(args, recipe.objective.mode)
     training = TrainingInputs(
-        DataDir(args.data_train),
-        DataDir(args.data_dev),
+        *data,
         ali_train,
         ali_dev,
         args.max_loss,
@@ -168,4 +198,7 @@ def _train(args: argparse.Namespace) -> None:
     )
     init_model = Path(args.init_model) if args.init_model else None
     inputs = StudentInputs(training, teaching, _hmm_dir(args, alignments, teaching), init_model)
+    check_inputs(recipe.objective, inputs)
+    _check_teaching(teaching)
+    recipe.features.check_files()
     train_lstm(recipe, inputs, Path(exp_dir), choose_device(args), args.steal_lock)

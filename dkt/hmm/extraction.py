@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import operator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,14 @@ def option_types(kind: str) -> dict[str, type]:
     """The options of features of a kind, ``fbank`` or ``mfcc``, without dashes, and their types."""
     native = {name: of_type for name, (_, of_type) in (_FRAME_OPTIONS | _TYPE_OPTIONS[kind]).items()}
     return native | _RATE_OPTIONS | _WITHOUT_MEANING
+
+
+def option_defaults(kind: str) -> dict[str, Any]:
+    """The values that the options of a kind have unless given; those without effect have none."""
+    extractor = FeatureExtractor(kind, {})
+    places = _FRAME_OPTIONS | _TYPE_OPTIONS[kind]
+    native = {name: operator.attrgetter(place)(extractor._native) for name, (place, _) in places.items()}
+    return native | extractor._allowed
 
 
 def read_config(path: str | Path) -> dict[str, str]:

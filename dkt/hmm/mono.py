@@ -63,8 +63,8 @@ _CLEAR_LEANING = 1.25
 # Frames, and the share of all in longer silence: strings of digits with gaps of up to 0.2 s have 0.15 to 0.2,
 # as weak sounds seem quiet; words with gaps of up to 0.4 s 0.3, with pauses up to 2 s 0.5 and more.
 _LONG_PAUSE, _MANY_PAUSES = 30, 0.25
-# Nats per frame of silence that four Gaussians gain: up to 3 where pauses are alike, 13 and more where they are of
-# several noises or of digital silence, too.
+# Nats per frame of silence that four Gaussians gain: up to 3 where pauses are alike, 13 and more where they
+# are of several noises or of digital silence, too.
 _SEVERAL_KINDS = 4.0
 _SILENCE_PERTURB = 0.2  # standard deviations: so few iterations must find the parts
 # The least variance of silence over that of all frames, where there are many pauses. Noise that is as loud in

@@ -75,14 +75,19 @@ def _read_point(path: Path, name: re.Match[str]) -> ScanPoint | None:
     return None
 
 
+def lowest(points: Sequence[ScanPoint]) -> ScanPoint:
+    """The lowest error rate; among equals the smallest penalty, then the smallest weight, as with Kaldi."""
+    return min(points, key=lambda point: (point.error_rate, float(point.wip or 0), float(point.lmwt)))
+
+
 def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
-    """The lowest error rate; among equals the smallest penalty, then the smallest weight, as with Kaldi.
+    """As ``lowest``, with warnings.
 
     Kaldi's ``steps/scoring/score_kaldi_wer.sh`` and ``utils/best_wer.sh`` take the first of that order. A
     best point at the edge of the scan is told in the log: beyond the edge there may be a better one. Not so
     where a point that is not at that edge is as good.
     """
-    best = min(points, key=lambda point: (point.error_rate, float(point.wip or 0), float(point.lmwt)))
+    best = lowest(points)
     equals = [point for point in points if point.error_rate == best.error_rate]
     weights = sorted({float(point.lmwt) for point in points})
     alone = len({point.lmwt for point in equals}) == 1

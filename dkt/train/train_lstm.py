@@ -110,7 +110,7 @@ def train_lstm(
 def _train_held(
     recipe: LstmRecipe, inputs: StudentInputs, directory: Path, device: torch.device, steal_lock: bool
 ) -> None:
-    _check(recipe.objective, inputs)
+    check_inputs(recipe.objective, inputs)
     if inputs.teaching.given:
         _open_targets(recipe.objective, inputs, device)
     training = inputs.training
@@ -173,8 +173,8 @@ def _run_phases(
     phase("hard", directory, soft)
 
 
-def _check(objective: ObjectiveConfig, inputs: StudentInputs) -> None:
-    """What can be wrong before anything large is read."""
+def check_inputs(objective: ObjectiveConfig, inputs: StudentInputs) -> None:
+    """Raise DktError for what can be wrong before anything large is read."""
     taught, mode = inputs.teaching.given, objective.mode
     if objective.needs_teacher and not taught:
         raise DktError(

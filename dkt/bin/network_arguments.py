@@ -1,0 +1,63 @@
+"""A first look at a network and what it runs on, before PyTorch is loaded and a GPU is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dkt.datadir import DataDir
+from dkt.errors import DktError
+from dkt.feature_options import FEATS
+from dkt.files import cannot_read
+from dkt.nnet.model_header import ModelHeader, read_model_header
+from dkt.sealed import ZIP
+from dkt.side_inputs import SideInputs
+from dkt.specifiers import parse_rspecifier
+from dkt.streams import is_input_pipe
+
+
+def check_file(name: str) -> bool:
+    """Whether an extended filename is that of a file, which must be there, rather than of a stream.
+
+    Raises:
+        DktError: there is no such file.
+    """
+    if name.strip() == "-" or is_input_pipe(name):
+        return False
+    try:
+        with Path(name).open("rb"):
+            return True
+    except OSError as error:
+        raise cannot_read(name, error) from None
+
+
+def check_model(model: str) -> ModelHeader | None:
+    """The header of a model of dkt, a file or its directory; None for a network of another kind.
+
+    Raises:
+        DktError: it is missing or damaged.
+    """
+    path = Path(model) / "final.pt" if Path(model).is_dir() else Path(model)
+    if path.suffix == ".pt":
+        return read_model_header(path)
+    if not check_file(str(path)):
+        return None
+    with path.open("rb") as stream:
+        return read_model_header(path) if stream.read(len(ZIP)) == ZIP else None
+
+
+def check_source(source: str, side: SideInputs, header: ModelHeader | None) -> None:
+    """Make sure that features for a model can be expected of a data directory or an rspecifier.
+
+    Raises:
+        DktError: it is neither, or of a directory a file is missing that the model needs.
+    """
+    if Path(source).is_dir():
+        side.check()
+        for name in ("" if header is None else header.info.get("streams", FEATS)).split():
+            DataDir(source).file(name, "steps/make_fbank.sh or steps/make_mfcc.sh")
+        return
+    if ":" not in source:
+        raise DktError("is neither a data directory nor an rspecifier", path=source)
+    parse_rspecifier(source)
+    if side != SideInputs():
+        raise DktError("--transform-dir and --ivectors are of data directories", path=source)

@@ -1,0 +1,157 @@
+"""What the directory of a network tells: its shape, how far its training is, and how well it does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from dkt.config import read_yaml
+from dkt.errors import DktError
+from dkt.nnet.model_header import ModelHeader, read_checkpoint_header, read_model_header
+from dkt.sealed import ZIP
+from dkt.train.history import load_history
+
+# Of a training in mode pretrain, its first part.
+_SOFT = "soft"
+_CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
+# Modes of training in which nothing is divided by a temperature.
+_WITHOUT_TEMPERATURE = ("hard", "logits", "smooth")
+
+
+def network_facts(directory: Path) -> dict[str, Any]:
+    """What the directory of a network holds, without its decode directories; None for what is not known.
+
+    Losses and accuracies are those of the weights that were kept, in nats per frame and in percent.
+
+    Raises:
+        DktError: a file of it is damaged, or there is no network.
+    """
+    model, config = directory / "final.pt", directory / "config.yaml"
+    kaldis = next((path for name in ("final.nnet", "final.raw") if (path := directory / name).exists()), None)
+    if not _is_there(model) and kaldis is not None:
+        return _kaldis_facts(kaldis)
+    values = read_yaml(config) if config.exists() else {}
+    finished = _is_there(model)
+    if finished:
+        header = read_model_header(model)
+        facts = _sizes(header.info) | {"num_params": header.num_params}
+    elif config.exists():
+        facts = _planned(directory, values)
+    else:
+        raise DktError("holds no network", path=directory, hint="train it again")
+    return facts | _mode(values) | {"finished": finished} | _progress(directory, finished)
+
+
+def _is_there(path: Path) -> bool:
+    # A link to nothing is a model that is damaged.
+    return path.exists() or path.is_symlink()
+
+
+def _sizes(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind and shape of a network, from the description in its model file."""
+    ivector_dim = info.get("ivector_dim", 0)
+    context = info.get("left_context", 0) + 1 + info.get("right_context", 0)
+    inputs = (info["feature_dim"] - ivector_dim) * context + ivector_dim
+    layers = _layers(info["network"])
+    return {
+        "network": info["kind"],
+        "shape": "-".join(map(str, filter(None, (inputs, layers, info["num_pdfs"])))),
+        "num_pdfs": info["num_pdfs"],
+    }
+
+
+def _layers(network: Mapping[str, Any]) -> str:
+    """Layers and their size: ``4x512``, ``2x320(128)`` with a projection."""
+    number = network.get("hidden_layers", network.get("layers"))
+    size = next((network[name] for name in ("hidden_dim", "cells", "units") if name in network), None)
+    if number is None or size is None:
+        return ""
+    return f"{number}x{size}" + (f"({network['projection']})" if network.get("projection") else "")
+
+
+def _planned(directory: Path, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The network of a training that has not ended, from its configuration and its last checkpoint."""
+    network, features, derived = (values.get(name) or {} for name in ("network", "features", "derived"))
+    splice = features.get("splice", 0)
+    info = {
+        "kind": values.get("kind") or ("dnn" if "hidden_layers" in network else "lstm"),
+        "network": network,
+        "left_context": splice,
+        "right_context": splice,
+        **{name: derived[name] for name in ("feature_dim", "num_pdfs", "ivector_dim") if name in derived},
+    }
+    header = _last_checkpoint(directory)
+    return _sizes(info) | {"num_params": None if header is None else header.num_params}
+
+
+def _last_checkpoint(directory: Path) -> ModelHeader | None:
+    errors: list[DktError] = []
+    for path in (directory / name for name in _CHECKPOINTS):
+        if not _is_there(path):
+            continue
+        try:
+            return read_checkpoint_header(path)
+        except DktError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return None
+
+
+def _mode(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is learnt, and at which temperature."""
+    objective = values.get("objective") or {}
+    mode = objective.get("mode")
+    plain = mode is None or mode in _WITHOUT_TEMPERATURE
+    return {"mode": mode, "temperature": None if plain else objective.get("temperature")}
+
+
+def _progress(directory: Path, finished: bool) -> dict[str, Any]:
+    path = directory / "history.csv"
+    rows = load_history(path) if path.exists() else []
+    kept = next((row for row in reversed(rows) if row["accepted"]), None)
+    facts: dict[str, Any] = {"num_epochs": int(rows[-1]["epoch"]) if rows else None if finished else 0}
+    if not rows and not finished and (directory / _SOFT / "config.yaml").exists():
+        facts["soft_epochs"] = _progress(directory / _SOFT, False)["num_epochs"]
+    if kept is not None:
+        facts["loss"] = {"train": kept["train_loss"], "cv": kept["cv_loss"]}
+        facts["accuracy"] = {"train": kept["train_frame_acc"], "cv": kept["cv_frame_acc"]}
+    return facts
+
+
+def _kaldis_facts(path: Path) -> dict[str, Any]:
+    """Of a network that Kaldi trained: of nnet1 its components, of nnet3 only that it is one."""
+    with path.open("rb") as stream:
+        head = stream.read(64)
+    if head.startswith(ZIP):
+        header = read_model_header(path)
+        return _sizes(header.info) | {"num_params": header.num_params}
+    if b"<Nnet3>" in head:
+        return {"network": "nnet3"}
+    from dkt.export.nnet1 import Affine, Lstm, read_nnet1
+
+    components = read_nnet1(path)
+    if not components:
+        raise DktError("the network has no components", path=path)
+    # The last layer is the output.
+    hidden = [layer.output_dim for layer in components if isinstance(layer, (Affine, Lstm))][:-1]
+    layers = [f"{len(list(equal))}x{dim}" for dim, equal in groupby(hidden)]
+    return {
+        "network": "nnet1",
+        "shape": "-".join(map(str, (components[0].input_dim, *layers, components[-1].output_dim))),
+        "num_pdfs": components[-1].output_dim,
+        "num_params": sum(map(_num_weights, components)),
+    }
+
+
+def _num_weights(component: Any) -> int:
+    """The numbers in a component of nnet1, each direction of an LSTM counted."""
+    number = 0
+    for value in vars(component).values():
+        if isinstance(value, tuple):
+            number += sum(map(_num_weights, value))
+        elif getattr(value, "dtype", None) is not None and value.dtype.kind == "f":
+            number += value.size
+    return number
