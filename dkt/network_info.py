@@ -130,13 +130,13 @@ def _kaldis_facts(path: Path) -> dict[str, Any]:
         return _sizes(header.info) | {"num_params": header.num_params}
     if b"<Nnet3>" in head:
         return {"network": "nnet3"}
-    from dkt.export.nnet1 import Affine, Lstm, read_nnet1
+    from dkt.export.nnet1 import Affine, LstmComponent, read_nnet1
 
     components = read_nnet1(path)
     if not components:
         raise DktError("the network has no components", path=path)
     # The last layer is the output.
-    hidden = [layer.output_dim for layer in components if isinstance(layer, (Affine, Lstm))][:-1]
+    hidden = [layer.output_dim for layer in components if isinstance(layer, (Affine, LstmComponent))][:-1]
     layers = [f"{len(list(equal))}x{dim}" for dim, equal in groupby(hidden)]
     return {
         "network": "nnet1",
