@@ -26,7 +26,7 @@ from dkt.values import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_
 _BINARY_MARK = b"\0B"
 _WORD = re.compile(rb"\S+")
 _INT32 = np.iinfo(np.int32)
-_REAL_TYPES = {"FV": np.dtype("<f4"), "DV": np.dtype("<f8")}
+_REAL_TYPES: dict[str, np.dtype] = {"FV": np.dtype("<f4"), "DV": np.dtype("<f8")}
 
 
 def read_object_bytes(rxfilename: str | Path) -> bytes:
@@ -179,7 +179,7 @@ class ObjectReader:
         try:
             value = read_binary_matrix(stream)
         except BAD_DATA as error:
-            raise self.fail(str(error)) from None
+            raise self.fail(str(error).replace("the archive", "the file")) from None
         self.pos = stream.tell()
         return value
 

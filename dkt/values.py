@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dkt.bounded import read_exactly, skip_zeros
+from dkt.bounded import read_bytes, read_exactly, skip_zeros
 from dkt.errors import DktError
 from dkt.io_backends import backend
 
@@ -86,7 +86,7 @@ def _read_binary(stream: BinaryIO, kind: bytes, expected: str) -> np.ndarray:
     layout, width = _KINDS.get(kind, (None, 0))
     if layout is None or (layout is _VECTOR) != (expected == "vector"):
         raise DktError(f"expected a {expected}, found an object that begins with {(_BINARY + kind)!r}")
-    sizes = stream.read(layout.size)
+    sizes = bytes(read_bytes(stream, layout.size))
     numbers = layout.unpack(sizes)
     marks, shape = ((), numbers) if layout is _COMPRESSED else (numbers[::2], numbers[1::2])
     if marks.count(4) < len(marks) or min(shape) < 0 or (0 in shape and any(shape)):

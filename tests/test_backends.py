@@ -108,12 +108,9 @@ def test_every_golden_archive_holds_what_kaldiio_reads(kaldi_fixtures):
     assert kinds == {("i", 4, 1), ("f", 4, 1), ("f", 4, 2)}
 
 
-@pytest.mark.parametrize("name", ["exp/tri2b_ali/final.mat", "golden/features/global_cmvn_stats.mat"])
-def test_kaldis_files_of_one_matrix_hold_what_kaldiio_reads(kaldi_fixtures, name):
-    ours, theirs = (
-        ObjectReader.open(kaldi_fixtures / name).matrix(),
-        kaldiio.load_mat(f"{kaldi_fixtures}/{name}"),
-    )
+def test_kaldis_file_of_one_matrix_holds_what_kaldiio_reads(kaldi_fixtures):
+    path = kaldi_fixtures / "exp/tri2b_ali/final.mat"
+    ours, theirs = ObjectReader.open(path).matrix(), kaldiio.load_mat(str(path))
     assert ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes()
 
 
@@ -220,8 +217,9 @@ def test_a_file_of_one_matrix_may_be_double_or_compressed(io_backend, method):
     reader = ObjectReader(data + b"<End> ", "final.mat")
     np.testing.assert_allclose(reader.matrix(), matrix, atol=1.0 if method else 0.0)
     assert reader.token() == "<End>"
-    with pytest.raises(DktError, match=r"final\.mat: .*cut short: .* at byte 2 of"):
-        ObjectReader(data[:-1], "final.mat").matrix()
+    for size in (12, len(data) - 1):
+        with pytest.raises(DktError, match=r"final\.mat: the file is cut short: .* at byte 2 of"):
+            ObjectReader(data[:size], "final.mat").matrix()
 
 
 def test_python_without_assertions_reads_the_same():
