@@ -3,6 +3,7 @@
 What is binary goes through a back end, kaldiio unless told otherwise, after its header has been held against
 the bytes that are there: a damaged one costs no more memory than they do. Done here are
 
+* float32 matrices, for speed;
 * integer vectors, which kaldiio reads and writes number by number;
 * text. kaldiio tells the type by the first number: it fails at ``[ 0 0.5 ]``, ``[ 1e-05 ]`` and ``[ nan ]``,
   reads ``[ 1 2 ]`` as integers and the rest in single precision. It writes 12 digits of a float, Kaldi 7.
