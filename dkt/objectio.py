@@ -7,9 +7,11 @@ is there.
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +21,12 @@ from dkt.errors import DktError
 from dkt.files import read_file, replace_file
 from dkt.gzipped import gunzip
 from dkt.streams import open_input
-from dkt.values import parse_rows
+from dkt.values import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_binary_matrix
 
 _BINARY_MARK = b"\0B"
 _WORD = re.compile(rb"\S+")
 _INT32 = np.iinfo(np.int32)
-_REAL_TYPES: dict[str, np.dtype] = {
-    "FV": np.dtype("<f4"),
-    "DV": np.dtype("<f8"),
-    "FM": np.dtype("<f4"),
-    "DM": np.dtype("<f8"),
-}
+_REAL_TYPES: dict[str, np.dtype] = {"FV": np.dtype("<f4"), "DV": np.dtype("<f8")}
 
 
 def read_object_bytes(rxfilename: str | Path) -> bytes:
@@ -177,12 +174,14 @@ class ObjectReader:
         """A real matrix (``Matrix::Read``): ``(rows, columns)``, as stored, float64 of text."""
         if not self.binary:
             return self._text_rows()
-        dtype = _REAL_TYPES[self.expect("FM", "DM")]
-        rows, columns = self.int32(), self.int32()
-        if rows < 0 or columns < 0 or (rows == 0) != (columns == 0):
-            raise self.fail(f"impossible matrix size {rows} x {columns}")
-        data = self._take(rows * columns * dtype.itemsize)
-        return np.frombuffer(data, dtype=dtype).reshape(rows, columns).copy()
+        stream = io.BufferedReader(cast(io.RawIOBase, io.BytesIO(self.data)))
+        stream.seek(self.pos)
+        try:
+            value = read_binary_matrix(stream)
+        except BAD_DATA as error:
+            raise self.fail(str(error).replace("the archive", "the file")) from None
+        self.pos = stream.tell()
+        return value
 
     def _text_rows(self) -> np.ndarray:
         self._skip_space()
@@ -237,27 +236,13 @@ class ObjectWriter:
 
     def vector(self, values: npt.ArrayLike) -> None:
         """Write reals of shape ``(n,)`` as float32 (``Vector<float>::Write``)."""
-        values = np.asarray(values, dtype="<f4")
-        if self.binary:
-            self.token("FV")
-            self.int32(len(values))
-            self._parts.append(values.tobytes())
-        else:
-            self._parts.append((" [ " + "".join(f"{value:.7g} " for value in values) + "]\n").encode())
+        data = encode_vector(np.asarray(values, dtype=np.float32), not self.binary)
+        self._parts.append(data.removeprefix(_BINARY_MARK))
 
     def matrix(self, values: npt.ArrayLike) -> None:
         """Write reals of shape ``(rows, columns)`` as float32 (``Matrix<float>::Write``)."""
-        values = np.asarray(values, dtype="<f4")
-        if not values.size:
-            values = values.reshape(0, 0)
-        if self.binary:
-            self.token("FM")
-            self.int32(values.shape[0])
-            self.int32(values.shape[1])
-            self._parts.append(values.tobytes())
-        else:
-            rows = ["\n  " + "".join(f"{value:.7g} " for value in row) for row in values]
-            self._parts.append((" [" + "".join(rows) + "]\n").encode())
+        data = encode_matrix(np.asarray(values, dtype=np.float32), not self.binary)
+        self._parts.append(data.removeprefix(_BINARY_MARK))
 
     def getvalue(self) -> bytes:
         """All that was written."""

@@ -222,16 +222,10 @@ class RealTable(MatrixTable):
     reader = staticmethod(read_matrix_or_vector)
 
 
-class VectorTable(RandomAccessTable[np.ndarray]):
+class VectorTable(MatrixTable):
     """Random access to real vectors ``(F,)`` of a table, turned into the type ``dtype``."""
 
-    def __init__(self, rspecifier: str, dtype: npt.DTypeLike = np.float32) -> None:
-        self.dtype = dtype
-        super().__init__(read_vector, rspecifier)
-
-    def convert(self, key: str, value: np.ndarray) -> np.ndarray:
-        """The vector in the type asked for."""
-        return _in_type(value, self.dtype)
+    reader = staticmethod(read_vector)
 
 
 class TableWriter:

@@ -135,7 +135,7 @@ def test_text_objects_keep_double_precision_and_refuse_what_is_no_number():
     for text in (b"1_0 ", b"2147483648 ", b"9" * 5000, "²".encode()):
         with pytest.raises(DktError, match="x: expected a"):
             ObjectReader(text, "x").int32()
-    with pytest.raises(DktError, match="impossible matrix size 0 x 2"):
+    with pytest.raises(DktError, match="the file is damaged: a matrix of 0 x 2"):
         ObjectReader(b"\0BFM \x04\0\0\0\0\x04\2\0\0\0", "x").matrix()
 
 

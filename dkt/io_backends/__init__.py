@@ -1,4 +1,4 @@
-"""The libraries that pack Kaldi's compressed matrices; the environment variable DKT_IO chooses one.
+"""The libraries that read and write Kaldi's matrices and vectors; the environment variable DKT_IO chooses.
 
 ``kaldiio`` is the default. Its licence is an evaluation agreement: where that is not acceptable,
 ``DKT_IO=kaldi_native_io`` takes one under the Apache licence, and kaldiio is then never imported.
@@ -20,24 +20,25 @@ BACKENDS = {"kaldiio": "dkt.io_backends.with_kaldiio", "kaldi_native_io": "dkt.i
 
 
 class Backend(Protocol):
-    """What a back end can do; both give the very same values."""
+    """What a back end can do; values unpacked differ by less than Kaldi's step."""
 
-    def decompress(self, data: bytes) -> np.ndarray:
-        """The matrix, float32 of shape ``(rows, columns)`` and writable, of one whole compressed object.
+    def decode(self, header: bytes, body: np.ndarray) -> np.ndarray:
+        """The writable array of one whole matrix or vector, compressed or not, float32 or float64 as stored.
 
         Args:
-            data: the object from ``\\0B`` on: not empty, its length checked against its header.
+            header: the object from ``\\0B`` on to its sizes, which are right, and not zero if compressed.
+            body: what follows, uint8; the array may share its memory.
 
         Raises:
             DktError: the library refuses it.
         """
 
-    def compress(self, matrix: np.ndarray, method: int) -> bytes:
-        """The object, from ``\\0B`` on, of a matrix.
+    def encode(self, value: np.ndarray, method: int | None = None) -> bytes:
+        """The object, from ``\\0B`` on, of a matrix or vector.
 
         Args:
-            matrix: finite float32 values of shape ``(rows, columns)``, at least one.
-            method: Kaldi's number, 1 to 7.
+            value: float32 or float64; to be compressed, a matrix of finite float32 values, at least one.
+            method: Kaldi's number of a way to compress, 1 to 7; None for none.
         """
 
 

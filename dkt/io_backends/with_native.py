@@ -1,4 +1,4 @@
-"""Compressed matrices by kaldi_native_io, which is Kaldi's own code.
+"""Compressed matrices by kaldi_native_io, which is Kaldi's own code; others are taken as they are.
 
 It reads and writes files only: each thread keeps one in memory for the purpose.
 """
@@ -6,6 +6,7 @@ It reads and writes files only: each thread keeps one in memory for the purpose.
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 import threading
 from typing import BinaryIO
@@ -51,10 +52,13 @@ def _scratch() -> _Scratch:
     return scratch
 
 
-def decompress(data: bytes) -> np.ndarray:
-    """The matrix ``(rows, columns)`` of the object ``data``, float32."""
+def decode(header: bytes, body: np.ndarray) -> np.ndarray:
+    """The array of the object that ``header`` and ``body`` make up."""
+    if header[2:3] != b"C":
+        shape = struct.unpack("<xixi" if header[3:4] == b"M" else "<xi", header[5:])
+        return body.view("<f4" if header[2:3] == b"F" else "<f8").reshape(shape)
     scratch = _scratch()
-    scratch.replace(data)
+    scratch.replace(header + body.tobytes())
     try:
         matrix = kaldi_native_io.FloatMatrix.read(scratch.name)
     except RuntimeError as error:
@@ -64,13 +68,17 @@ def decompress(data: bytes) -> np.ndarray:
     return np.array(matrix)
 
 
-def compress(matrix: np.ndarray, method: int) -> bytes:
-    """The bytes of a matrix ``(rows, columns)`` packed by method 1 to 7."""
+def encode(value: np.ndarray, method: int | None = None) -> bytes:
+    """The bytes of a matrix or vector; a matrix may be compressed by method 1 to 7."""
+    if method is None:
+        kind = ("D" if value.dtype == np.float64 else "F") + ("M " if value.ndim == 2 else "V ")
+        sizes = (b"\x04" + struct.pack("<i", size) for size in value.shape)
+        return b"".join((b"\0B", kind.encode(), *sizes, value.tobytes()))
     scratch = _scratch()
     scratch.replace(b"")
     try:
         with kaldi_native_io.CompressedMatrixWriter(f"ark:{scratch.name}") as writer:
-            writer.write("k", matrix, kaldi_native_io.CompressionMethod(method))
+            writer.write("k", value, kaldi_native_io.CompressionMethod(method))
     except RuntimeError as error:
         raise DktError(f"kaldi_native_io cannot compress the matrix: {error}") from None
     return scratch.contents().removeprefix(b"k ")
