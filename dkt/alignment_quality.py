@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
-from dkt.findings import Level, plural
+from dkt.base.errors import DktError
+from dkt.base.findings import Level, plural
 from dkt.phone_segments import phones_and_lengths
 from dkt.text import fields, natural, read_lines
 from dkt.transitions import TransitionModel

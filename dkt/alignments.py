@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.phone_segments import PathChecker
 from dkt.tables import read_gzipped_int_vectors, read_int_vectors
 from dkt.text import natural, read_lines

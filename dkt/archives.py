@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dkt.bounded import open_gunzip
-from dkt.errors import DktError
-from dkt.files import cannot_read
-from dkt.gzipped import unpacked
+from dkt.base.bounded import open_gunzip
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_read
+from dkt.base.gzipped import unpacked
 from dkt.streams import open_input
 from dkt.text import refusal, refused_character
 from dkt.values import Reader, read_value

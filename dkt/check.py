@@ -10,6 +10,9 @@ from pathlib import Path
 
 from dkt.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
 from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
+from dkt.base.errors import DktError
+from dkt.base.findings import Findings, Level, plural, some
+from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.check_ali import (
     AlignmentLengths,
     check_tree,
@@ -23,14 +26,11 @@ from dkt.check_data import DataCheckOptions, DataFiles
 from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
 from dkt.check_text import Transcripts, check_empty, check_lang_files, check_words
 from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
-from dkt.findings import Findings, Level, plural, some
 from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.side_inputs import SideInputs
 from dkt.tables import read_matrices
-from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.train.data_facts import DataFacts, Recipe
 
 _SECONDS_PER_HOUR = 3600.0

@@ -11,8 +11,8 @@ import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality
 from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
-from dkt.errors import DktError
-from dkt.findings import Findings, Level, plural
+from dkt.base.errors import DktError
+from dkt.base.findings import Findings, Level, plural
 from dkt.hmm.tree import load_tree
 from dkt.phone_segments import PathChecker
 from dkt.tables import read_gzipped_int_vectors

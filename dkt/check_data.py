@@ -5,10 +5,10 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
+from dkt.base.findings import Findings, Level, plural
+from dkt.base.ranges import real_number
 from dkt.datadir import DataDir, misplaced
-from dkt.findings import Findings, Level, plural
 from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
-from dkt.ranges import real_number
 from dkt.text import describe_character, hidden_character
 
 # The end-of-sentence and backoff symbols of a language model: no transcript may hold them.

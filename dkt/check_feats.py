@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.base.errors import DktError
+from dkt.base.findings import Findings, Level, kind_of, plural
+from dkt.base.progress import Progress
 from dkt.check_data import DataFiles
-from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
 from dkt.features import apply_cmvn
-from dkt.findings import Findings, Level, kind_of, plural
 from dkt.scripts import ScriptLoader
-from dkt.train.progress import Progress
 from dkt.values import read_matrix
 
 _PIPELINE_HINT = (

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dkt.alignment_quality import least_frames
+from dkt.base.errors import DktError
+from dkt.base.findings import Findings, Level, plural
 from dkt.check_data import DataFiles
-from dkt.errors import DktError
-from dkt.findings import Findings, Level, plural
 from dkt.hmm.oov import OovCount
 from dkt.hmm.symbols import read_symbol_table
 from dkt.text import fields, natural, read_lines

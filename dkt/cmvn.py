@@ -6,13 +6,13 @@ import logging
 
 import numpy as np
 
+from dkt.base.errors import DktError
+from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
 from dkt.tables import MatrixWriter
-from dkt.tally import DEFAULT_MAX_LOSS, Tally
 
 logger = logging.getLogger(__name__)
 

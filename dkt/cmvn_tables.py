@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.features import cmvn_stats
 from dkt.objectio import ObjectWriter, replace_file
 from dkt.specifiers import is_specifier
 from dkt.streams import is_output_pipe, open_output
 from dkt.tables import MatrixTable, MatrixWriter, VectorTable, read_matrices
-from dkt.tally import DEFAULT_MAX_LOSS, Tally
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.scripts import ScriptLoader, file_of
 from dkt.text import fields, read_keyed_lines
 from dkt.values import read_matrix

@@ -7,8 +7,8 @@ from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.ranges import FRAME_SHIFT
+from dkt.base.errors import DktError
+from dkt.base.ranges import FRAME_SHIFT
 from dkt.tables import read_script
 from dkt.text import read_keyed_lines, read_lines
 

@@ -15,13 +15,13 @@ from typing import Any
 
 import yaml
 
+from dkt.base.directory_kinds import Kind, kinds_in
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_read, read_file
+from dkt.base.yaml_text import parse_yaml
 from dkt.data_info import data_facts
-from dkt.directory_kinds import Kind, kinds_in
-from dkt.errors import DktError
-from dkt.files import cannot_read, read_file
 from dkt.network_info import network_facts
 from dkt.text import read_lines
-from dkt.yaml_text import parse_yaml
 
 Facts = dict[str, Any]
 

@@ -14,11 +14,11 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.ranges import check_name, kaldi_number
 from dkt.objectio import ObjectReader
 from dkt.online_cmvn import OnlineCmvnOptions
 from dkt.option_text import split_option, to_bool
-from dkt.ranges import check_name, kaldi_number
 from dkt.text import describe_character, hidden_character, natural, read_lines, refused_character
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
             that of its option.
 
     Raises:
-        DktError: an unknown option, a value of another type, or a number outside ``dkt.ranges.KALDI``.
+        DktError: an unknown option, a value of another type, or a number outside ``dkt.base.ranges.KALDI``.
     """
     char = refused_character(options) or hidden_character(options)
     if char is not None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _VARIANCE_FLOOR = 1.0e-20
 

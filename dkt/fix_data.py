@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dkt.base.errors import DktError
+from dkt.base.files import BACKUP, free_name
+from dkt.base.findings import plural, some
+from dkt.base.ranges import real_number
 from dkt.datadir import misplaced
-from dkt.errors import DktError
-from dkt.files import BACKUP, free_name
-from dkt.findings import plural, some
 from dkt.objectio import replace_file
-from dkt.ranges import real_number
 from dkt.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
 
 logger = logging.getLogger(__name__)

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
-from dkt.memory import memory_for
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for
+from dkt.base.tally import Tally
 from dkt.nnet import threads
 from dkt.nnet.nnet1 import Nnet1
 from dkt.scorer import Forwarder, OutputOptions
 from dkt.specifiers import parse_rspecifier
 from dkt.tables import MatrixWriter
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

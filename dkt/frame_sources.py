@@ -16,7 +16,7 @@ from typing import IO, Protocol
 import numpy as np
 import torch
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.feature_reader import FeatureReader
 
 #: Bytes of features that are read from archives and kept in case they are asked for again.

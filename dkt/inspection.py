@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.transitions import TransitionModel
 

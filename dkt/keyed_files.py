@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dkt.base.errors import DktError
+from dkt.base.findings import Findings, Level, plural
+from dkt.base.ranges import real_number
 from dkt.datadir import misplaced
-from dkt.errors import DktError
-from dkt.findings import Findings, Level, plural
-from dkt.ranges import real_number
 from dkt.text import BYTE_ORDER_MARK, Content, fields, parse_keyed_lines, refusal, refused_character, unpack
 
 #: What is wrong with the fields of a line, or None.

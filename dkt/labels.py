@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignments import AlignmentDir
-from dkt.errors import DktError
-from dkt.scratch import Scratch
+from dkt.base.errors import DktError
+from dkt.base.scratch import Scratch
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets
 

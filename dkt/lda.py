@@ -13,9 +13,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for, require_memory
 from dkt.features import splice
-from dkt.memory import memory_for, require_memory
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.lda import LdaAccumulator
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior
 from dkt.tables import RandomAccessTable, read_matrices
-from dkt.tally import Tally
 from dkt.transitions import TransitionModel
 from dkt.values import read_int_vector
 

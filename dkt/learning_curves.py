@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from dkt.files import replace_file
+from dkt.base.files import replace_file
 from dkt.train.history import load_history
 
 logger = logging.getLogger(__name__)

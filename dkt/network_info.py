@@ -7,10 +7,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from dkt.config import read_yaml
-from dkt.errors import DktError
+from dkt.base.config import read_yaml
+from dkt.base.errors import DktError
+from dkt.base.sealed import ZIP
 from dkt.nnet.model_header import ModelHeader, read_checkpoint_header, read_model_header
-from dkt.sealed import ZIP
 from dkt.train.history import load_history
 
 # Of a training in mode pretrain, its first part.

@@ -16,10 +16,10 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from dkt.checksums import verify_recorded, write_recorded
-from dkt.errors import DktError
-from dkt.files import read_file, replace_file
-from dkt.gzipped import gunzip
+from dkt.base.checksums import verify_recorded, write_recorded
+from dkt.base.errors import DktError
+from dkt.base.files import read_file, replace_file
+from dkt.base.gzipped import gunzip
 from dkt.streams import open_input
 from dkt.values import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_binary_matrix
 
@@ -253,5 +253,5 @@ class ObjectWriter:
         replace_file(path, self.getvalue())
 
     def save_recorded(self, path: str | Path) -> None:
-        """As ``save``, with the checksums of the file beside it (``dkt.checksums``)."""
+        """As ``save``, with the checksums of the file beside it (``dkt.base.checksums``)."""
         write_recorded(path, self.getvalue())

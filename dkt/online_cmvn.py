@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.features import apply_cmvn, fake_stats
 
 

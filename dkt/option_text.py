@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.text import describe_character, hidden_character, refusal, refused_character
 
 _TRUE, _FALSE = ("true", "t", "1", ""), ("false", "f", "0")

@@ -20,11 +20,11 @@ from typing import IO
 
 import numpy as np
 
+from dkt.base.errors import DktError
+from dkt.base.scratch import map_file
 from dkt.contents import FORMAT
-from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import BLOCK, PackedFeatures, check_dim
-from dkt.scratch import map_file
 
 FEATURES = "features"
 INDEX = "index"

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from dkt.alignments import read_alignments
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.phone_segments import phones_and_lengths
 from dkt.streams import open_output
 from dkt.tables import IntVectorWriter, TableWriter

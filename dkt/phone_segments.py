@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.topology import NO_PDF
 from dkt.transitions import TransitionModel
 

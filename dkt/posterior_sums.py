@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.posteriors import Posterior
 
 #: How far the posteriors of a frame may be from a sum of one: Kaldi's compressed matrices are that coarse.

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior_or_matrix
 from dkt.tables import RandomAccessTable
 from dkt.target_source import TargetSource

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dkt.bounded import read_bytes
-from dkt.errors import DktError
+from dkt.base.bounded import read_bytes
+from dkt.base.errors import DktError
 from dkt.tables import TableWriter, read_table
 from dkt.transitions import TransitionModel
 from dkt.values import read_binary_matrix, read_text_matrix, refuse_underscore

@@ -9,9 +9,9 @@ import statistics
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from dkt.config import read_yaml
-from dkt.errors import DktError
-from dkt.files import replace_file
+from dkt.base.config import read_yaml
+from dkt.base.errors import DktError
+from dkt.base.files import replace_file
 from dkt.train.history import load_history
 
 _WER = re.compile(r"%WER ([0-9.]+|nan|inf) \[ \d+ / \d+,", re.ASCII)

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.features import splice_indices
 from dkt.nnet.lstm import Lstm, delayed

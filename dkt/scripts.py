@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dkt.errors import DktError
-from dkt.gzipped import unpacked
+from dkt.base.errors import DktError
+from dkt.base.gzipped import unpacked
 from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
 from dkt.text import Content, read_keyed_lines
 from dkt.values import Reader, read_value

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from dkt.base.errors import DktError
 from dkt.dataset import Utterances
-from dkt.errors import DktError
 from dkt.gathering import Gatherer
 from dkt.targets import SoftTargets
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.features import append_ivectors, apply_transform
 from dkt.tables import MatrixTable, RealTable
 from dkt.text import natural, read_lines

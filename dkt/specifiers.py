@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _RSPECIFIER_OPTIONS = {"o", "s", "cs", "p", "bg", "b", "t"}
 _WSPECIFIER_OPTIONS = {"b", "t", "f", "p"}

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 from itertools import chain
 from typing import TypeVar
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 K = TypeVar("K", bound=Hashable)
 

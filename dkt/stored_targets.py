@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dkt.errors import DktError
-from dkt.scratch import Scratch
+from dkt.base.errors import DktError
+from dkt.base.scratch import Scratch
 from dkt.targets import SoftTargets
 
 _INT16_PDFS = 1 << 15

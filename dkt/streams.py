@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 #: The environment variable that forbids commands, here and in all processes that are started from here.
 NO_PIPES = "DKT_NO_PIPES"

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dkt.archives import read_archive, read_gzipped_archive
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.scripts import ScriptLoader, read_script
 from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
 from dkt.streams import open_output

@@ -17,7 +17,7 @@ import zlib
 import numpy as np
 import torch
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.targets import SoftTargets, TargetHeader
 
 _MAGIC = b"dkST"

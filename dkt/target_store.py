@@ -23,15 +23,15 @@ import numpy as np
 import torch
 import yaml
 
-from dkt.config import build, first_difference
-from dkt.errors import DktError
-from dkt.files import read_file, replace_file
+from dkt.base.config import build, first_difference
+from dkt.base.errors import DktError
+from dkt.base.files import read_file, replace_file
+from dkt.base.yaml_text import RefusedYamlError, parse_yaml
 from dkt.specifiers import file_name
 from dkt.streams import split_offset
 from dkt.tables import MatrixWriter, read_script
 from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
-from dkt.yaml_text import RefusedYamlError, parse_yaml
 
 logger = logging.getLogger(__name__)
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import torch
 
-from dkt.errors import DktError
-from dkt.ranges import TEMPERATURE
+from dkt.base.errors import DktError
+from dkt.base.ranges import TEMPERATURE
 
 _INT16_PDFS = 1 << 16
 _FRAMES_PER_HOUR = 360_000
 
 
 def check_temperature(temperature: float) -> None:
-    """Raise DktError unless ``temperature`` is within ``dkt.ranges.TEMPERATURE``."""
+    """Raise DktError unless ``temperature`` is within ``dkt.base.ranges.TEMPERATURE``."""
     TEMPERATURE.check(float(temperature), "temperature")
 
 

@@ -10,8 +10,8 @@ import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.files import replace_file
+from dkt.base.errors import DktError
+from dkt.base.files import replace_file
 from dkt.streams import open_input
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def unpack(data: bytes, path: str | Path) -> bytes:
     if not data.startswith(_GZIP):
         return data
     # Imported here: it needs numpy, for which commands that only read text need not wait.
-    from dkt.bounded import decompress_gzip
+    from dkt.base.bounded import decompress_gzip
 
     return decompress_gzip(data, path)
 

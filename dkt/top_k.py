@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dkt.ranges import TOP_K
+from dkt.base.ranges import TOP_K
 
 _ALL = "all"
 

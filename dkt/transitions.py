@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.topology import NO_PDF, HmmTopology, read_topology, write_topology
 

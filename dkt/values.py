@@ -20,8 +20,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from dkt.bounded import read_bytes, read_exactly, skip_zeros
-from dkt.errors import DktError
+from dkt.base.bounded import read_bytes, read_exactly, skip_zeros
+from dkt.base.errors import DktError
 from dkt.io_backends import backend
 
 #: What readers raise of bad data.

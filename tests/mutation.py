@@ -10,7 +10,7 @@ from datetime import timedelta
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 #: The same examples on every machine and no files left behind; what hangs runs into the deadline.
 FUZZ = settings(

@@ -11,9 +11,9 @@ import pytest
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.alignments import AlignmentDir
+from dkt.base.errors import DktError
+from dkt.base.findings import Level
 from dkt.bin import main
-from dkt.errors import DktError
-from dkt.findings import Level
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples
 from tests.synthetic import write_ali_dir

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
+from dkt.base.errors import DktError
 from dkt.counting import count_pdfs, load_counts, save_counts
-from dkt.errors import DktError
 from dkt.nnet.pdf_prior import log_priors
 from dkt.objectio import ObjectWriter
 from dkt.tables import IntVectorWriter, read_matrices

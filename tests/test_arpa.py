@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.arpa import ArpaModel, read_arpa, write_arpa
 
 BOS, EOS = "<s>", "</s>"

@@ -17,7 +17,7 @@ import pytest
 from kaldiio import matio
 
 from dkt import io_backends
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.io_backends import BACKENDS, backend, with_native
 from dkt.objectio import ObjectReader
 from dkt.tables import MatrixWriter, read_int_vectors, read_matrices, read_table, read_vectors

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from dkt.alignments import LENGTH_TOLERANCE as TRAINING_TOLERANCE
+from dkt.base.findings import Level
 from dkt.bin import main
 from dkt.check import CheckOptions
 from dkt.check_ali import LENGTH_TOLERANCE
 from dkt.check_data import DataCheckOptions
-from dkt.findings import Level
 from dkt.hmm.tree import monophone_tree, save_tree
 from dkt.tables import IntVectorWriter
 from dkt.topology import HmmState, HmmTopology

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
+from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.datadir import DataDir
 from dkt.dataset import load_utterances
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.mono import MonoOptions, train_mono

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from dkt.base.findings import Level
 from dkt.check import CheckOptions
 from dkt.check_data import DataCheckOptions
-from dkt.findings import Level
 from tests.fit_data import found, place, report_of
 
 __all__ = ["place"]

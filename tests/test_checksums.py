@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt import checksums
+from dkt.base import checksums
+from dkt.base.checksums import NAME, recorded, verify_recorded, write_recorded
+from dkt.base.errors import DamagedError, DktError
 from dkt.bin import main
-from dkt.checksums import NAME, recorded, verify_recorded, write_recorded
 from dkt.counting import load_counts, save_counts
-from dkt.errors import DamagedError, DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.openfst import ARC

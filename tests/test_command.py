@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
-from dkt.errors import DktError
 
 
 def test_help_lists_every_command(capsys):

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from dkt.base.config import build, load_config, read_yaml
+from dkt.base.errors import DktError
+from dkt.base.yaml_text import parse_yaml
 from dkt.bin import main
-from dkt.config import build, load_config, read_yaml
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
-from dkt.yaml_text import parse_yaml
 from tests.shell import ROOT
 from tests.student_lab import CPU, DNN, LSTM
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dkt import objectives
-from dkt.config import build
-from dkt.errors import DktError
+from dkt.base.config import build
+from dkt.base.errors import DktError
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.train.criterion import ObjectiveConfig, make_criterion
 

@@ -16,15 +16,15 @@ import numpy as np
 import pytest
 import torch
 
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.processes import ProcessId
+from dkt.base.sealed import SEAL_SIZE, seal
 from dkt.bin import main
-from dkt.errors import DamagedError, DktError
 from dkt.feature_cache import open_features
 from dkt.frame_sources import BLOCK, PackedFeatures
 from dkt.nnet import native
 from dkt.nnet.modelfile import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch
-from dkt.processes import ProcessId
-from dkt.sealed import SEAL_SIZE, seal
 from dkt.target_store import TargetDir
 from dkt.train import loop
 from tests.damage import damages, flipped

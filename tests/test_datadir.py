@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 
 
 @pytest.fixture

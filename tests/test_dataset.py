@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dkt.alignments import AlignmentDir, match_lengths
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
 from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import splice

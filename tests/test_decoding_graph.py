@@ -11,8 +11,8 @@ import kaldifst
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.decoding_graph import check_decoding_graph, load_graph
 from dkt.hmm.fst import ARC, FstArrays, load_fst
 from dkt.hmm.graph import compile_lg, make_graph

@@ -278,7 +278,7 @@ def test_resampling_leaves_no_alias():
 def test_unknown_voice_is_named():
     import espeak_ng
 
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
 
     with pytest.raises(DktError, match="no voice 'en-us-mars'"):
         espeak_ng.Synthesiser(seed=1).set_voice("en-us-mars")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from dkt.base.directory_kinds import Kind, kinds_in, refuse_other_kinds
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.directory_kinds import Kind, kinds_in, refuse_other_kinds
-from dkt.errors import DktError
 from dkt.hmm.perturb import perturb_speed
 from tests.recipe_lab import call_of, write
 from tests.shell import fails

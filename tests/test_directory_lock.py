@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from dkt.base.directory_lock import LOCK, STEP_LOCK, Holder, hold_directory, require_lock
+from dkt.base.errors import DktError
+from dkt.base.processes import ProcessId
+from dkt.base.stopping import Stopped, stoppable
 from dkt.bin import main
-from dkt.directory_lock import LOCK, STEP_LOCK, Holder, hold_directory, require_lock
-from dkt.errors import DktError
-from dkt.processes import ProcessId
-from dkt.stopping import Stopped, stoppable
 from tests.shell import ROOT, fails, succeed
 from tests.student_lab import CPU, lab, taught
 
@@ -26,7 +26,7 @@ __all__ = ["lab"]
 
 _HOLD = """
 import sys, time
-from dkt.directory_lock import hold_directory
+from dkt.base.directory_lock import hold_directory
 with hold_directory(sys.argv[1], "dkt train-x"):
     print("held", flush=True)
     time.sleep(60)
@@ -69,7 +69,7 @@ def test_the_second_is_told_who_is_first(other, tmp_path):
     assert (tmp_path / "dir" / LOCK).exists() and other.poll() is None
 
 
-@pytest.mark.parametrize("moment", ["os.link", "dkt.directory_lock.remove_leftovers"])
+@pytest.mark.parametrize("moment", ["os.link", "dkt.base.directory_lock.remove_leftovers"])
 def test_who_is_stopped_as_soon_as_it_holds_gives_back(tmp_path, monkeypatch, moment):
     module, name = moment.rsplit(".", 1)
     before = getattr(sys.modules[module], name)
@@ -107,7 +107,7 @@ _OTHER_BOOT = "00000000-0000-0000-0000-000000000000 1"
 
 
 def test_after_a_restart_of_the_host_nothing_is_held(other, tmp_path, monkeypatch):
-    monkeypatch.setattr("dkt.processes._machine", lambda: "0123456789ab")
+    monkeypatch.setattr("dkt.base.processes._machine", lambda: "0123456789ab")
     rewrite(tmp_path / "dir", world=_OTHER_BOOT, machine="0123456789ab")
     with hold_directory(tmp_path / "dir", "me"):
         pass
@@ -116,7 +116,7 @@ def test_after_a_restart_of_the_host_nothing_is_held(other, tmp_path, monkeypatc
 @pytest.mark.parametrize("machine", ["", "ba9876543210"])
 def test_another_boot_of_who_knows_which_machine_is_no_end(other, tmp_path, monkeypatch, machine):
     """Many are called localhost, and containers of two machines share a disk."""
-    monkeypatch.setattr("dkt.processes._machine", lambda: "0123456789ab")
+    monkeypatch.setattr("dkt.base.processes._machine", lambda: "0123456789ab")
     rewrite(tmp_path / "dir", world=_OTHER_BOOT, machine=machine)
     caught = pytest.raises(DktError, match=r"another process writes.*--steal-lock")
     with caught, hold_directory(tmp_path / "dir", "me"):
@@ -126,7 +126,7 @@ def test_another_boot_of_who_knows_which_machine_is_no_end(other, tmp_path, monk
 
 
 def test_a_machine_that_tells_nothing_of_itself_is_none(monkeypatch):
-    monkeypatch.setattr("dkt.processes._machine", lambda: "")
+    monkeypatch.setattr("dkt.base.processes._machine", lambda: "")
     process = replace(ProcessId.of(4194305), world=_OTHER_BOOT)
     assert process.has_ended() is None
     assert replace(process, world="").has_ended() is None

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from dkt import objectives
-from dkt.config import build
-from dkt.errors import DktError
+from dkt.base.config import build
+from dkt.base.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, build_dnn, fingerprint, load_model, save_model
 

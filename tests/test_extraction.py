@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.audio import Recordings, read_audio
 from dkt.hmm.extraction import FeatureExtractor, read_config
 from dkt.tables import MatrixTable, read_script

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions, parse_options
 from dkt.hmm.audio import read_audio
 from dkt.hmm.extraction import FeatureExtractor, option_types

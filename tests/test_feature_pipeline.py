@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.bin import main
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
 from dkt.features import append_ivectors, apply_cmvn, cmvn_stats, fake_stats, paste, splice
@@ -20,7 +21,6 @@ from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
-from dkt.tally import Tally
 from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
 from tests.shell import ROOT

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, splice

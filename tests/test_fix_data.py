@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dkt.base.errors import DktError
+from dkt.base.findings import Level
 from dkt.bin import main
 from dkt.check import check
 from dkt.datadir import DataDir
-from dkt.errors import DktError
-from dkt.findings import Level
 from dkt.fix_data import fix_data
 from tests.fit_data import place
 from tests.shell import succeed

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dkt import feature_cache, packed
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_cache import open_features
 from dkt.feature_options import FeatureOptions, MatrixFile
 from dkt.feature_reader import FeatureReader

@@ -14,11 +14,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
+from dkt.base.files import (
+    copy_file,
+    partial_directory,
+    partial_name,
+    remove_leftovers,
+    replace_file,
+    replace_link,
+)
+from dkt.base.processes import ProcessId
 from dkt.bin import main
-from dkt.errors import DktError
-from dkt.files import copy_file, partial_directory, partial_name, remove_leftovers, replace_file, replace_link
 from dkt.hmm.perturb import perturb_speed
-from dkt.processes import ProcessId
 from dkt.report import Row, save_results
 from dkt.tables import MatrixWriter
 from dkt.train.history import save_history

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dkt.config import read_yaml
+from dkt.base.config import read_yaml
 from dkt.feature_options import parse_options
 from dkt.hmm.align import read_phones
 from dkt.hmm.arpa import read_arpa

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm import gmm as gmm_module
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, read_gmm, save_gmm, write_gmm
 from dkt.objectio import ObjectReader, ObjectWriter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm import gmm_estimation
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import (

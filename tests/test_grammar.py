@@ -8,8 +8,8 @@ import random
 import kaldifst
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.arpa import read_arpa, write_arpa
 from dkt.hmm.grammar import arpa_to_fst
 from dkt.hmm.ngram import train_ngram

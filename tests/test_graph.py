@@ -11,8 +11,8 @@ import kaldifst
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.graph import compile_lg, make_graph, mkgraph, push_special
 from dkt.hmm.search import Searcher

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
+from dkt.base.gzipped import gunzip, unpacked
 from dkt.bin import main
-from dkt.errors import DktError
-from dkt.gzipped import gunzip, unpacked
 from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices, read_state_level_lattices
 from dkt.hmm.symbols import read_texts
 from dkt.hmm.tree import load_tree

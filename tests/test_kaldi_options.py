@@ -7,11 +7,11 @@ import importlib
 
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
 from dkt.bin.flags import add_flag
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.bin.options import boolean
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.option_text import read_option_lines
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import yaml
 
+from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.export import nnet1
 from dkt.export.feature_transform import feature_transform
 from dkt.export.nnet1 import read_nnet1

@@ -9,8 +9,8 @@ from pathlib import Path
 import kaldifst
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.lang import (
     LangOptions,
     prepare_lang,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_conversion import to_compact, to_state_level
 from dkt.hmm.lattice_encoding import encode_compact_lattice, encode_state_level_lattice

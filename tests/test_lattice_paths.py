@@ -10,8 +10,8 @@ import kaldialign
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices
 from dkt.hmm.lattice_oracle import oracle_path
 from dkt.hmm.lattice_order import topological_order

@@ -7,10 +7,10 @@ import logging
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.grouping import best_of_each, expand
 from dkt.hmm.determinize import determinize
 from dkt.hmm.fst import ARC, FstArrays
-from dkt.hmm.grouping import best_of_each, expand
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher

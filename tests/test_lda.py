@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.features import splice
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.features import apply_cmvn, cmvn_stats
 from dkt.hmm.audio import read_audio
 from dkt.hmm.extraction import FeatureExtractor, read_config

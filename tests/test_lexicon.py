@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.lexicon import Pronunciation, read_dictionary
 from dkt.hmm.lexicon_fst import add_disambig, mark_positions
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dkt.config import build
-from dkt.errors import DktError
+from dkt.base.config import build
+from dkt.base.errors import DktError
 from dkt.export import nnet1
 from dkt.export.nnet1 import read_nnet1
 from dkt.nnet import native, native_lstm, threads

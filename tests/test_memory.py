@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from dkt import memory
+from dkt.base import memory
+from dkt.base.errors import DktError
+from dkt.base.memory import available_memory, memory_for, require_memory
 from dkt.bin import main
-from dkt.errors import DktError
-from dkt.memory import available_memory, memory_for, require_memory
 from dkt.train.metrics import Metrics
 from tests.student_lab import CPU, lab, train  # noqa: F401
 

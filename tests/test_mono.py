@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from dkt.alignments import AlignmentDir
+from dkt.base.checksums import NAME as CHECKSUMS
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.checksums import NAME as CHECKSUMS
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
@@ -414,7 +414,7 @@ def test_an_interrupted_rewrite_is_never_taken_for_a_whole_directory(
                     raise KeyboardInterrupt
             replace_file(path, content)
 
-        for module in ("dkt.checksums", "dkt.hmm.align", "dkt.hmm.mono", "dkt.objectio"):
+        for module in ("dkt.base.checksums", "dkt.hmm.align", "dkt.hmm.mono", "dkt.objectio"):
             monkeypatch.setattr(f"{module}.replace_file", watched)
 
     interrupt_in_step(0)

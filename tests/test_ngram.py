@@ -10,8 +10,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.arpa import read_arpa, write_arpa
 from dkt.hmm.lm_text import read_sentences, read_vocabulary
 from dkt.hmm.ngram import kneser_ney_discounts, train_ngram

@@ -8,7 +8,7 @@ import struct
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.export import nnet1
 from dkt.export.nnet1 import read_nnet1
 from dkt.export.nnet1_writer import write_nnet1

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.objectio import ObjectReader
 from dkt.scripts import read_script
 from dkt.streams import (

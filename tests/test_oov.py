@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.oov import OovCount, find_causes
 
 WORDS = [

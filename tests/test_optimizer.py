@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dkt.config import build
-from dkt.errors import DktError
+from dkt.base.config import build
+from dkt.base.errors import DktError
 from dkt.train.optimizer import OptimizerConfig, Updates
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.hmm.audio import read_audio
 from dkt.hmm.perturb import perturb_speed
 from dkt.hmm.speed import change_speed

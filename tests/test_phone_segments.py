@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.tree import monophone_transition_model, monophone_tree
 from dkt.phone_segments import PathChecker, phone_ends, phones_and_lengths
 from dkt.topology import HmmState, HmmTopology

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dkt import objectives
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.posterior_targets import PosteriorTargets, open_targets, targets_from_posteriors
 from dkt.posteriors import (
     Posterior,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.nnet import products
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
@@ -94,6 +94,6 @@ def test_mixed_precision_is_off_unless_asked_for():
     with mixed_precision("float32", CPU)():
         assert not torch.is_autocast_enabled("cpu")
     with pytest.raises(DktError, match=r"precision"):
-        from dkt.config import build
+        from dkt.base.config import build
 
         build(LoopConfig, {"precision": "float16"}, "training")

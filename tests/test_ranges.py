@@ -12,17 +12,17 @@ import typing
 
 import pytest
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.config import load_config
+from dkt.base.errors import DktError
+from dkt.base.ranges import Range, real_number, whole_number
 from dkt.bin import COMMANDS, main
 from dkt.bin.kaldi_options import add_standard_options
 from dkt.bin.options import Number, Numbers, boolean, top_k
-from dkt.config import load_config
 from dkt.counting import read_real
-from dkt.errors import DktError
 from dkt.feature_options import parse_options
 from dkt.hmm.extraction import FeatureExtractor
 from dkt.objectio import ObjectReader
-from dkt.ranges import Range, real_number, whole_number
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dkt.directory_lock import LOCK, STEP_LOCK, hold_directory
+from dkt.base.directory_lock import LOCK, STEP_LOCK, hold_directory
 from tests.recipe_lab import write
 from tests.shell import ROOT, run
 from tests.stand_ins import StandIns

@@ -10,8 +10,8 @@ import sys
 
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.scoring import WerStats, compute_wer, score
 from dkt.hmm.symbols import read_texts
 from dkt.hmm.wer_scan import best_of_scan, read_scan

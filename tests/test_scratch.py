@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from dkt import scratch
-from dkt.errors import DktError
-from dkt.scratch import Scratch
+from dkt.base import scratch
+from dkt.base.errors import DktError
+from dkt.base.scratch import Scratch
 from dkt.stored_targets import TargetScratch
 from dkt.targets import SoftTargets, stack, top_k_targets
 

@@ -8,7 +8,7 @@ import threading
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.tables import MatrixTable, VectorTable, VectorWriter, read_matrices, read_script
 from tests.test_tables import A, B, write_ab
 

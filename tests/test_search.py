@@ -6,8 +6,8 @@ import kaldifst
 import numpy as np
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError

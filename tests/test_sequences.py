@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from dkt.base.errors import DktError
 from dkt.dataset import Utterances, pack
-from dkt.errors import DktError
 from dkt.nnet.lstm import Lstm, LstmConfig, delayed, reset_state, select_state, store_state
 from dkt.sequences import Streams, WholeUtterances
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.align import split_into_jobs
 from dkt.splitting import split_utterances
 from tests.shell import ROOT

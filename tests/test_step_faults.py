@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dkt import ranges
-from dkt.config import named_files
-from dkt.directory_lock import STEP_LOCK, hold_directory
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.config import named_files
+from dkt.base.directory_lock import STEP_LOCK, hold_directory
+from dkt.base.errors import DktError
 from dkt.target_store import TargetDir
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe

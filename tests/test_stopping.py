@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkt import stopping
+from dkt.base import stopping
 from dkt.bin import main
 from tests.recipe_lab import call_of, write_place
 from tests.shell import BIN, ROOT

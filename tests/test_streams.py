@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
 from dkt.streams import open_input, split_offset
 from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.specifiers import parse_rspecifier, parse_wspecifier
 from dkt.tables import (
     IntVectorWriter,

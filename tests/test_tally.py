@@ -6,9 +6,9 @@ import logging
 
 import pytest
 
-from dkt.errors import DktError
-from dkt.findings import list_names, some
-from dkt.tally import Tally
+from dkt.base.errors import DktError
+from dkt.base.findings import list_names, some
+from dkt.base.tally import Tally
 
 
 def test_a_few_names_and_where_the_rest_is() -> None:

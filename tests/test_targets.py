@@ -12,9 +12,9 @@ import torch
 import yaml
 
 from dkt import objectives
+from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.counting import load_counts, save_counts
-from dkt.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, fingerprint, load_model, save_model
 from dkt.tables import read_matrices

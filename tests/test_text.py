@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.hmm.arpa import read_arpa
 from dkt.hmm.extraction import read_config
 from dkt.hmm.symbols import read_symbol_table, read_texts, read_transcripts

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from dkt import objectives
+from dkt.base.errors import DktError
 from dkt.bin import devices, processors
-from dkt.errors import DktError
 from dkt.nnet import pace, products, threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
+from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.counting import load_counts
-from dkt.errors import DktError
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
 from dkt.objectio import ObjectReader, ObjectWriter

@@ -8,7 +8,7 @@ import kaldifst
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.search import Searcher

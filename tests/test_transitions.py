@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.topology import HmmState, HmmTopology, load_topology
 from dkt.transitions import (

@@ -7,7 +7,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.event_map import ConstantEventMap, SplitEventMap, TableEventMap, leaves
 from dkt.hmm.tree import ContextDependency, load_tree, monophone_transition_model, monophone_tree, save_tree
 from dkt.topology import load_topology

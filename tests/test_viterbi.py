@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import ARC, FstArrays
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.symbols import read_symbol_table, read_transcripts, transcripts_to_ints

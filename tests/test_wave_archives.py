@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.errors import DktError
 from dkt.hmm.audio import Recordings, decode_audio, read_audio
 from dkt.hmm.wave_archive import WaveArchive
 from dkt.tables import MatrixTable, read_script

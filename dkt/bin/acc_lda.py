@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.flags import add_flag
 from dkt.bin.options import Number, Numbers, add_max_loss, boolean
 
@@ -41,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Accumulate LDA statistics."""
+    from dkt.base.tally import Tally
     from dkt.lda_files import save_accumulator
     from dkt.lda_tables import LabelTable, PosteriorWeighting, accumulate_tables
-    from dkt.tally import Tally
     from dkt.transitions import load_transition_model
 
     options = PosteriorWeighting(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)

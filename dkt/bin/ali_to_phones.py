@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.flags import add_flag
 from dkt.bin.options import Number
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert the table."""
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
     from dkt.phone_output import PhoneForm, write_phones
     from dkt.transitions import load_transition_model
 

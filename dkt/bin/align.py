@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
 from dkt.hmm.align import align_directory
 from dkt.hmm.symbols import OOV_POLICIES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number, add_max_oov
-from dkt.errors import DktError
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
 
     from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
     from dkt.alignments import AlignmentDir
+    from dkt.base.files import read_file
     from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
-    from dkt.files import read_file
     from dkt.hmm.align import check_phones, read_oov
     from dkt.hmm.oov import OovCount
     from dkt.hmm.symbols import read_symbol_table

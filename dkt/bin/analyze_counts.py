@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.flags import add_flag
 from dkt.bin.options import Number, add_max_loss
 
@@ -37,6 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count, write, and print the table of counts if asked to."""
+    from dkt.base.errors import DktError
+    from dkt.base.tally import Tally
     from dkt.counting import (
         HALF_FRAME,
         FrameWeights,
@@ -47,9 +49,7 @@ def run(args: argparse.Namespace) -> None:
         symbol_finder,
         warn_of_zeros,
     )
-    from dkt.errors import DktError
     from dkt.hmm.symbols import read_symbol_table
-    from dkt.tally import Tally
 
     if args.apply_exp and not args.posteriors:
         raise DktError("--apply-exp is of log-posteriors", hint="add --posteriors=true")

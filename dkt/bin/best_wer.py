@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.base.errors import DktError
 from dkt.bin.flags import add_flag
-from dkt.errors import DktError
 from dkt.hmm.wer_details import write_details
 from dkt.hmm.wer_scan import best_of_scan, read_scan, write_best
 

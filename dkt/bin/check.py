@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import printable
 from dkt.bin.flags import add_flag
 from dkt.bin.options import (
     Number,
@@ -15,7 +16,6 @@ from dkt.bin.options import (
     boolean,
     side_inputs,
 )
-from dkt.errors import printable
 
 if TYPE_CHECKING:
     from dkt.feature_options import FeatureOptions
@@ -81,7 +81,7 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
     if args.train_config is None and not args.set and args.recipe is None:
         return None
     if args.train_config is not None:
-        from dkt.config import read_yaml
+        from dkt.base.config import read_yaml
 
         read_yaml(args.train_config)
     from dkt.train.recipes import load_recipe  # brings PyTorch
@@ -107,10 +107,10 @@ def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -
 
 def run(args: argparse.Namespace) -> None:
     """Print what was found and what a training would use; fail if it would."""
+    from dkt.base.findings import Level
     from dkt.check import CheckOptions, check
     from dkt.check_data import DataCheckOptions
     from dkt.datadir import DataDir
-    from dkt.findings import Level
     from dkt.text import write_lines
 
     recipe = _recipe(args)

@@ -32,10 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Compute CMVN statistics."""
+    from dkt.base.errors import DktError
     from dkt.cmvn import compute_cmvn
     from dkt.cmvn_tables import compute
     from dkt.datadir import DataDir
-    from dkt.errors import DktError
     from dkt.specifiers import is_specifier
 
     if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.options import Number, Numbers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the names, one a line."""
-    from dkt.config import named_files
+    from dkt.base.config import named_files
 
     if args.recipe is not None:
         _check(args.recipe, args.config)
@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(recipe: str, config: str) -> None:
-    from dkt.config import read_yaml
+    from dkt.base.config import read_yaml
 
     read_yaml(config)  # a wrong file is told before PyTorch is loaded
     from dkt.train.recipes import load_recipe

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.options import Number
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Copy the table."""
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
     from dkt.posterior_sums import scale_posterior
     from dkt.posteriors import PosteriorWriter, read_posteriors
 

@@ -6,16 +6,16 @@ import argparse
 import logging
 from contextlib import ExitStack
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
-from dkt.errors import DktError
 from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.search import Searcher, SearchResult
 from dkt.hmm.searching import decode_table
 from dkt.hmm.symbols import read_symbol_table, to_words
 from dkt.tables import IntVectorWriter, TextWriter, read_matrices
-from dkt.tally import Tally
 from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from dkt.base.tally import Tally
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
 from dkt.bin.search_options import add_beams
@@ -13,7 +14,6 @@ from dkt.hmm.scan import scan
 from dkt.hmm.search import Searcher
 from dkt.hmm.symbols import read_symbol_table
 from dkt.tables import read_matrices
-from dkt.tally import Tally
 from dkt.transitions import load_transition_model
 
 

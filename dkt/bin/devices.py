@@ -7,10 +7,10 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number
 from dkt.bin.processors import SpareProcessors, available
-from dkt.errors import DktError
 
 if TYPE_CHECKING:
     import torch

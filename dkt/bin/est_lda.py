@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.flags import add_flag
 from dkt.bin.options import Number, boolean
 
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Estimate the transform."""
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
     from dkt.lda_files import sum_accumulators
     from dkt.objectio import ObjectWriter
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
-from dkt.errors import DktError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,10 +90,10 @@ def _print_table(features: Iterator[tuple[str, np.ndarray]]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the features, or tell of them."""
+    from dkt.base.tally import Tally
     from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import read_features
     from dkt.tables import MatrixWriter
-    from dkt.tally import Tally
 
     if args.nnet_dir is not None and (Path(args.nnet_dir) / "final.pt").is_file():
         raise DktError("holds a model of dkt", path=args.nnet_dir, hint="give it by --model")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number, boolean
-from dkt.errors import DktError
 
 if TYPE_CHECKING:
     from dkt.hmm.audio import Recordings

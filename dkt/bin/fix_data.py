@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.errors import printable
+from dkt.base.errors import printable
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Mend the directory and print what was done."""
-    from dkt.files import BACKUP
+    from dkt.base.files import BACKUP
     from dkt.fix_data import fix_data
 
     report = fix_data(args.data_dir, args.utt_extra_files.split(), args.spk_extra_files.split())

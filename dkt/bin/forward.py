@@ -7,16 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
-from dkt.errors import DktError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from dkt.base.tally import Tally
     from dkt.scorer import Forwarder
-    from dkt.tally import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,11 +52,11 @@ def run(args: argparse.Namespace) -> None:
     if args.class_frame_counts:
         priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
 
+    from dkt.base.tally import Tally
     from dkt.forward import forward
     from dkt.nnet.nnet1 import Nnet1
     from dkt.scorer import OutputOptions, load_scorer
     from dkt.tables import MatrixWriter
-    from dkt.tally import Tally
 
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
     if num_pdfs is not None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dkt.ranges import real_number
+from dkt.base.ranges import real_number
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 QUERY = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 
+from dkt.base.errors import DktError, printable
 from dkt.bin.flags import add_flag
-from dkt.errors import DktError, printable
 
 logger = logging.getLogger(__name__)
 

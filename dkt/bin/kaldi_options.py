@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number, boolean
-from dkt.errors import DktError
 from dkt.option_text import nearest, plain_name, read_option_lines
 from dkt.streams import NO_PIPES
 

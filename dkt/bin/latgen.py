@@ -7,7 +7,8 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.tally import Tally
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
 from dkt.hmm.decoding_graph import load_graph
@@ -18,7 +19,6 @@ from dkt.hmm.searching import decode_table
 from dkt.hmm.symbols import read_symbol_table, to_words
 from dkt.hmm.token_passing import Beams
 from dkt.tables import IntVectorWriter, read_matrices
-from dkt.tally import Tally
 from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)

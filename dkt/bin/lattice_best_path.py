@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from contextlib import ExitStack
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.lattice_options import WordSymbols, add_word_symbols
 from dkt.bin.options import Number, add_max_loss
 
@@ -23,11 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Find the best path of every lattice of the table."""
+    from dkt.base.tally import Tally
     from dkt.hmm.lattice_files import read_compact_lattices
     from dkt.hmm.lattice_passes import take_best_paths
     from dkt.hmm.lattice_paths import BestPath, CostScale
     from dkt.tables import IntVectorWriter
-    from dkt.tally import Tally
 
     symbols = WordSymbols(args)
     tally = Tally("lattice-best-path", args.max_loss)

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Copy the table."""
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
     from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattice, read_state_level_lattice
     from dkt.hmm.progress import told
     from dkt.tables import read_table

@@ -6,8 +6,8 @@ import argparse
 import logging
 from collections.abc import Sequence
 
+from dkt.base.errors import DktError
 from dkt.bin.options import boolean
-from dkt.errors import DktError
 from dkt.hmm.symbols import read_symbol_table, to_words
 from dkt.tables import IntVectorWriter, TableWriter, TextWriter
 

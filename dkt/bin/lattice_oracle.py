@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.lattice_options import WordSymbols, add_word_symbols
 from dkt.bin.options import Numbers, add_max_loss
 
@@ -32,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Find the oracle path of every lattice of the table."""
+    from dkt.base.tally import Tally
     from dkt.hmm.lattice_files import read_compact_lattices
     from dkt.hmm.lattice_oracle import OraclePath
     from dkt.hmm.lattice_passes import take_oracle_paths
     from dkt.number_tables import NumberWriter
-    from dkt.tally import Tally
 
     symbols = WordSymbols(args)
     references = _read_references(args.references, symbols)
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _read_references(rspecifier: str, symbols: WordSymbols) -> Mapping[str, Sequence[int]]:
-    from dkt.errors import DktError
+    from dkt.base.errors import DktError
     from dkt.hmm.symbols import read_texts
     from dkt.tables import read_int_vectors
     from dkt.text import natural

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+from dkt.base.tally import Tally
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
 from dkt.hmm.lattice_files import read_compact_lattices
 from dkt.hmm.lattice_scan import scan_lattices
 from dkt.hmm.symbols import read_symbol_table
-from dkt.tally import Tally
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.options import (
     Number,
@@ -16,7 +17,6 @@ from dkt.bin.options import (
     add_top_k,
     side_inputs,
 )
-from dkt.errors import DktError
 
 if TYPE_CHECKING:
     from dkt.nnet.modelfile import ModelInfo
@@ -57,8 +57,8 @@ def _teacher(info: ModelInfo) -> dict[str, Any]:
 
 def run(args: argparse.Namespace) -> None:
     """Run the teacher, or the part of the work that is asked for."""
-    from dkt.directory_kinds import Kind, refuse_other_kinds
-    from dkt.directory_lock import LOCK, hold_directory
+    from dkt.base.directory_kinds import Kind, refuse_other_kinds
+    from dkt.base.directory_lock import LOCK, hold_directory
 
     refuse_other_kinds(args.targets_dir, Kind.TARGETS)
     # Jobs share the directory, each with files of its own.
@@ -87,11 +87,11 @@ def _check_arguments(args: argparse.Namespace) -> int:
 def _run_part(args: argparse.Namespace) -> None:
     num_pdfs = None if args.job == "end" else _check_arguments(args)
 
+    from dkt.base.tally import Tally
     from dkt.feature_reader import read_features
     from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model
     from dkt.scorer import ModelScorer, OutputOptions
-    from dkt.tally import Tally
     from dkt.target_store import SoftTargetWriter, begin, finish
     from dkt.targets import TargetHeader, check_choice
 

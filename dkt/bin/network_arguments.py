@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_read
+from dkt.base.sealed import ZIP
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_options import FEATS
-from dkt.files import cannot_read
 from dkt.nnet.model_header import ModelHeader, read_model_header
-from dkt.sealed import ZIP
 from dkt.side_inputs import SideInputs
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import is_input_pipe

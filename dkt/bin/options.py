@@ -8,12 +8,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dkt import ranges
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.errors import DktError
+from dkt.base.ranges import Range
+from dkt.base.tally import DEFAULT_MAX_LOSS
 from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.option_text import to_bool
-from dkt.ranges import Range
-from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.top_k import TopK
 
@@ -176,7 +176,7 @@ def add_steal_lock(parser: argparse.ArgumentParser) -> None:
 
 def hold(args: argparse.Namespace, directory: str, command: str) -> AbstractContextManager[None]:
     """The directory, held for a command that has the option of ``add_steal_lock``."""
-    from dkt.directory_lock import hold_directory
+    from dkt.base.directory_lock import hold_directory
 
     return hold_directory(directory, f"dkt {command}", args.steal_lock)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _recipe(args: argparse.Namespace) -> DnnRecipe:
-    from dkt.config import load_config, read_yaml
+    from dkt.base.config import load_config, read_yaml
 
     if args.config:
         read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
@@ -54,8 +54,8 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe:
 
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
+    from dkt.base.directory_kinds import Kind, refuse_other_kinds
     from dkt.datadir import DataDir
-    from dkt.directory_kinds import Kind, refuse_other_kinds
 
     # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
     # loaded.

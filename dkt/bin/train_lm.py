@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number, boolean
-from dkt.errors import DktError
 from dkt.hmm.arpa import write_arpa
 from dkt.hmm.lm_text import read_sentences, read_vocabulary
 from dkt.hmm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.devices import add_device_options, choose_device
 from dkt.bin.flags import add_flag
 from dkt.bin.options import (
@@ -19,7 +20,6 @@ from dkt.bin.options import (
     hold,
     side_inputs,
 )
-from dkt.errors import DktError
 from dkt.top_k import ALL
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
 
 
 def _recipe(args: argparse.Namespace) -> LstmRecipe:
-    from dkt.config import load_config, read_yaml
+    from dkt.base.config import load_config, read_yaml
 
     if args.config:
         read_yaml(args.config)  # a wrong file is told before PyTorch is loaded
@@ -165,8 +165,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
+    from dkt.base.directory_kinds import Kind, refuse_other_kinds
     from dkt.datadir import DataDir
-    from dkt.directory_kinds import Kind, refuse_other_kinds
 
     # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
     # loaded.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt import ranges
+from dkt.base import ranges
 from dkt.bin.options import (
     Number,
     Numbers,

@@ -6,7 +6,7 @@ import argparse
 import logging
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _files(directory: Path) -> list[Path]:
     """What can be verified in a directory and those within."""
-    from dkt.checksums import NAME, recorded
+    from dkt.base.checksums import NAME, recorded
 
     found = [
         *directory.rglob("*.pt"),
@@ -53,8 +53,8 @@ def _files(directory: Path) -> list[Path]:
 
 def _verify(path: Path) -> None:
     """Raise DktError if a file is not as it was written."""
-    from dkt import checksums, sealed
-    from dkt.files import read_file
+    from dkt.base import checksums, sealed
+    from dkt.base.files import read_file
 
     if path.suffix == ".pt":
         sealed.verify_sealed(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.objectio import ObjectReader
 
 _END = "<!EndOfComponent>"

@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 
 class AcousticModel(Protocol):

@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-from dkt.checksums import write_recorded
+from dkt.base.checksums import write_recorded
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.directory_lock import require_lock
+from dkt.base.errors import DktError
+from dkt.base.files import read_file, replace_file
+from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.datadir import DataDir
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.directory_lock import require_lock
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
-from dkt.files import read_file, replace_file
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.oov import DEFAULT_MAX_OOV, OovCount
@@ -31,7 +32,6 @@ from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
-from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.text import fields, natural, read_lines
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel, load_transition_model

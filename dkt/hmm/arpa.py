@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.ranges import real_number
 from dkt.hmm.symbols import BOS, EOS
-from dkt.ranges import real_number
 from dkt.text import fields, natural, read_lines, write_lines
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from dkt.errors import DktError
-from dkt.findings import plural, some
+from dkt.base.errors import DktError
+from dkt.base.findings import plural, some
+from dkt.base.ranges import real_number
 from dkt.hmm.riff import mend_riff
 from dkt.hmm.wave_archive import read_wave
-from dkt.ranges import real_number
 from dkt.streams import is_input_pipe, open_input, split_offset
 from dkt.text import fields, natural, read_keyed_lines
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.grouping import expand
 from dkt.hmm.fst import FstArrays, load_fst
-from dkt.hmm.grouping import expand
 from dkt.hmm.hmm_transducer import self_loops_of_states
 from dkt.specifiers import is_specifier
 from dkt.topology import NO_PDF

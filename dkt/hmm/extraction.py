@@ -11,11 +11,11 @@ from typing import Any
 import kaldi_native_fbank as knf
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.ranges import kaldi_number
 from dkt.hmm.resampling import resample
 from dkt.hmm.vtln import warped_features
 from dkt.option_text import nearest, read_option_lines, to_bool
-from dkt.ranges import kaldi_number
 
 logger = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.tables import MatrixWriter
-from dkt.tally import Tally
 from dkt.transitions import TransitionModel
 
 logger = logging.getLogger(__name__)

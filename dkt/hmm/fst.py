@@ -17,8 +17,8 @@ import kaldifst
 import numpy as np
 import numpy.typing as npt
 
-from dkt.errors import DktError
-from dkt.hmm.grouping import offsets_of
+from dkt.base.errors import DktError
+from dkt.base.grouping import offsets_of
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.objectio import read_object_bytes, replace_file
 

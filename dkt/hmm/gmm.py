@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.transitions import TransitionModel, read_transition_model, write_transition_model
 

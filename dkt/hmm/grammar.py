@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.errors import DktError
-from dkt.files import cannot_write, copy_file
-from dkt.findings import VERBOSE, list_names, some
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_write, copy_file
+from dkt.base.findings import VERBOSE, list_names, some
 from dkt.hmm.arpa import NGram, iter_arpa
 from dkt.hmm.fst import write_fst
 from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table

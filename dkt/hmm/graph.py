@@ -9,11 +9,11 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 
-from dkt.checksums import write_recorded
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.directory_lock import hold_directory
-from dkt.errors import DktError
-from dkt.files import cannot_write, copy_file
+from dkt.base.checksums import write_recorded
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.directory_lock import hold_directory
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_write, copy_file
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.lang_fsts import load_lexicon_and_grammar

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import ARC, FstArrays
 from dkt.hmm.tree import ContextDependency
 from dkt.topology import NO_PDF

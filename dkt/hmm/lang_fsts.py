@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.symbols import BACKOFF, read_symbol_table
 

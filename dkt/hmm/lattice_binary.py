@@ -13,8 +13,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dkt.bounded import read_bytes
-from dkt.errors import DktError
+from dkt.base.bounded import read_bytes
+from dkt.base.errors import DktError
 from dkt.hmm.lattice import CompactLattice, Lattice
 
 #: The first byte of a lattice in binary.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_binary import FIRST_BYTE, read_binary_lattice
 from dkt.hmm.lattice_conversion import to_compact, to_state_level

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.errors import DktError
-from dkt.hmm.grouping import expand
+from dkt.base.errors import DktError
+from dkt.base.grouping import expand
 from dkt.hmm.lattice import CompactLattice, Lattice, joined
 
 

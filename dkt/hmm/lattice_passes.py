@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_oracle import OraclePath, oracle_path
 from dkt.hmm.lattice_paths import BestPath, CostScale, best_path, count_arc_frames, count_frames
 from dkt.hmm.progress import told
 from dkt.hmm.scoring import WerStats
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

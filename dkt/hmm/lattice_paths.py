@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.lattice import CompactLattice, lengths_of
 from dkt.hmm.lattice_order import topological_order
 

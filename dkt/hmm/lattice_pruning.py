@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.search_graph import AcousticCosts, ArcSet, SearchGraph
 from dkt.hmm.token_passing import Frame, Links

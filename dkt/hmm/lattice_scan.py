@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from dkt.base.tally import Tally
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_paths import CostScale, best_paths
 from dkt.hmm.progress import told
 from dkt.hmm.scan_points import ScanTexts, acoustic_scale
 from dkt.hmm.symbols import to_words
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

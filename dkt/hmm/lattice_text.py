@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.lattice import CompactLattice, Lattice, parted
 from dkt.values import refuse_underscore
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import chain, combinations
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.findings import VERBOSE, list_names, some
+from dkt.base.errors import DktError
+from dkt.base.findings import VERBOSE, list_names, some
+from dkt.base.ranges import real_number
 from dkt.hmm.symbols import EPS, RESERVED
-from dkt.ranges import real_number
 from dkt.text import fields, read_lines
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Collection
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.symbols import BOS, EOS, RESERVED, parse_transcripts, read_symbol_table
 from dkt.text import fields, read_lines
 

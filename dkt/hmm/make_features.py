@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
 from dkt.hmm.audio import Recordings
 from dkt.hmm.extraction import FeatureExtractor
 from dkt.hmm.vtln import WarpFactors
@@ -18,7 +19,6 @@ from dkt.number_tables import NumberWriter
 from dkt.specifiers import is_specifier
 from dkt.streams import open_output
 from dkt.tables import MatrixWriter
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.errors import DktError
+from dkt.base.files import read_file, replace_file, replace_link
+from dkt.base.findings import VERBOSE, list_names, some
+from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.datadir import DataDir
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.errors import DktError
 from dkt.feature_options import FeatureOptions
-from dkt.files import read_file, replace_file, replace_link
-from dkt.findings import VERBOSE, list_names, some
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -45,7 +46,6 @@ from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophon
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
 from dkt.objectio import ObjectWriter
-from dkt.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel
 

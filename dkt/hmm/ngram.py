@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.arpa import LOG_ZERO, ArpaModel
 from dkt.hmm.symbols import BOS, EOS, RESERVED
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.findings import VERBOSE, list_names, plural, some
+from dkt.base.errors import DktError
+from dkt.base.findings import VERBOSE, list_names, plural, some
 from dkt.text import BYTE_ORDER_MARK, hidden_character, refused_character
 
 logger = logging.getLogger(__name__)

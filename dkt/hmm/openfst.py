@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 #: One arc, as OpenFst's ``StdArc`` lies in a file; the weight is a cost (tropical semiring).
 ARC = np.dtype([("ilabel", "<i4"), ("olabel", "<i4"), ("weight", "<f4"), ("nextstate", "<i4")])

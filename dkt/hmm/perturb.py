@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.errors import DktError
+from dkt.base.files import replace_file
+from dkt.base.findings import some
+from dkt.base.tally import Tally
 from dkt.datadir import DataDir
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.errors import DktError
-from dkt.files import replace_file
-from dkt.findings import some
 from dkt.hmm.audio import Recordings
 from dkt.hmm.speed import change_speed, check_factor
-from dkt.tally import Tally
 from dkt.text import read_keyed_lines, write_lines
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dkt.hmm.grouping import offsets_of
+from dkt.base.grouping import offsets_of
 from dkt.hmm.lattice import Lattice
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.base.tally import Tally
 from dkt.hmm.progress import told
 from dkt.hmm.scan_points import ScanTexts, acoustic_scale
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError, SearchTimer, search_utterance
 from dkt.hmm.symbols import to_words
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.text import write_lines
 
 #: A language-model weight and a word insertion penalty, as written: they name the files of the scan.

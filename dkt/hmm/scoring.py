@@ -7,8 +7,8 @@ import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from dkt.errors import DktError
-from dkt.findings import VERBOSE, list_names, some
+from dkt.base.errors import DktError
+from dkt.base.findings import VERBOSE, list_names, some
 from dkt.hmm.oov import OovCount
 from dkt.hmm.symbols import read_texts, text_filename
 from dkt.text import natural

@@ -8,7 +8,7 @@ import kaldi_decoder
 import kaldifst
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 

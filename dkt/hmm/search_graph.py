@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dkt.base.grouping import expand
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.grouping import expand
 
 
 @dataclass(frozen=True)

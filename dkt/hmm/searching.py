@@ -9,11 +9,11 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for
+from dkt.base.tally import Tally
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.progress import told
-from dkt.memory import memory_for
-from dkt.tally import Tally
 
 logger = logging.getLogger(__name__)
 

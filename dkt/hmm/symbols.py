@@ -6,8 +6,8 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.findings import list_names
+from dkt.base.errors import DktError
+from dkt.base.findings import list_names
 from dkt.hmm.oov import OovCount
 from dkt.specifiers import parse_rspecifier
 from dkt.streams import open_input

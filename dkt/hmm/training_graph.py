@@ -8,7 +8,7 @@ from pathlib import Path
 import kaldifst
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.symbols import read_symbol_table

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.event_map import (
     PDF_CLASS_KEY,
     EventMap,

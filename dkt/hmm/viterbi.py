@@ -9,7 +9,7 @@ import kaldi_decoder
 import kaldifst
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.training_graph import transition_costs

@@ -9,9 +9,9 @@ from typing import Any
 import kaldi_native_fbank as knf
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.ranges import WARP
 from dkt.hmm.symbols import read_texts
-from dkt.ranges import WARP
 
 # Frames worked on at once.
 _BLOCK = 4096

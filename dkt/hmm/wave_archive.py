@@ -9,9 +9,9 @@ from typing import BinaryIO, Literal, cast
 import numpy as np
 
 from dkt.archives import read_key
-from dkt.bounded import read_bytes
-from dkt.errors import DktError
-from dkt.gzipped import unpacked
+from dkt.base.bounded import read_bytes
+from dkt.base.errors import DktError
+from dkt.base.gzipped import unpacked
 from dkt.hmm.riff import STREAMED_SIZES
 from dkt.streams import open_input
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.hmm.scoring import tell_spellings
 from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.wer_scan import ScanPoint

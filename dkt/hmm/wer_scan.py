@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 from dkt.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from dkt.errors import DktError
-from dkt.hmm.grouping import best_of_each, expand, offsets_of
+from dkt.base.errors import DktError
+from dkt.base.grouping import best_of_each, expand, offsets_of
 from dkt.hmm.raw_lattice import RawLattice
 
 # Costs are sums in different orders: paths on the edge of the beam shall not break into pieces.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.hmm.grouping import best_of_each, expand
+from dkt.base.grouping import best_of_each, expand
 from dkt.hmm.word_closure import WordClosure
 
 

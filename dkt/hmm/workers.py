@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
+from dkt.base.stopping import end_with_parent
 from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.flat_start import FlatStart
 from dkt.hmm.gmm import AmDiagGmm
@@ -32,7 +33,6 @@ from dkt.hmm.viterbi import (
     UtteranceGraph,
     ViterbiAligner,
 )
-from dkt.stopping import end_with_parent
 from dkt.transitions import TransitionModel
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 VARIABLE = "DKT_IO"
 BACKENDS = {"kaldiio": "dkt.io_backends.with_kaldiio", "kaldi_native_io": "dkt.io_backends.with_native"}

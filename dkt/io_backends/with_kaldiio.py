@@ -16,7 +16,7 @@ import struct
 import numpy as np
 from kaldiio import matio
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 # The methods with a range of their own; kaldiio wraps around what lies outside,
 # Kaldi takes the nearest end.

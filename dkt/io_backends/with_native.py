@@ -14,7 +14,7 @@ from typing import BinaryIO
 import kaldi_native_io
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _local = threading.local()
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from dkt import ranges
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.nnet.normalisation import shift_and_scale
 from dkt.nnet.products import Linear
 

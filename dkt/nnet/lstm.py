@@ -9,8 +9,8 @@ from typing import Annotated, cast
 import torch
 from torch import nn
 
-from dkt import ranges
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.nnet.lstm_layer import LayerState, LstmLayer, PlainLstmLayer
 from dkt.nnet.normalisation import shift_and_scale
 from dkt.nnet.products import Linear

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dkt.errors import DamagedError, DktError
-from dkt.files import read_file
-from dkt.sealed import check_zip
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import read_file
+from dkt.base.sealed import check_zip
 
 _FORMAT = "dkt-model"
 # Of a number, at least: half precision.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from dkt.config import build
-from dkt.errors import DktError
+from dkt.base.config import build
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for, require_memory
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
-from dkt.memory import memory_for, require_memory
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.torchfile import load_torch, save_torch

@@ -20,9 +20,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.files import partial_directory, replace_file
-from dkt.sealed import is_sealed, seal
+from dkt.base.errors import DktError
+from dkt.base.files import partial_directory, replace_file
+from dkt.base.sealed import is_sealed, seal
 
 logger = logging.getLogger(__name__)
 

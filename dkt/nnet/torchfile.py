@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from dkt.errors import DamagedError, DktError
-from dkt.files import cannot_read, read_file, replace_file
-from dkt.sealed import ZIP, check_zip, seal_zip
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import cannot_read, read_file, replace_file
+from dkt.base.sealed import ZIP, check_zip, seal_zip
 
 # More than any model has; a pickle of a few bytes can hold lists of lists of the same lists.
 _MOST_VALUES = 1 << 20

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from dkt.errors import DamagedError, DktError
-from dkt.files import cannot_write
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import cannot_write
 from dkt.nnet.torchfile import load_torch, save_torch
 
 logger = logging.getLogger(__name__)

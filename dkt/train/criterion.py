@@ -9,8 +9,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 
-from dkt import objectives, ranges
-from dkt.errors import DktError
+from dkt import objectives
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.stored_targets import FrameTargets
 from dkt.targets import SoftTargets, TargetHeader
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 if TYPE_CHECKING:
     from dkt.dataset import Utterances

@@ -14,15 +14,10 @@ import numpy as np
 import torch
 import yaml
 
-from dkt.config import first_difference, read_yaml
-from dkt.counting import count_pdfs, save_counts
-from dkt.dataset import Utterances
-from dkt.directory_lock import require_lock
-from dkt.errors import DamagedError, DktError
-from dkt.export.feature_transform import beyond_kaldi, feature_transform
-from dkt.export.nnet1_writer import write_nnet1
-from dkt.feature_options import FeatureOptions
-from dkt.files import (
+from dkt.base.config import first_difference, read_yaml
+from dkt.base.directory_lock import require_lock
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import (
     BACKUP,
     cannot_write,
     copy_file,
@@ -32,6 +27,11 @@ from dkt.files import (
     replace_file,
     replace_link,
 )
+from dkt.counting import count_pdfs, save_counts
+from dkt.dataset import Utterances
+from dkt.export.feature_transform import beyond_kaldi, feature_transform
+from dkt.export.nnet1_writer import write_nnet1
+from dkt.feature_options import FeatureOptions
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import is_torch_file
 from dkt.objectio import ObjectWriter

@@ -9,16 +9,16 @@ from typing import Annotated
 
 import torch
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.memory import memory_for
+from dkt.base.progress import Progress
 from dkt.frame_batches import SplicedFrames
-from dkt.memory import memory_for
 from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
 from dkt.train.prefetch import Prefetcher
-from dkt.train.progress import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import io
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.files import replace_file
+from dkt.base.errors import DktError
+from dkt.base.files import replace_file
 
 
 @dataclass

@@ -8,17 +8,17 @@ from typing import Annotated
 
 import numpy as np
 
-from dkt import ranges
 from dkt.alignments import AlignmentDir
+from dkt.base import ranges
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for
+from dkt.base.tally import DEFAULT_MAX_LOSS
 from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
-from dkt.errors import DktError
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
-from dkt.memory import memory_for
 from dkt.side_inputs import Ivectors, SideInputs
 from dkt.tables import MatrixTable, read_matrices
-from dkt.tally import DEFAULT_MAX_LOSS
 from dkt.target_source import TargetSource
 
 #: The share of the training utterances that losses and accuracies of the training data are measured on.

@@ -11,11 +11,11 @@ from typing import Annotated, Any, Protocol
 
 import torch
 
-from dkt import ranges
-from dkt.directory_lock import require_lock
-from dkt.errors import DktError
-from dkt.memory import memory_for
-from dkt.stopping import Stopped, uninterrupted
+from dkt.base import ranges
+from dkt.base.directory_lock import require_lock
+from dkt.base.errors import DktError
+from dkt.base.memory import memory_for
+from dkt.base.stopping import Stopped, uninterrupted
 from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics

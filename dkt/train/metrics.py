@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 
 @dataclass

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import torch
 
-from dkt import ranges
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.errors import DktError
 
 
 @dataclass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dkt.config import load_config
+from dkt.base.config import load_config
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
-from dkt import ranges
-from dkt.errors import DktError
+from dkt.base import ranges
+from dkt.base.errors import DktError
 
 
 @dataclass

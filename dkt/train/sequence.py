@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import torch
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.memory import memory_for
+from dkt.base.progress import Progress
 from dkt.dataset import Utterances
-from dkt.memory import memory_for
 from dkt.nnet import threads
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
 from dkt.sequences import SequenceBatch, Streams, WholeUtterances
@@ -18,7 +19,6 @@ from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
 from dkt.train.prefetch import Prefetcher
-from dkt.train.progress import Progress
 
 _EVALUATED_FRAMES = 8192
 _LOWER = "lower batches.num_streams, batches.chunk, batches.frames_per_batch or network.cells"

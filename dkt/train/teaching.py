@@ -12,19 +12,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dkt.base.errors import DktError
+from dkt.base.progress import Progress
+from dkt.base.tally import Tally
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.feature_reader import FeatureReader
 from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
 from dkt.scorer import logits_of
 from dkt.stored_targets import TargetScratch
-from dkt.tally import Tally
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.top_k import ALL, TopK
-from dkt.train.progress import Progress
 from dkt.transitions import TransitionModel, load_transition_model
 
 logger = logging.getLogger(__name__)

@@ -10,11 +10,12 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from dkt import objectives, ranges
+from dkt import objectives
+from dkt.base import ranges
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.directory_lock import hold_directory
+from dkt.base.errors import DktError
 from dkt.dataset import Utterances, split_off
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.directory_lock import hold_directory
-from dkt.errors import DktError
 from dkt.feature_options import MatrixFile
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced, check_estimable

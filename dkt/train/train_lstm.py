@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from dkt.config import first_difference
+from dkt.base.config import first_difference
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.directory_lock import hold_directory
+from dkt.base.errors import DktError
+from dkt.base.files import copy_file
 from dkt.counting import load_counts
 from dkt.dataset import Utterances, split_off
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.directory_lock import hold_directory
-from dkt.errors import DktError
-from dkt.files import copy_file
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
 from dkt.target_source import TargetSource

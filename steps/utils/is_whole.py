@@ -1,4 +1,4 @@
-"""Whether a model is as it was written: exit status 1 for one that is empty or damaged; see dkt.sealed.
+"""Whether a model is as it was written: exit status 1 for one that is empty or damaged; see dkt.base.sealed.
 
 is_whole.py <file>
 """
@@ -9,9 +9,9 @@ from pathlib import Path
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dkt.errors import DktError
-from dkt.files import read_file
-from dkt.sealed import ZIP, check_zip
+from dkt.base.errors import DktError
+from dkt.base.files import read_file
+from dkt.base.sealed import ZIP, check_zip
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Marks a directory as one that a step writes in, gives it back, or looks whether anybody works there.
 
-See dkt.directory_lock.
+See dkt.base.directory_lock.
 
 lock_dir.py [--release | --look] [--steal] <pid of the step> <name of the step> <directory>
 """
@@ -13,8 +13,8 @@ from pathlib import Path
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dkt.directory_lock import STEP_LOCK, refuse_held, release_step, take_step
-from dkt.errors import DktError
+from dkt.base.directory_lock import STEP_LOCK, refuse_held, release_step, take_step
+from dkt.base.errors import DktError
 
 
 def main() -> int:

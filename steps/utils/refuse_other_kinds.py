@@ -1,6 +1,6 @@
 """Whether something may be written in a directory: exit status 1 if it holds another kind.
 
-See dkt.directory_kinds.
+See dkt.base.directory_kinds.
 
 refuse_other_kinds.py <directory> <kind> [<final.mdl of the alignments>]
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dkt.directory_kinds import Kind, refuse_other_kinds
-from dkt.errors import DktError
+from dkt.base.directory_kinds import Kind, refuse_other_kinds
+from dkt.base.errors import DktError
 
 
 def main() -> int:

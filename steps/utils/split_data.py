@@ -20,8 +20,8 @@ from pathlib import Path
 # Called from a shell script with an isolated Python: the package is that of this checkout.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from dkt.errors import DktError
-from dkt.files import partial_directory
+from dkt.base.errors import DktError
+from dkt.base.files import partial_directory
 from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
 from dkt.text import BYTE_ORDER_MARK, refusal
 

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from split_data import read_utt2spk, reported, write_parts
 
-from dkt.files import partial_directory
+from dkt.base.files import partial_directory
 
 
 def subset(data: Path, num_utts: int, target: Path, seed: int) -> None:

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 from prepare_dict import write_dict
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number
-from dkt.errors import DktError
 
 logger = logging.getLogger(__name__)
 

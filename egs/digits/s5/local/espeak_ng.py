@@ -9,7 +9,7 @@ import ctypes
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _INSTALL = "pip install 'dkt[synthetic]'"
 

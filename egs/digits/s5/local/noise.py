@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _HUM_FREQUENCIES = (50.0, 60.0)  # Hz, of the mains
 _HUM_HARMONICS = 20

@@ -38,9 +38,9 @@ from digit_strings import (
 )
 from resample import resample
 
-from dkt import ranges
+from dkt.base import ranges
+from dkt.base.errors import DktError
 from dkt.bin.options import Number
-from dkt.errors import DktError
 
 logger = logging.getLogger("prepare_espeak")
 

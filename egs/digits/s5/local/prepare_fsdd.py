@@ -31,7 +31,7 @@ from digit_strings import (
     utterance_id,
 )
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 logger = logging.getLogger("prepare_fsdd")
 

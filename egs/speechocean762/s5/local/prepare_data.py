@@ -8,8 +8,8 @@ import re
 import sys
 from pathlib import Path
 
+from dkt.base.errors import DktError
 from dkt.datadir import DataDir
-from dkt.errors import DktError
 from dkt.text import fields, read_keyed_lines, read_lines, write_lines
 
 PARTS = ("train", "dev", "test")

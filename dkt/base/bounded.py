@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 # As much is taken on a header's word.
 _PIECE = 1 << 20

@@ -6,7 +6,7 @@ import enum
 import re
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _NUMBERED_MODEL = re.compile(r"[0-9]+\.mdl")
 _ALIGNMENTS = re.compile(r"ali\.[0-9]+\.gz|num_jobs")

@@ -16,9 +16,9 @@ from typing import Annotated, Any, TypeVar
 
 import yaml
 
-from dkt.errors import DktError
-from dkt.ranges import Range, shown
-from dkt.yaml_text import RefusedYamlError, RepeatedKeyError, Section, is_plain_number, parse_yaml
+from dkt.base.errors import DktError
+from dkt.base.ranges import Range, shown
+from dkt.base.yaml_text import RefusedYamlError, RepeatedKeyError, Section, is_plain_number, parse_yaml
 
 T = TypeVar("T")
 
@@ -209,7 +209,7 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
 
     Raises:
         DktError: an unknown key, a value of another type, or one that the field's annotation refuses (see
-            ``dkt.ranges.Check``).
+            ``dkt.base.ranges.Check``).
     """
     if values is None and where:
         values = {}

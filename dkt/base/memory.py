@@ -9,7 +9,7 @@ import resource
 from collections.abc import Iterator
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 # What PyTorch says: of the CPU's allocator, of a size beyond all addresses, of CUDA and its libraries.
 _SIGNS = (

@@ -1,7 +1,7 @@
 """Files that are whole or not there: neither a crash nor a full disk leaves one cut short under its name.
 
 They are written aside, as ``.NAME.TAG.partial``, where the tag is that of the process
-(``dkt.processes.ProcessId.tag``), and renamed. A process that was killed leaves such a file
+(``dkt.base.processes.ProcessId.tag``), and renamed. A process that was killed leaves such a file
 behind, and the next one that writes in that directory removes it.
 """
 
@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dkt.errors import DktError
-from dkt.processes import ProcessId
+from dkt.base.errors import DktError
+from dkt.base.processes import ProcessId
 
 #: The folder of a directory that files are moved to before others take their names.
 BACKUP = ".backup"

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from dkt import bounded
+from dkt.base import bounded
 
 _MAGIC = b"\x1f\x8b"
 
@@ -20,7 +20,7 @@ def gunzip(data: bytes, path: str | Path) -> bytes:
     """The content of a gzip file, or the bytes as they are if they are none.
 
     Raises:
-        DktError: as ``dkt.bounded.decompress_gzip``.
+        DktError: as ``dkt.base.bounded.decompress_gzip``.
     """
     return bounded.decompress_gzip(data, path) if is_gzip(data) else data
 

@@ -13,8 +13,8 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from dkt.errors import DamagedError, DktError
-from dkt.files import read_file
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import read_file
 
 _SEAL = re.compile(rb"dkt-crc32:([0-9a-f]{8})")
 SEAL_SIZE = 18

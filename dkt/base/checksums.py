@@ -14,9 +14,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from dkt.errors import DamagedError, DktError
-from dkt.files import is_stream, replace_file
-from dkt.sealed import SEAL_SIZE, is_sealed, seal
+from dkt.base.errors import DamagedError, DktError
+from dkt.base.files import is_stream, replace_file
+from dkt.base.sealed import SEAL_SIZE, is_sealed, seal
 
 logger = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 
-from dkt.errors import DktError
-from dkt.findings import kind_of, shorten, some
+from dkt.base.errors import DktError
+from dkt.base.findings import kind_of, shorten, some
 
 logger = logging.getLogger(__name__)
 

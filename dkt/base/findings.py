@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dkt.errors import DktError
+from dkt.base.errors import DktError
 
 _NAMED = 5
 _LONGEST_NAME = 60

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from dkt.errors import DktError
-from dkt.files import cannot_read, cannot_write, partial_name, remove_leftovers
-from dkt.processes import ProcessId
-from dkt.stopping import uninterrupted
+from dkt.base.errors import DktError
+from dkt.base.files import cannot_read, cannot_write, partial_name, remove_leftovers
+from dkt.base.processes import ProcessId
+from dkt.base.stopping import uninterrupted
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, configurations, ranges, files, locks, progress, tallies."""
