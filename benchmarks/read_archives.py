@@ -18,7 +18,7 @@ from typing import Any
 import kaldiio
 import numpy as np
 
-from dkt.io_backends import BACKENDS, VARIABLE
+from dkt.matrix.compressed import BACKENDS, VARIABLE
 from dkt.tables import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
 
 DIM = 40

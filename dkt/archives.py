@@ -13,9 +13,9 @@ from dkt.base.bounded import open_gunzip
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.gzipped import unpacked
+from dkt.matrix.matrix_io import Reader, read_value
 from dkt.streams import open_input
 from dkt.text import refusal, refused_character
-from dkt.values import Reader, read_value
 
 _SPACE = re.compile(rb"\s")
 _LONGEST_KEY = 4096

@@ -11,10 +11,10 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.lda import LdaAccumulator
+from dkt.matrix.matrix_io import read_int_vector
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior
 from dkt.tables import RandomAccessTable, read_matrices
 from dkt.transitions import TransitionModel
-from dkt.values import read_int_vector
 
 
 class LabelTable(RandomAccessTable[Posterior]):

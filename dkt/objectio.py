@@ -20,8 +20,8 @@ from dkt.base.checksums import verify_recorded, write_recorded
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.gzipped import gunzip
+from dkt.matrix.matrix_io import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_binary_matrix
 from dkt.streams import open_input
-from dkt.values import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_binary_matrix
 
 _BINARY_MARK = b"\0B"
 _WORD = re.compile(rb"\S+")

@@ -11,9 +11,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.gzipped import unpacked
+from dkt.matrix.matrix_io import Reader, read_value
 from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
 from dkt.text import Content, read_keyed_lines
-from dkt.values import Reader, read_value
 
 _ROW_TOLERANCE = 3
 _RANGE = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)

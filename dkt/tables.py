@@ -18,10 +18,7 @@ import numpy.typing as npt
 
 from dkt.archives import read_archive, read_gzipped_archive
 from dkt.base.errors import DktError
-from dkt.scripts import ScriptLoader, read_script
-from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
-from dkt.streams import open_output
-from dkt.values import (
+from dkt.matrix.matrix_io import (
     Reader,
     encode_int_vector,
     encode_matrix,
@@ -31,6 +28,9 @@ from dkt.values import (
     read_matrix_or_vector,
     read_vector,
 )
+from dkt.scripts import ScriptLoader, read_script
+from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
+from dkt.streams import open_output
 
 logger = logging.getLogger(__name__)
 

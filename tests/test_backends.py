@@ -16,12 +16,10 @@ import numpy as np
 import pytest
 from kaldiio import matio
 
-from dkt import io_backends
 from dkt.base.errors import DktError
-from dkt.io_backends import BACKENDS, backend, with_native
-from dkt.objectio import ObjectReader
-from dkt.tables import MatrixWriter, read_int_vectors, read_matrices, read_table, read_vectors
-from dkt.values import (
+from dkt.matrix import compressed as io_backends
+from dkt.matrix.compressed import BACKENDS, backend, with_native
+from dkt.matrix.matrix_io import (
     encode_int_vector,
     encode_matrix,
     encode_vector,
@@ -30,6 +28,8 @@ from dkt.values import (
     read_matrix_or_vector,
     read_vector,
 )
+from dkt.objectio import ObjectReader
+from dkt.tables import MatrixWriter, read_int_vectors, read_matrices, read_table, read_vectors
 
 METHODS = range(1, 8)
 RANGES = {4: (-32768.0, 32767.0), 6: (0.0, 255.0), 7: (0.0, 1.0)}
@@ -226,7 +226,7 @@ def test_python_without_assertions_reads_the_same():
     """kaldiio reads within assertions."""
     script = """
 import io, numpy as np
-from dkt.values import encode_matrix, encode_vector, read_matrix_or_vector
+from dkt.matrix.matrix_io import encode_matrix, encode_vector, read_matrix_or_vector
 values = [encode_vector(np.arange(4.0)), encode_vector(np.float32([1, 2])), encode_matrix(np.eye(3))]
 values += [encode_matrix(np.eye(20, 3), compression_method=method) for method in (2, 3, 5)]
 print([read_matrix_or_vector(io.BufferedReader(io.BytesIO(value))).tolist() for value in values])

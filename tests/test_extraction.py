@@ -13,8 +13,8 @@ from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.audio import Recordings, read_audio
 from dkt.hmm.extraction import FeatureExtractor, read_config
+from dkt.matrix.matrix_io import encode_matrix, read_matrix
 from dkt.tables import MatrixTable, read_script
-from dkt.values import encode_matrix, read_matrix
 
 
 def ours_and_kaldis(kaldi_fixtures, corpora, kind, **options):

@@ -13,8 +13,8 @@ import pytest
 from dkt.bin import main
 from dkt.export import nnet1
 from dkt.export.nnet1_writer import write_nnet1
+from dkt.matrix.matrix_io import encode_matrix, read_matrix
 from dkt.tables import MatrixWriter, read_matrices
-from dkt.values import encode_matrix, read_matrix
 
 DIM = 3
 RNG = np.random.default_rng(4)

@@ -174,7 +174,7 @@ def test_any_damage_is_an_error_or_another_lattice(data, read):
 
 def reading(read, data: bytes) -> None:
     """As a table's reader does it: numbers that are none become errors there."""
-    from dkt.values import read_value
+    from dkt.matrix.matrix_io import read_value
 
     read_value(read, io.BufferedReader(io.BytesIO(data)), "lat", "utt")
 

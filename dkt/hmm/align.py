@@ -30,12 +30,12 @@ from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
+from dkt.matrix.matrix_io import encode_int_vector
 from dkt.splitting import split_utterances
 from dkt.tables import read_matrices
 from dkt.text import fields, natural, read_lines
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel, load_transition_model
-from dkt.values import encode_int_vector
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.hmm.lattice import CompactLattice, Lattice, parted
-from dkt.values import refuse_underscore
+from dkt.matrix.matrix_io import refuse_underscore
 
 _Line = list[bytes]
 # Columns of a line. A final state is itself and its cost, unless that is nothing; an arc is its two states,

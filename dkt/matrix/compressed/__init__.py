@@ -16,7 +16,10 @@ import numpy as np
 from dkt.base.errors import DktError
 
 VARIABLE = "DKT_IO"
-BACKENDS = {"kaldiio": "dkt.io_backends.with_kaldiio", "kaldi_native_io": "dkt.io_backends.with_native"}
+BACKENDS = {
+    "kaldiio": "dkt.matrix.compressed.with_kaldiio",
+    "kaldi_native_io": "dkt.matrix.compressed.with_native",
+}
 
 
 class Backend(Protocol):

@@ -22,7 +22,7 @@ import numpy as np
 
 from dkt.base.bounded import read_bytes, read_exactly, skip_zeros
 from dkt.base.errors import DktError
-from dkt.io_backends import backend
+from dkt.matrix.compressed import backend
 
 #: What readers raise of bad data.
 BAD_DATA = (DktError, ValueError, OverflowError, OSError, struct.error)

@@ -1,0 +1,1 @@
+"""Matrices and vectors as Kaldi stores them."""
