@@ -20,12 +20,12 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignments import AlignmentDir
-from dkt.datadir import DataDir
 from dkt.features import cmvn_stats
-from dkt.objectio import ObjectWriter
-from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples, write_transition_model
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter
 
 NETWORKS = {
     "train-dnn": ["--set=network.hidden_layers=2", "--set=network.hidden_dim=256"],

@@ -23,7 +23,6 @@ from unittest import mock
 import numpy as np
 
 from dkt.alignments import AlignmentDir
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
@@ -37,8 +36,9 @@ from dkt.hmm.graph import mkgraph
 from dkt.hmm.scoring import WerStats
 from dkt.hmm.search import Searcher
 from dkt.hmm.state_chain import StateChain, StateRow
-from dkt.hmm.symbols import read_symbol_table
-from dkt.tables import MatrixWriter
+from dkt.util.data_dir import DataDir
+from dkt.util.symbols import read_symbol_table
+from dkt.util.table import MatrixWriter
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "egs/digits/s5/local"))

@@ -19,7 +19,7 @@ import kaldiio
 import numpy as np
 
 from dkt.matrix.compressed import BACKENDS, VARIABLE
-from dkt.tables import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
+from dkt.util.table import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
 
 DIM = 40
 MEAN_FRAMES = 300

@@ -22,8 +22,8 @@ from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.search import Searcher
 from dkt.hmm.token_passing import Beams
-from dkt.tables import MatrixWriter, read_matrices
 from dkt.transitions import load_transition_model
+from dkt.util.table import MatrixWriter, read_matrices
 
 FRAMES_PER_SECOND = 100.0
 BEAMS = Beams(beam=13.0, max_active=7000, min_active=200, lattice_beam=8.0)

@@ -30,10 +30,10 @@ from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.products import product
-from dkt.tables import MatrixWriter
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
+from dkt.util.table import MatrixWriter
 
 Step = Callable[[], None]
 PDFS, FBANK, SPLICED, MINIBATCH = 624, 40, 440, 256

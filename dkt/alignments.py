@@ -10,9 +10,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.phone_segments import PathChecker
-from dkt.tables import read_gzipped_int_vectors, read_int_vectors
-from dkt.text import natural, read_lines
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.util.table import read_gzipped_int_vectors, read_int_vectors
+from dkt.util.text import natural, read_lines
 
 logger = logging.getLogger(__name__)
 

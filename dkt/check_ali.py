@@ -15,9 +15,9 @@ from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural
 from dkt.hmm.tree import load_tree
 from dkt.phone_segments import PathChecker
-from dkt.tables import read_gzipped_int_vectors
-from dkt.text import read_lines
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.util.table import read_gzipped_int_vectors
+from dkt.util.text import read_lines
 
 _ROWS_TOLD = 10
 _ALIGN_AGAIN = "align again, or give the final.mdl that made the alignment"

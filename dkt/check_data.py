@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from dkt.base.findings import Findings, Level, plural
 from dkt.base.ranges import real_number
-from dkt.datadir import DataDir, misplaced
-from dkt.keyed_files import KeyedFile, compare_keys, read_keyed_file
-from dkt.text import describe_character, hidden_character
+from dkt.util.data_dir import DataDir, misplaced
+from dkt.util.keyed_files import KeyedFile, compare_keys, read_keyed_file
+from dkt.util.text import describe_character, hidden_character
 
 # The end-of-sentence and backoff symbols of a language model: no transcript may hold them.
 _ILLEGAL_WORDS = ("<s>", "</s>", "#0", "<eps>")

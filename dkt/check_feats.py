@@ -16,7 +16,7 @@ from dkt.check_data import DataFiles
 from dkt.feature_reader import FeatureReader
 from dkt.features import apply_cmvn
 from dkt.matrix.matrix_io import read_matrix
-from dkt.scripts import ScriptLoader
+from dkt.util.scripts import ScriptLoader
 
 _PIPELINE_HINT = (
     "mend them, or give the options of the training: --cmvn, --train-config, --transform-dir, --ivectors"

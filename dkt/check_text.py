@@ -9,10 +9,10 @@ from dkt.alignment_quality import least_frames
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural
 from dkt.check_data import DataFiles
-from dkt.hmm.oov import OovCount
-from dkt.hmm.symbols import read_symbol_table
-from dkt.text import fields, natural, read_lines
 from dkt.topology import load_topology
+from dkt.util.oov import OovCount
+from dkt.util.symbols import read_symbol_table
+from dkt.util.text import fields, natural, read_lines
 
 _LEXICON = "phones/align_lexicon.int"
 

@@ -8,11 +8,11 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.datadir import DataDir
 from dkt.feature_options import FEATS, FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
-from dkt.tables import MatrixWriter
+from dkt.util.data_dir import DataDir
+from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)
 

@@ -10,10 +10,10 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.features import cmvn_stats
-from dkt.objectio import ObjectWriter, replace_file
-from dkt.specifiers import is_specifier
-from dkt.streams import is_output_pipe, open_output
-from dkt.tables import MatrixTable, MatrixWriter, VectorTable, read_matrices
+from dkt.util.kaldi_io import is_output_pipe, open_output
+from dkt.util.object_io import ObjectWriter, replace_file
+from dkt.util.specifiers import is_specifier
+from dkt.util.table import MatrixTable, MatrixWriter, VectorTable, read_matrices
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class CmvnTables:
         Raises:
             DktError: a table cannot be read or written, or too many utterances are lost.
         """
-        from dkt.hmm.symbols import read_texts
+        from dkt.util.symbols import read_texts
 
         table = MatrixTable(self._features)
         with MatrixWriter(wspecifier) as writer:

@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import dkt
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
-from dkt.scripts import file_of, read_script
 from dkt.side_inputs import SideInputs
-from dkt.specifiers import parse_rspecifier
-from dkt.streams import is_input_pipe
+from dkt.util.data_dir import DataDir
+from dkt.util.kaldi_io import is_input_pipe
+from dkt.util.scripts import file_of, read_script
+from dkt.util.specifiers import parse_rspecifier
 
 #: Of the digest and of what is kept under it; another one, and everything is packed anew.
 FORMAT = 1

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.matrix.matrix_io import read_matrix
-from dkt.scripts import ScriptLoader, file_of
-from dkt.text import fields, read_keyed_lines
+from dkt.util.data_dir import DataDir
+from dkt.util.scripts import ScriptLoader, file_of
+from dkt.util.text import fields, read_keyed_lines
 
 _SECONDS_PER_HOUR = 3600.0
 #: Bytes of a number of a plain matrix, by the name of its type.

@@ -14,7 +14,6 @@ from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.datadir import DataDir
 from dkt.feature_cache import open_features, scratch_place
 from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import FrameSource, PackedFeatures
@@ -22,6 +21,7 @@ from dkt.labels import Labels
 from dkt.stored_targets import FrameTargets, TargetScratch
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, stack
+from dkt.util.data_dir import DataDir
 
 logger = logging.getLogger(__name__)
 

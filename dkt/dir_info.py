@@ -21,7 +21,7 @@ from dkt.base.files import cannot_read, read_file
 from dkt.base.yaml_text import parse_yaml
 from dkt.data_info import data_facts
 from dkt.network_info import network_facts
-from dkt.text import read_lines
+from dkt.util.text import read_lines
 
 Facts = dict[str, Any]
 
@@ -198,8 +198,8 @@ def _gmm(directory: Path) -> Facts:
 def _model_facts(path: Path) -> Facts:
     """What is in a ``final.mdl``: a transition model, and the mixtures or the network of Kaldi's after it."""
     from dkt.hmm.gmm import load_gmm
-    from dkt.objectio import ObjectReader
     from dkt.transitions import read_transition_model
+    from dkt.util.object_io import ObjectReader
 
     reader = ObjectReader.open(path)
     transitions = read_transition_model(reader)
@@ -227,7 +227,7 @@ def _num_jobs(directory: Path, stem: str) -> int:
 
 
 def _alignments(directory: Path) -> Facts:
-    from dkt.tables import read_gzipped_int_vectors
+    from dkt.util.table import read_gzipped_int_vectors
 
     num_jobs, num_utts, num_frames = _num_jobs(directory, "ali"), 0, 0
     for job in range(1, num_jobs + 1):
@@ -268,7 +268,7 @@ def _targets(directory: Path) -> Facts:
 
 
 def _lang(directory: Path) -> Facts:
-    from dkt.hmm.symbols import RESERVED, read_symbol_table
+    from dkt.util.symbols import RESERVED, read_symbol_table
 
     def count(name: str) -> int:
         # Symbols of disambiguation are neither words nor phones.
@@ -281,7 +281,7 @@ def _lang(directory: Path) -> Facts:
 
 def _graph(directory: Path) -> Facts:
     from dkt.hmm.openfst import parse_openfst
-    from dkt.objectio import read_object_bytes
+    from dkt.util.object_io import read_object_bytes
 
     path = directory / "HCLG.fst"
     fst = parse_openfst(read_object_bytes(path), path)

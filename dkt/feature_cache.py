@@ -23,11 +23,11 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory, remove_leftovers
 from dkt.contents import Ingredients, ingredients_of, pipeline_digest
-from dkt.datadir import DataDir
 from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import ArchiveFeatures, FrameSource, PackedFeatures
 from dkt.packed import FEATURES, Index, finish_entry, is_unused, open_entry, write_packed
-from dkt.text import natural, read_keyed_lines
+from dkt.util.data_dir import DataDir
+from dkt.util.text import natural, read_keyed_lines
 
 logger = logging.getLogger(__name__)
 

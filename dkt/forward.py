@@ -15,8 +15,8 @@ from dkt.base.tally import Tally
 from dkt.nnet import threads
 from dkt.nnet.nnet1 import Nnet1
 from dkt.scorer import Forwarder, OutputOptions
-from dkt.specifiers import parse_rspecifier
-from dkt.tables import MatrixWriter
+from dkt.util.specifiers import parse_rspecifier
+from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.objectio import ObjectReader
 from dkt.transitions import TransitionModel
+from dkt.util.object_io import ObjectReader
 
 if TYPE_CHECKING:
     from dkt.hmm.tree import ContextDependency

@@ -13,7 +13,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.lda import LdaAccumulator
-from dkt.objectio import ObjectReader, ObjectWriter
+from dkt.util.object_io import ObjectReader, ObjectWriter
 
 _PACKED_TYPES: dict[str, np.dtype] = {"FP": np.dtype("<f4"), "DP": np.dtype("<f8")}
 

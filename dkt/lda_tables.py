@@ -13,8 +13,8 @@ from dkt.base.tally import Tally
 from dkt.lda import LdaAccumulator
 from dkt.matrix.matrix_io import read_int_vector
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior
-from dkt.tables import RandomAccessTable, read_matrices
 from dkt.transitions import TransitionModel
+from dkt.util.table import RandomAccessTable, read_matrices
 
 
 class LabelTable(RandomAccessTable[Posterior]):

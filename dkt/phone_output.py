@@ -13,9 +13,9 @@ from dkt.alignments import read_alignments
 from dkt.base.errors import DktError
 from dkt.matrix.matrix_io import encode_int_vector
 from dkt.phone_segments import phones_and_lengths
-from dkt.streams import open_output
-from dkt.tables import IntVectorWriter, TableWriter
 from dkt.transitions import TransitionModel
+from dkt.util.kaldi_io import open_output
+from dkt.util.table import IntVectorWriter, TableWriter
 
 #: One phone a segment; one a frame; pairs of a phone and its frames; lines of times.
 PhoneForm = Literal["segments", "frames", "lengths", "ctm"]

@@ -12,11 +12,11 @@ import torch
 
 from dkt.base.errors import DktError
 from dkt.posteriors import Posterior, posterior_to_pdfs, read_posterior_or_matrix
-from dkt.tables import RandomAccessTable
 from dkt.target_source import TargetSource
 from dkt.target_store import TargetDir
 from dkt.targets import SoftTargets, TargetHeader, check_choice, top_k_targets
 from dkt.transitions import TransitionModel
+from dkt.util.table import RandomAccessTable
 
 #: What a matrix of ``nnet-forward`` holds: without options, with --apply-log=true, with --no-softmax=true.
 Form = Literal["posteriors", "log-posteriors", "logits"]

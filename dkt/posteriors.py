@@ -17,8 +17,8 @@ import numpy as np
 from dkt.base.bounded import read_bytes
 from dkt.base.errors import DktError
 from dkt.matrix.matrix_io import read_binary_matrix, read_text_matrix, refuse_underscore
-from dkt.tables import TableWriter, read_table
 from dkt.transitions import TransitionModel
+from dkt.util.table import TableWriter, read_table
 
 _SIZE = struct.Struct("<Bi")
 _FRAME_SIZE = np.dtype([("size", "u1"), ("value", "<i4")])

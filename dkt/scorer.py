@@ -17,7 +17,7 @@ from dkt.nnet.modelfile import ModelInfo, Network, load_model, model_file
 from dkt.nnet.nnet1 import Nnet1
 from dkt.nnet.splice import gather_context
 from dkt.nnet.torchfile import is_torch_file
-from dkt.streams import is_input_pipe
+from dkt.util.kaldi_io import is_input_pipe
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.features import append_ivectors, apply_transform
-from dkt.tables import MatrixTable, RealTable
-from dkt.text import natural, read_lines
+from dkt.util.table import MatrixTable, RealTable
+from dkt.util.text import natural, read_lines
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dkt.objectio import ObjectReader, ObjectWriter
-from dkt.text import natural
+from dkt.util.object_io import ObjectReader, ObjectWriter
+from dkt.util.text import natural
 
 NO_PDF = -1
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.side_inputs import SideInputs
+from dkt.util.data_dir import DataDir
 from tests.synthetic import random_corpus, write_data_dir
 
 OPTIONS = FeatureOptions(cmvn_opts="", delta_opts="--delta-order=1")

@@ -9,7 +9,7 @@ import pytest
 
 from dkt.base.findings import Level
 from dkt.check import CheckOptions, Report, check
-from dkt.datadir import DataDir
+from dkt.util.data_dir import DataDir
 from tests.synthetic import write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from dkt.features import cmvn_stats
-from dkt.objectio import ObjectWriter
-from dkt.tables import IntVectorWriter, MatrixWriter
 from dkt.transitions import TransitionModel, write_transition_model
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import IntVectorWriter, MatrixWriter
 
 FEATURE_DIM = 6
 

@@ -12,9 +12,9 @@ from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.counting import count_pdfs, load_counts, save_counts
 from dkt.nnet.pdf_prior import log_priors
-from dkt.objectio import ObjectWriter
-from dkt.tables import IntVectorWriter, read_matrices
 from dkt.transitions import write_transition_model
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import IntVectorWriter, read_matrices
 from tests.test_transitions import two_phone_model
 
 

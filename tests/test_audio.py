@@ -12,7 +12,7 @@ import soundfile
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.audio import Recordings, read_audio
-from dkt.tables import read_matrices
+from dkt.util.table import read_matrices
 
 RATE = 8000
 SAMPLES = np.random.default_rng(0).integers(-9999, 9999, 2 * RATE).astype(np.int16)

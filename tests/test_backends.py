@@ -28,8 +28,8 @@ from dkt.matrix.matrix_io import (
     read_matrix_or_vector,
     read_vector,
 )
-from dkt.objectio import ObjectReader
-from dkt.tables import MatrixWriter, read_int_vectors, read_matrices, read_table, read_vectors
+from dkt.util.object_io import ObjectReader
+from dkt.util.table import MatrixWriter, read_int_vectors, read_matrices, read_table, read_vectors
 
 METHODS = range(1, 8)
 RANGES = {4: (-32768.0, 32767.0), 6: (0.0, 255.0), 7: (0.0, 1.0)}
@@ -315,7 +315,7 @@ import sys
 sys.modules["kaldiio"] = None
 import numpy as np
 import dkt.feature_reader, dkt.posteriors
-from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors
+from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors
 matrix = np.arange(40.0).reshape(10, 4)
 with MatrixWriter("ark,scp:{tmp_path}/x.ark,{tmp_path}/x.scp", compression_method=2) as writer:
     writer.write("a", matrix)

@@ -16,9 +16,9 @@ from dkt.check import CheckOptions
 from dkt.check_ali import LENGTH_TOLERANCE
 from dkt.check_data import DataCheckOptions
 from dkt.hmm.tree import monophone_tree, save_tree
-from dkt.tables import IntVectorWriter
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples
+from dkt.util.table import IntVectorWriter
 from tests.fit_data import UTTS, features, found, labels, place, report_of
 from tests.synthetic import write_ali_dir, write_data_dir, write_matrices
 from tests.test_transitions import two_phone_model

@@ -13,14 +13,14 @@ import pytest
 from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.dataset import load_utterances
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.mono import MonoOptions, train_mono
-from dkt.objectio import ObjectWriter
 from dkt.side_inputs import SideInputs
-from dkt.tables import MatrixWriter, VectorWriter, read_matrices
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import MatrixWriter, VectorWriter, read_matrices
 from tests import test_mono
 from tests.fit_data import UTTS, place
 from tests.synthetic import write_ali_dir, write_data_dir, write_matrices

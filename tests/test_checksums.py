@@ -18,8 +18,8 @@ from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.openfst import ARC
 from dkt.hmm.tree import load_tree, monophone_tree, save_tree
-from dkt.objectio import read_object_bytes
 from dkt.transitions import load_transition_model
+from dkt.util.object_io import read_object_bytes
 from tests.test_transitions import two_phone_model
 
 DATA = np.random.default_rng(0).bytes(3 << 16)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.objectio import ObjectReader
-from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
+from dkt.util.object_io import ObjectReader
+from dkt.util.table import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 
 UTTS = {"a1": 5, "a2": 7, "b1": 9}
 
@@ -72,7 +72,7 @@ def test_of_all_in_a_file(place: Path, binary: bool) -> None:
 def test_frames_are_weighted(place: Path) -> None:
     assert run(place, "--weights=ark:{0}/weights", "ark:{0}/feats.ark", "ark:{0}/cmvn") == 0
     feats = MatrixTable(f"ark:{place}/feats.ark", np.float64)["b1"]
-    from dkt.tables import VectorTable
+    from dkt.util.table import VectorTable
 
     weights = VectorTable(f"ark:{place}/weights", np.float64)["b1"]
     expected = [[*(weights @ feats), weights.sum()], [*(weights @ feats**2), 0.0]]

@@ -13,7 +13,7 @@ from dkt.bin import main
 from dkt.counting import load_counts, read_real
 from dkt.nnet.pdf_prior import log_priors
 from dkt.posteriors import Posterior, PosteriorWriter
-from dkt.tables import IntVectorWriter, MatrixWriter, read_matrices
+from dkt.util.table import IntVectorWriter, MatrixWriter, read_matrices
 
 #: Two frames, and one frame; their mean is (0.5, 0.3, 0.2).
 POSTERIORS = {"u1": [[0.5, 0.25, 0.25], [0.75, 0.25, 0.0]], "u2": [[0.25, 0.4, 0.35]]}

@@ -17,7 +17,6 @@ import torch
 from dkt import feature_cache
 from dkt.alignments import AlignmentDir
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.dataset import load_utterances
 from dkt.feature_options import FeatureOptions, MatrixFile
 from dkt.feature_reader import FeatureReader
@@ -29,6 +28,7 @@ from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader, top_k_targets
 from dkt.train import experiment, loop
 from dkt.train.history import load_history
+from dkt.util.data_dir import DataDir
 from tests.shell import ROOT, succeed
 from tests.student_lab import CPU, lab, same_weights, soft, taught, train
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
@@ -185,7 +185,7 @@ _MEASURE = """
 import sys, torch
 from pathlib import Path
 from dkt.alignments import AlignmentDir
-from dkt.datadir import DataDir
+from dkt.util.data_dir import DataDir
 from dkt.dataset import load_utterances
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
+from dkt.util.data_dir import DataDir
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import torch
 
 from dkt.alignments import AlignmentDir, match_lengths
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
@@ -16,6 +15,7 @@ from dkt.features import splice
 from dkt.frame_batches import SplicedFrames
 from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader
+from dkt.util.data_dir import DataDir
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
 

@@ -19,10 +19,10 @@ from dkt.hmm.graph import compile_lg, make_graph
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder
 from dkt.hmm.training_graph import context_to_transition_ids
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree
-from dkt.objectio import ObjectWriter
-from dkt.tables import MatrixWriter
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, load_transition_model, write_transition_model
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import MatrixWriter
 from tests.tiny_lang import WORDS, tiny_topology, write_tiny_lang
 
 System = tuple[ContextDependency, TransitionModel]

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.tables import read_matrices
+from dkt.util.table import read_matrices
 from tests.shell import ROOT
 from tests.student_lab import CPU, taught, train
 

@@ -14,8 +14,8 @@ import pytest
 
 from dkt.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
-from dkt.streams import NO_PIPES
-from dkt.tables import read_int_vectors, read_matrices
+from dkt.util.kaldi_io import NO_PIPES
+from dkt.util.table import read_int_vectors, read_matrices
 from tests.shell import fails, succeed
 from tests.tones import write_corpus
 

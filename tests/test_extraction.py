@@ -14,7 +14,7 @@ from dkt.bin import main
 from dkt.hmm.audio import Recordings, read_audio
 from dkt.hmm.extraction import FeatureExtractor, read_config
 from dkt.matrix.matrix_io import encode_matrix, read_matrix
-from dkt.tables import MatrixTable, read_script
+from dkt.util.table import MatrixTable, read_script
 
 
 def ours_and_kaldis(kaldi_fixtures, corpora, kind, **options):

@@ -16,7 +16,7 @@ from dkt.hmm.audio import read_audio
 from dkt.hmm.extraction import FeatureExtractor, option_types
 from dkt.hmm.resampling import resample
 from dkt.hmm.vtln import warped_features
-from dkt.tables import MatrixTable
+from dkt.util.table import MatrixTable
 
 RATE = 8000
 

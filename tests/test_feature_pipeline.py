@@ -12,17 +12,17 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
 from dkt.features import append_ivectors, apply_cmvn, cmvn_stats, fake_stats, paste, splice
 from dkt.nnet.modelfile import ModelInfo, build_dnn, load_model, save_model
-from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.side_inputs import Ivectors, SideInputs
-from dkt.tables import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectReader, ObjectWriter
+from dkt.util.table import MatrixTable, MatrixWriter, VectorWriter, read_matrices
 from tests.shell import ROOT
 
 RNG = np.random.default_rng(11)

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, splice
-from dkt.objectio import ObjectReader
-from dkt.tables import MatrixTable, MatrixWriter, read_matrices
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectReader
+from dkt.util.table import MatrixTable, MatrixWriter, read_matrices
 
 RNG = np.random.default_rng(3)
 

@@ -10,8 +10,8 @@ from dkt.base.errors import DktError
 from dkt.base.findings import Level
 from dkt.bin import main
 from dkt.check import check
-from dkt.datadir import DataDir
-from dkt.fix_data import fix_data
+from dkt.util.data_dir import DataDir
+from dkt.util.fix_data import fix_data
 from tests.fit_data import place
 from tests.shell import succeed
 

@@ -13,8 +13,8 @@ from dkt.hmm import flat_start
 from dkt.hmm.flat_start import Speech, share_frames, spread_at_random
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.state_chain import StateChain, StateRow
-from dkt.hmm.symbols import read_symbol_table
 from dkt.hmm.viterbi import AlignmentError
+from dkt.util.symbols import read_symbol_table
 from tests.test_mono import LEXICON, lang, write_data  # noqa: F401 (lang is a fixture)
 
 SIL_OUT, SIL_LOOP = 1, 2

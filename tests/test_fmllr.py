@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
 from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.hmm.gmm import AmDiagGmm
-from dkt.tables import MatrixWriter, read_matrices
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel
+from dkt.util.data_dir import DataDir
+from dkt.util.table import MatrixWriter, read_matrices
 
 DIM = 3
 SILENCE = 1

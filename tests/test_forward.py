@@ -14,7 +14,7 @@ from dkt.bin import main
 from dkt.export import nnet1
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.matrix.matrix_io import encode_matrix, read_matrix
-from dkt.tables import MatrixWriter, read_matrices
+from dkt.util.table import MatrixWriter, read_matrices
 
 DIM = 3
 RNG = np.random.default_rng(4)

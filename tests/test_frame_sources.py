@@ -11,11 +11,11 @@ import pytest
 
 from dkt import feature_cache, packed
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.feature_cache import open_features
 from dkt.feature_options import FeatureOptions, MatrixFile
 from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
+from dkt.util.data_dir import DataDir
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same
 from tests.synthetic import random_corpus, write_data_dir, write_matrices
 

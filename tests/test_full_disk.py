@@ -27,8 +27,8 @@ from dkt.base.processes import ProcessId
 from dkt.bin import main
 from dkt.hmm.perturb import perturb_speed
 from dkt.report import Row, save_results
-from dkt.tables import MatrixWriter
 from dkt.train.history import save_history
+from dkt.util.table import MatrixWriter
 from tests.shell import ROOT
 from tests.student_lab import CPU, lab
 

@@ -23,14 +23,14 @@ from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.lexicon import read_lexicon
 from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.hmm.riff import mend_riff
-from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.tree import load_tree
 from dkt.lda import LdaAccumulator
 from dkt.lda_files import load_accumulator, save_accumulator
-from dkt.objectio import ObjectReader, ObjectWriter
-from dkt.text import read_keyed_lines, read_lines
 from dkt.topology import load_topology, write_topology
 from dkt.transitions import load_transition_model, write_transition_model
+from dkt.util.object_io import ObjectReader, ObjectWriter
+from dkt.util.symbols import read_symbol_table, read_transcripts
+from dkt.util.text import read_keyed_lines, read_lines
 from tests.mutation import FUZZ, check_stands, damaged, every_small_damage
 from tests.test_transitions import two_phone_model
 

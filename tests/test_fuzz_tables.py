@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dkt.posteriors import Posterior, PosteriorWriter, read_posterior_or_matrix, read_posteriors
-from dkt.specifiers import parse_rspecifier, parse_wspecifier
-from dkt.tables import (
+from dkt.util.specifiers import parse_rspecifier, parse_wspecifier
+from dkt.util.table import (
     IntVectorWriter,
     MatrixTable,
     MatrixWriter,

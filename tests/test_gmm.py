@@ -10,8 +10,8 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.hmm import gmm as gmm_module
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, read_gmm, save_gmm, write_gmm
-from dkt.objectio import ObjectReader, ObjectWriter
-from dkt.tables import read_matrices
+from dkt.util.object_io import ObjectReader, ObjectWriter
+from dkt.util.table import read_matrices
 
 SIZES = (1, 3, 2)
 DIM = 4

@@ -13,7 +13,7 @@ from dkt.bin import main
 from dkt.hmm.arpa import read_arpa, write_arpa
 from dkt.hmm.grammar import arpa_to_fst
 from dkt.hmm.ngram import train_ngram
-from dkt.hmm.symbols import read_symbol_table, write_symbol_table
+from dkt.util.symbols import read_symbol_table, write_symbol_table
 
 WORDS = ["one", "two", "three", "four", "five", "unseen"]
 LANG_FILES = ["phones.txt", "topo", "L.fst", "L_disambig.fst", "oov.txt", "oov.int"]

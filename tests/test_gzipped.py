@@ -16,10 +16,11 @@ from dkt.base.errors import DktError
 from dkt.base.gzipped import gunzip, unpacked
 from dkt.bin import main
 from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices, read_state_level_lattices
-from dkt.hmm.symbols import read_texts
 from dkt.hmm.tree import load_tree
 from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
-from dkt.tables import (
+from dkt.transitions import load_transition_model
+from dkt.util.symbols import read_texts
+from dkt.util.table import (
     IntVectorWriter,
     MatrixTable,
     MatrixWriter,
@@ -29,7 +30,6 @@ from dkt.tables import (
     read_matrices,
     read_vectors,
 )
-from dkt.transitions import load_transition_model
 
 DATA = bytes(range(256)) * 1000
 

@@ -355,7 +355,7 @@ def test_hours_of_recordings_without_features(data, capsys):
 
 @pytest.mark.parametrize("form", ["ark,t", "CM", "CM2", "CM3", "gzip", "range"])
 def test_features_of_every_form(data, capsys, form):
-    from dkt.tables import MatrixWriter
+    from dkt.util.table import MatrixWriter
 
     method = {"CM": 2, "CM2": 3, "CM3": 5}.get(form)
     kind = "ark,t" if form == "ark,t" else "ark"

@@ -13,7 +13,7 @@ from dkt.bin.flags import add_flag
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.bin.options import boolean
 from dkt.feature_options import FeatureOptions
-from dkt.option_text import read_option_lines
+from dkt.util.option_text import read_option_lines
 
 
 def parser_of(own_config=False):

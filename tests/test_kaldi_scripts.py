@@ -12,7 +12,6 @@ import yaml
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.export import nnet1
 from dkt.export.feature_transform import feature_transform
 from dkt.export.nnet1 import read_nnet1
@@ -21,8 +20,9 @@ from dkt.feature_reader import FeatureReader
 from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.nnet.nnet1 import Nnet1
 from dkt.side_inputs import SideInputs
-from dkt.tables import MatrixWriter, VectorWriter, read_matrices
 from dkt.train import experiment
+from dkt.util.data_dir import DataDir
+from dkt.util.table import MatrixWriter, VectorWriter, read_matrices
 from tests.shell import BIN, ROOT
 from tests.student_lab import CPU, DNN, LSTM
 from tests.synthetic import FEATURE_DIM, random_corpus, write_ali_dir, write_data_dir

@@ -16,7 +16,7 @@ from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices
 from dkt.hmm.lattice_oracle import oracle_path
 from dkt.hmm.lattice_order import topological_order
 from dkt.hmm.lattice_paths import CostScale, best_path, best_paths, count_arc_frames, count_frames
-from dkt.hmm.symbols import read_symbol_table
+from dkt.util.symbols import read_symbol_table
 from tests.lattices import all_paths, compact_lattice, random_lattice
 
 SCALES = [

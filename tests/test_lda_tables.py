@@ -15,9 +15,9 @@ from dkt.hmm.audio import read_audio
 from dkt.hmm.extraction import FeatureExtractor, read_config
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator
-from dkt.objectio import ObjectReader
 from dkt.posteriors import Posterior, PosteriorWriter
-from dkt.tables import IntVectorWriter, read_script
+from dkt.util.object_io import ObjectReader
+from dkt.util.table import IntVectorWriter, read_script
 from tests.synthetic import FEATURE_DIM, random_corpus, write_ali_dir, write_matrices
 from tests.test_transitions import two_phone_model
 

@@ -26,7 +26,7 @@ from dkt.nnet.lstm import (
 )
 from dkt.nnet.lstm_layer import LstmLayer, PlainLstmLayer
 from dkt.nnet.torch_lstm import Clips
-from dkt.tables import read_matrices
+from dkt.util.table import read_matrices
 
 # Projection, peepholes, clips; the clip is low enough to act.
 FORMS = [

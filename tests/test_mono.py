@@ -15,7 +15,6 @@ from dkt.alignments import AlignmentDir
 from dkt.base.checksums import NAME as CHECKSUMS
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
@@ -23,13 +22,14 @@ from dkt.hmm.align import align_directory
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.lang import LangOptions, prepare_lang
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
-from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.hmm.workers import WorkerPool
-from dkt.objectio import ObjectReader, replace_file
-from dkt.tables import MatrixWriter, read_int_vectors, read_matrices
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectReader, replace_file
+from dkt.util.symbols import read_symbol_table, read_transcripts
+from dkt.util.table import MatrixWriter, read_int_vectors, read_matrices
 
 LEXICON = {"bad": "B A D", "dab": "D A B", "add": "A D", "<UNK>": "SPN"}
 CENTRES = {"SIL": (0.0, 0.0, 0.0), "A": (9.0, 0.0, 0.0), "B": (0.0, 9.0, 0.0), "D": (0.0, 0.0, 9.0)}
@@ -414,7 +414,7 @@ def test_an_interrupted_rewrite_is_never_taken_for_a_whole_directory(
                     raise KeyboardInterrupt
             replace_file(path, content)
 
-        for module in ("dkt.base.checksums", "dkt.hmm.align", "dkt.hmm.mono", "dkt.objectio"):
+        for module in ("dkt.base.checksums", "dkt.hmm.align", "dkt.hmm.mono", "dkt.util.object_io"):
             monkeypatch.setattr(f"{module}.replace_file", watched)
 
     interrupt_in_step(0)

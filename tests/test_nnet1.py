@@ -13,7 +13,7 @@ from dkt.export import nnet1
 from dkt.export.nnet1 import read_nnet1
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.nnet.nnet1 import Nnet1
-from dkt.tables import read_matrices
+from dkt.util.table import read_matrices
 
 FRAMES = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0], [0.5, 0.0, 0.25]], np.float32)
 

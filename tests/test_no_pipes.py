@@ -12,10 +12,8 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
-from dkt.datadir import DataDir
-from dkt.objectio import ObjectReader
-from dkt.scripts import read_script
-from dkt.streams import (
+from dkt.util.data_dir import DataDir
+from dkt.util.kaldi_io import (
     NO_PIPES,
     is_input_pipe,
     is_output_pipe,
@@ -24,8 +22,10 @@ from dkt.streams import (
     pipes_allowed,
     pipes_forbidden,
 )
-from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
-from dkt.text import read_lines
+from dkt.util.object_io import ObjectReader
+from dkt.util.scripts import read_script
+from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
+from dkt.util.text import read_lines
 from tests.recipe_lab import CALLS, call_of, write_place
 from tests.shell import succeed
 from tests.stand_ins import StandIns

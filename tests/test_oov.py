@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.oov import OovCount, find_causes
+from dkt.util.oov import OovCount, find_causes
 
 WORDS = [
     "<eps>",

@@ -10,10 +10,10 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.datadir import DataDir
 from dkt.hmm.audio import read_audio
 from dkt.hmm.perturb import perturb_speed
 from dkt.hmm.speed import change_speed
+from dkt.util.data_dir import DataDir
 
 RATE = 16000
 

@@ -18,9 +18,9 @@ from dkt.posteriors import (
     posterior_to_pdfs,
     read_posteriors,
 )
-from dkt.tables import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
 from dkt.targets import stack
 from dkt.transitions import load_transition_model
+from dkt.util.table import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
 from tests.synthetic import write_matrices
 from tests.test_transitions import two_phone_model
 

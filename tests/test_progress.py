@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.hmm import progress
-from dkt.hmm.progress import num_entries, told
-from dkt.tables import MatrixWriter
+from dkt.util import progress
+from dkt.util.progress import num_entries, told
+from dkt.util.table import MatrixWriter
 
 
 class Clock:

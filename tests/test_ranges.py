@@ -22,9 +22,9 @@ from dkt.bin.options import Number, Numbers, boolean, top_k
 from dkt.counting import read_real
 from dkt.feature_options import parse_options
 from dkt.hmm.extraction import FeatureExtractor
-from dkt.objectio import ObjectReader
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
+from dkt.util.object_io import ObjectReader
 
 # --- the ranges themselves ---
 

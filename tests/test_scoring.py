@@ -13,8 +13,8 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.scoring import WerStats, compute_wer, score
-from dkt.hmm.symbols import read_texts
 from dkt.hmm.wer_scan import best_of_scan, read_scan
+from dkt.util.symbols import read_texts
 
 
 def kaldi_edit_distance(ref, hyp):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.tables import MatrixTable, VectorTable, VectorWriter, read_matrices, read_script
+from dkt.util.table import MatrixTable, VectorTable, VectorWriter, read_matrices, read_script
 from tests.test_tables import A, B, write_ab
 
 

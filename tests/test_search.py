@@ -11,10 +11,10 @@ from dkt.bin import main
 from dkt.hmm.fst import FstArrays
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError
-from dkt.objectio import ObjectWriter
-from dkt.tables import MatrixWriter, read_int_vectors
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, write_transition_model
+from dkt.util.object_io import ObjectWriter
+from dkt.util.table import MatrixWriter, read_int_vectors
 
 # Transition-ids 1 to 6: of phones 1, 2 and 3 with one state each, the self-loop and the way out.
 # Word 7 is phones 1 2, word 8 phone 3; the second word of a pair costs 1.

@@ -10,7 +10,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.hmm.align import split_into_jobs
-from dkt.splitting import split_utterances
+from dkt.util.split_data import split_utterances
 from tests.shell import ROOT
 
 
@@ -56,7 +56,7 @@ def test_more_parts_than_utterances() -> None:
 
 
 def test_splitting_needs_no_other_package() -> None:
-    code = "import sys, dkt.splitting\n"
+    code = "import sys, dkt.util.split_data\n"
     code += "print(sorted({'numpy', 'torch', 'yaml', 'logging'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

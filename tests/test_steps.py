@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dkt.tables import read_matrices
 from dkt.transitions import TransitionModel, initial_tuples
+from dkt.util.table import read_matrices
 from tests.fit_data import UTTS, labels, write_fit_data
 from tests.shell import ROOT, fails, run, succeed
 from tests.synthetic import write_ali_dir

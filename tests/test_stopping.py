@@ -326,7 +326,7 @@ def test_a_program_that_is_stopped_ends_with_one_line_and_its_workers(tmp_path: 
         "        while time.monotonic() < deadline: pass\n"
         "def run(args):\n"
         "    from dkt.hmm.workers import WorkerPool\n"
-        "    from dkt.tables import TextWriter\n"
+        "    from dkt.util.table import TextWriter\n"
         "    with WorkerPool(2, Busy) as pool:\n"
         "        calls = [pool.submit(n, 'work') for n in range(2)]\n"
         "        print('at work', flush=True)\n"

@@ -14,9 +14,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
-from dkt.streams import open_input, split_offset
-from dkt.tables import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
-from dkt.text import read_lines
+from dkt.util.kaldi_io import open_input, split_offset
+from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
+from dkt.util.text import read_lines
 from tests.test_tables import A, B, write_ab
 
 LONG = np.random.default_rng(0).normal(size=(30000, 20)).astype(np.float32)

@@ -17,11 +17,11 @@ from dkt.bin.train_lstm import _MODES
 from dkt.counting import load_counts
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model, save_model
-from dkt.tables import read_matrices
 from dkt.target_store import TargetDir
 from dkt.train import loop
 from dkt.train.criterion import Mode
 from dkt.train.history import load_history
+from dkt.util.table import read_matrices
 from tests.shell import fails, succeed
 from tests.student_lab import CPU, lab, same_weights, soft, taught, train, weights
 from tests.synthetic import write_data_dir

@@ -11,7 +11,7 @@ import torch
 from dkt.alignments import AlignmentDir
 from dkt.bin import main
 from dkt.nnet.modelfile import load_model, save_model
-from dkt.tables import MatrixWriter, read_matrices
+from dkt.util.table import MatrixWriter, read_matrices
 from tests.student_lab import CPU, lab, soft, soft_targets, taught, train
 from tests.synthetic import write_data_dir
 

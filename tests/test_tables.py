@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.specifiers import parse_rspecifier, parse_wspecifier
-from dkt.tables import (
+from dkt.util.specifiers import parse_rspecifier, parse_wspecifier
+from dkt.util.table import (
     IntVectorWriter,
     MatrixTable,
     MatrixWriter,

@@ -17,10 +17,10 @@ from dkt.bin import main
 from dkt.counting import load_counts, save_counts
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, fingerprint, load_model, save_model
-from dkt.tables import read_matrices
 from dkt.target_records import HEAD_SIZE
 from dkt.target_store import SoftTargetWriter, TargetDir, begin, finish
 from dkt.targets import SoftTargets, TargetHeader, stack, top_k_targets
+from dkt.util.table import read_matrices
 from tests.shell import fails, succeed
 from tests.synthetic import FEATURE_DIM, random_corpus, write_data_dir
 

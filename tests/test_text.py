@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
 from dkt.hmm.arpa import read_arpa
 from dkt.hmm.extraction import read_config
-from dkt.hmm.symbols import read_symbol_table, read_texts, read_transcripts
-from dkt.tables import read_int_vectors, read_script
-from dkt.text import fields, read_keyed_lines, read_lines
+from dkt.util.data_dir import DataDir
+from dkt.util.symbols import read_symbol_table, read_texts, read_transcripts
+from dkt.util.table import read_int_vectors, read_script
+from dkt.util.text import fields, read_keyed_lines, read_lines
 
 #: Line separators and the like to Python, but not to Kaldi.
 ODD = "a\x1cb\x1dc\x1ed\x1fe"

@@ -12,11 +12,11 @@ from dkt.bin import main
 from dkt.counting import load_counts
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
-from dkt.objectio import ObjectReader, ObjectWriter
-from dkt.tables import read_matrices
 from dkt.train import loop, train_dnn
 from dkt.train.history import load_history
 from dkt.train.schedule import Newbob, NewbobConfig
+from dkt.util.object_io import ObjectReader, ObjectWriter
+from dkt.util.table import read_matrices
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir, write_matrices
 from tests.test_transitions import two_phone_model
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.topology import HmmState, HmmTopology, load_topology
 from dkt.transitions import (
     TransitionModel,
@@ -17,6 +16,7 @@ from dkt.transitions import (
     read_transition_model,
     write_transition_model,
 )
+from dkt.util.object_io import ObjectReader, ObjectWriter
 
 
 def two_phone_model(chain: bool = False) -> TransitionModel:

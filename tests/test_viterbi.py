@@ -10,7 +10,6 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.hmm.fst import ARC, FstArrays
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
-from dkt.hmm.symbols import read_symbol_table, read_transcripts, transcripts_to_ints
 from dkt.hmm.training_graph import TrainingGraphCompiler, transition_costs
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import (
@@ -20,9 +19,10 @@ from dkt.hmm.viterbi import (
     UtteranceGraph,
     ViterbiAligner,
 )
-from dkt.tables import read_int_vectors, read_matrices
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel
+from dkt.util.symbols import read_symbol_table, read_transcripts, transcripts_to_ints
+from dkt.util.table import read_int_vectors, read_matrices
 
 # Transition-ids of phones A, B and C, each of one state and pdf: the self-loop, then the way out.
 A_LOOP, A_OUT, B_LOOP, B_OUT, C_LOOP, C_OUT = range(1, 7)

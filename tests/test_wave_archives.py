@@ -15,7 +15,7 @@ from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.audio import Recordings, decode_audio, read_audio
 from dkt.hmm.wave_archive import WaveArchive
-from dkt.tables import MatrixTable, read_script
+from dkt.util.table import MatrixTable, read_script
 
 RATE = 8000
 UTTS = ("a1", "a2", "b1")

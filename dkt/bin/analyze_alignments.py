@@ -37,11 +37,11 @@ def run(args: argparse.Namespace) -> None:
     from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
     from dkt.alignments import AlignmentDir
     from dkt.base.files import read_file
-    from dkt.datadir import DEFAULT_FRAME_SHIFT, DataDir
     from dkt.hmm.align import check_phones, read_oov
-    from dkt.hmm.oov import OovCount
-    from dkt.hmm.symbols import read_symbol_table
-    from dkt.text import fields
+    from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
+    from dkt.util.oov import OovCount
+    from dkt.util.symbols import read_symbol_table
+    from dkt.util.text import fields
 
     lang = Path(args.lang_dir)
     groups: dict[bytes, list[AlignmentDir]] = {}

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         symbol_finder,
         warn_of_zeros,
     )
-    from dkt.hmm.symbols import read_symbol_table
+    from dkt.util.symbols import read_symbol_table
 
     if args.apply_exp and not args.posteriors:
         raise DktError("--apply-exp is of log-posteriors", hint="add --posteriors=true")

@@ -91,9 +91,9 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
 
 def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -> FeatureOptions:
     """What the training does to the features."""
-    from dkt.datadir import DataDir
     from dkt.feature_options import FeatureOptions
     from dkt.side_inputs import Ivectors
+    from dkt.util.data_dir import DataDir
 
     side = side_inputs(args)
     if recipe is not None:
@@ -110,8 +110,8 @@ def run(args: argparse.Namespace) -> None:
     from dkt.base.findings import Level
     from dkt.check import CheckOptions, check
     from dkt.check_data import DataCheckOptions
-    from dkt.datadir import DataDir
-    from dkt.text import write_lines
+    from dkt.util.data_dir import DataDir
+    from dkt.util.text import write_lines
 
     recipe = _recipe(args)
     pipeline = _pipeline(args, recipe)

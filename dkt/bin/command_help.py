@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from dkt.bin.options import boolean
-from dkt.option_text import near, plain_name
+from dkt.util.option_text import near, plain_name
 
 
 class HelpFormatter(argparse.HelpFormatter):

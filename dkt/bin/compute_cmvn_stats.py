@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> None:
     from dkt.base.errors import DktError
     from dkt.cmvn import compute_cmvn
     from dkt.cmvn_tables import compute
-    from dkt.datadir import DataDir
-    from dkt.specifiers import is_specifier
+    from dkt.util.data_dir import DataDir
+    from dkt.util.specifiers import is_specifier
 
     if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():
         if args.per_utt or args.streams != _STREAMS:

@@ -32,13 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Estimate the transforms and write the features."""
     from dkt.alignments import AlignmentDir
-    from dkt.datadir import DataDir
     from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import FeatureReader
     from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
     from dkt.hmm.gmm import load_gmm
-    from dkt.specifiers import is_specifier
-    from dkt.tables import MatrixWriter, read_int_vectors
+    from dkt.util.data_dir import DataDir
+    from dkt.util.specifiers import is_specifier
+    from dkt.util.table import MatrixWriter, read_int_vectors
 
     directory = Path(args.gmm_dir)
     transitions, gmm = load_gmm(directory / "final.mdl")

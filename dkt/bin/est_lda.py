@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Estimate the transform."""
     from dkt.base.errors import DktError
     from dkt.lda_files import sum_accumulators
-    from dkt.objectio import ObjectWriter
+    from dkt.util.object_io import ObjectWriter
 
     stats = sum_accumulators(args.accs)
     try:

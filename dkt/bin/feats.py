@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.base.tally import Tally
     from dkt.feature_options import FeatureOptions
     from dkt.feature_reader import read_features
-    from dkt.tables import MatrixWriter
+    from dkt.util.table import MatrixWriter
 
     if args.nnet_dir is not None and (Path(args.nnet_dir) / "final.pt").is_file():
         raise DktError("holds a model of dkt", path=args.nnet_dir, hint="give it by --model")

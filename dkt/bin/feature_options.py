@@ -98,7 +98,7 @@ def run_extraction(kind: str, args: argparse.Namespace) -> None:
     from dkt.hmm.extraction import FeatureExtractor, option_types
     from dkt.hmm.make_features import FeatureJob, compute_features
     from dkt.hmm.vtln import WarpFactors
-    from dkt.tables import MatrixWriter
+    from dkt.util.table import MatrixWriter
 
     if args.output_format != "kaldi":
         raise DktError(
@@ -123,8 +123,8 @@ def run_extraction(kind: str, args: argparse.Namespace) -> None:
 def _recordings(args: argparse.Namespace) -> Recordings | WaveArchive:
     from dkt.hmm.audio import Recordings
     from dkt.hmm.wave_archive import WaveArchive
-    from dkt.specifiers import parse_rspecifier
-    from dkt.tables import read_script
+    from dkt.util.specifiers import parse_rspecifier
+    from dkt.util.table import read_script
 
     spec = parse_rspecifier(args.wav_rspecifier)
     channel = None if args.channel == -1 else args.channel

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Mend the directory and print what was done."""
     from dkt.base.files import BACKUP
-    from dkt.fix_data import fix_data
+    from dkt.util.fix_data import fix_data
 
     report = fix_data(args.data_dir, args.utt_extra_files.split(), args.spk_extra_files.split())
     for name, changes in sorted(report.changes.items()):

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.forward import forward
     from dkt.nnet.nnet1 import Nnet1
     from dkt.scorer import OutputOptions, load_scorer
-    from dkt.tables import MatrixWriter
+    from dkt.util.table import MatrixWriter
 
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)
     if num_pdfs is not None:
@@ -78,7 +78,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
         P of the model; None where only its components tell it.
     """
     from dkt.bin.network_arguments import check_file, check_model, check_source
-    from dkt.specifiers import parse_wspecifier
+    from dkt.util.specifiers import parse_wspecifier
 
     parse_wspecifier(args.wspecifier)
     if args.feature_transform:

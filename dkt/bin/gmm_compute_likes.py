@@ -12,7 +12,7 @@ from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import read_features
 from dkt.hmm.gmm import load_gmm
-from dkt.tables import MatrixWriter
+from dkt.util.table import MatrixWriter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

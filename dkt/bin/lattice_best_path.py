@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.hmm.lattice_files import read_compact_lattices
     from dkt.hmm.lattice_passes import take_best_paths
     from dkt.hmm.lattice_paths import BestPath, CostScale
-    from dkt.tables import IntVectorWriter
+    from dkt.util.table import IntVectorWriter
 
     symbols = WordSymbols(args)
     tally = Tally("lattice-best-path", args.max_loss)

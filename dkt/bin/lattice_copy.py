@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> None:
     """Copy the table."""
     from dkt.base.errors import DktError
     from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattice, read_state_level_lattice
-    from dkt.hmm.progress import told
-    from dkt.tables import read_table
+    from dkt.util.progress import told
+    from dkt.util.table import read_table
 
     read = read_compact_lattice if args.write_compact else read_state_level_lattice
     with LatticeWriter(args.wspecifier) as writer:

@@ -18,7 +18,7 @@ def run(args: argparse.Namespace) -> None:
     """Count the arcs of every lattice of the table."""
     from dkt.hmm.lattice_files import read_compact_lattices
     from dkt.hmm.lattice_passes import take_depths
-    from dkt.number_tables import NumberWriter
+    from dkt.util.number_tables import NumberWriter
 
     with ExitStack() as files:
         writer = files.enter_context(NumberWriter(args.depths)) if args.depths else None

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from dkt.base.errors import DktError
 from dkt.bin.options import boolean
-from dkt.hmm.symbols import read_symbol_table, to_words
-from dkt.tables import IntVectorWriter, TableWriter, TextWriter
+from dkt.util.symbols import read_symbol_table, to_words
+from dkt.util.table import IntVectorWriter, TableWriter, TextWriter
 
 logger = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.hmm.lattice_files import read_compact_lattices
     from dkt.hmm.lattice_oracle import OraclePath
     from dkt.hmm.lattice_passes import take_oracle_paths
-    from dkt.number_tables import NumberWriter
+    from dkt.util.number_tables import NumberWriter
 
     symbols = WordSymbols(args)
     references = _read_references(args.references, symbols)
@@ -59,9 +59,9 @@ def run(args: argparse.Namespace) -> None:
 
 def _read_references(rspecifier: str, symbols: WordSymbols) -> Mapping[str, Sequence[int]]:
     from dkt.base.errors import DktError
-    from dkt.hmm.symbols import read_texts
-    from dkt.tables import read_int_vectors
-    from dkt.text import natural
+    from dkt.util.symbols import read_texts
+    from dkt.util.table import read_int_vectors
+    from dkt.util.text import natural
 
     if not symbols.as_text:
         try:

@@ -9,7 +9,7 @@ from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
 from dkt.hmm.lattice_files import read_compact_lattices
 from dkt.hmm.lattice_scan import scan_lattices
-from dkt.hmm.symbols import read_symbol_table
+from dkt.util.symbols import read_symbol_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.sealed import ZIP
-from dkt.datadir import DataDir
 from dkt.feature_options import FEATS
 from dkt.nnet.model_header import ModelHeader, read_model_header
 from dkt.side_inputs import SideInputs
-from dkt.specifiers import parse_rspecifier
-from dkt.streams import is_input_pipe
+from dkt.util.data_dir import DataDir
+from dkt.util.kaldi_io import is_input_pipe
+from dkt.util.specifiers import parse_rspecifier
 
 
 def check_file(name: str) -> bool:

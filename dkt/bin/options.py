@@ -12,10 +12,10 @@ from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range
 from dkt.base.tally import DEFAULT_MAX_LOSS
-from dkt.hmm.oov import DEFAULT_MAX_OOV
-from dkt.option_text import to_bool
 from dkt.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.top_k import TopK
+from dkt.util.oov import DEFAULT_MAX_OOV
+from dkt.util.option_text import to_bool
 
 if TYPE_CHECKING:
     from dkt.side_inputs import SideInputs
@@ -26,7 +26,7 @@ _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
 
 
 def boolean(text: str) -> bool:
-    """Kaldi's boolean options, as ``dkt.option_text.to_bool``; the type of an option of argparse."""
+    """Kaldi's boolean options, as ``dkt.util.option_text.to_bool``; the type of an option of argparse."""
     try:
         return to_bool(text)
     except ValueError as error:

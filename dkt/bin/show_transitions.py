@@ -14,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the transition model."""
-    from dkt.hmm.symbols import read_symbol_table
     from dkt.inspection import load_occupancies, show_transitions
     from dkt.transitions import load_transition_model
+    from dkt.util.symbols import read_symbol_table
 
     names = {number: symbol for symbol, number in read_symbol_table(args.phones).items()}
     model = load_transition_model(args.model)

@@ -55,7 +55,7 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe:
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.base.directory_kinds import Kind, refuse_other_kinds
-    from dkt.datadir import DataDir
+    from dkt.util.data_dir import DataDir
 
     # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
     # loaded.

@@ -141,9 +141,9 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
 def _check_teaching(teaching: TeachingOptions) -> None:
     """Raise DktError unless the teacher, or what it said, can be expected to be there."""
     from dkt.bin.network_arguments import check_model
-    from dkt.datadir import DataDir
-    from dkt.specifiers import parse_rspecifier
     from dkt.target_store import TargetDir
+    from dkt.util.data_dir import DataDir
+    from dkt.util.specifiers import parse_rspecifier
 
     if teaching.teacher and teaching.directory:
         check_model(teaching.teacher)
@@ -166,7 +166,7 @@ def run(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from dkt.alignments import AlignmentDir
     from dkt.base.directory_kinds import Kind, refuse_other_kinds
-    from dkt.datadir import DataDir
+    from dkt.util.data_dir import DataDir
 
     # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is
     # loaded.

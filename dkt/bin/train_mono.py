@@ -15,7 +15,7 @@ from dkt.bin.options import (
     hold,
 )
 from dkt.hmm.mono import MonoOptions, train_mono
-from dkt.hmm.symbols import OOV_POLICIES
+from dkt.util.symbols import OOV_POLICIES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

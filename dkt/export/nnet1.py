@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.objectio import ObjectReader
+from dkt.util.object_io import ObjectReader
 
 _END = "<!EndOfComponent>"
 # What LSTMs were clipped at before their files told.

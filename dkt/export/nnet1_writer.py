@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dkt.export import nnet1
-from dkt.objectio import ObjectWriter
+from dkt.util.object_io import ObjectWriter
 
 
 def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> bytes:

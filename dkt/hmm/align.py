@@ -19,23 +19,23 @@ from dkt.base.directory_lock import require_lock
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
-from dkt.hmm.oov import DEFAULT_MAX_OOV, OovCount
-from dkt.hmm.symbols import read_symbol_table, transcripts_to_ints
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.matrix.matrix_io import encode_int_vector
-from dkt.splitting import split_utterances
-from dkt.tables import read_matrices
-from dkt.text import fields, natural, read_lines
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.util.data_dir import DataDir
+from dkt.util.oov import DEFAULT_MAX_OOV, OovCount
+from dkt.util.split_data import split_utterances
+from dkt.util.symbols import read_symbol_table, transcripts_to_ints
+from dkt.util.table import read_matrices
+from dkt.util.text import fields, natural, read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import real_number
-from dkt.hmm.symbols import BOS, EOS
-from dkt.text import fields, natural, read_lines, write_lines
+from dkt.util.symbols import BOS, EOS
+from dkt.util.text import fields, natural, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from dkt.base.findings import plural, some
 from dkt.base.ranges import real_number
 from dkt.hmm.riff import mend_riff
 from dkt.hmm.wave_archive import read_wave
-from dkt.streams import is_input_pipe, open_input, split_offset
-from dkt.text import fields, natural, read_keyed_lines
+from dkt.util.kaldi_io import is_input_pipe, open_input, split_offset
+from dkt.util.text import fields, natural, read_keyed_lines
 
 logger = logging.getLogger(__name__)
 

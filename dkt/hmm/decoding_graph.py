@@ -11,9 +11,9 @@ from dkt.base.errors import DktError
 from dkt.base.grouping import expand
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import self_loops_of_states
-from dkt.specifiers import is_specifier
 from dkt.topology import NO_PDF
 from dkt.transitions import TransitionModel
+from dkt.util.specifiers import is_specifier
 
 _HINT = (
     "give the HCLG.fst that mkgraph made with this final.mdl (L.fst, G.fst and the graphs on the way to HCLG "

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.transitions import IMPROBABLE_PDF
+from dkt.util.object_io import ObjectReader, ObjectWriter
 
 PDF_CLASS_KEY = -1
 # Far deeper than any tree that was grown from data, well below Python's limit of recursion.

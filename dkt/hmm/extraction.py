@@ -15,7 +15,7 @@ from dkt.base.errors import DktError
 from dkt.base.ranges import kaldi_number
 from dkt.hmm.resampling import resample
 from dkt.hmm.vtln import warped_features
-from dkt.option_text import nearest, read_option_lines, to_bool
+from dkt.util.option_text import nearest, read_option_lines, to_bool
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def option_defaults(kind: str) -> dict[str, Any]:
 
 
 def read_config(path: str | Path) -> dict[str, str]:
-    """Options of a Kaldi configuration file, as ``dkt.option_text.read_option_lines`` gives them.
+    """Options of a Kaldi configuration file, as ``dkt.util.option_text.read_option_lines`` gives them.
 
     Raises:
         DktError: a line is no option.

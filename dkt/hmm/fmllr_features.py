@@ -13,8 +13,8 @@ from dkt.base.tally import Tally
 from dkt.feature_reader import FeatureReader
 from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.hmm.gmm import AmDiagGmm
-from dkt.tables import MatrixWriter
 from dkt.transitions import TransitionModel
+from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)
 

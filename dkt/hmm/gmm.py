@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.objectio import ObjectReader, ObjectWriter
 from dkt.transitions import TransitionModel, read_transition_model, write_transition_model
+from dkt.util.object_io import ObjectReader, ObjectWriter
 
 logger = logging.getLogger(__name__)
 

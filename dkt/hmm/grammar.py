@@ -16,7 +16,7 @@ from dkt.base.files import cannot_write, copy_file
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.hmm.arpa import NGram, iter_arpa
 from dkt.hmm.fst import write_fst
-from dkt.hmm.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
+from dkt.util.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
 
 if TYPE_CHECKING:
     import kaldifst

@@ -19,8 +19,8 @@ from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.lang_fsts import load_lexicon_and_grammar
 from dkt.hmm.training_graph import context_to_transition_ids, determinize_star, read_disambig
 from dkt.hmm.tree import ContextDependency, load_tree
-from dkt.text import write_lines
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.util.text import write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,8 @@ from dkt.base.errors import DktError
 from dkt.hmm.fst import write_fst
 from dkt.hmm.lexicon import Dictionary, Pronunciation, read_dictionary
 from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions
-from dkt.hmm.symbols import (
+from dkt.hmm.topo import make_topology
+from dkt.util.symbols import (
     BACKOFF,
     BOS,
     EOS,
@@ -25,8 +26,7 @@ from dkt.hmm.symbols import (
     transcripts_to_ints,
     write_symbol_table,
 )
-from dkt.hmm.topo import make_topology
-from dkt.text import write_lines
+from dkt.util.text import write_lines
 
 __all__ = ["LangOptions", "prepare_lang", "read_symbol_table", "read_transcripts", "transcripts_to_ints"]
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
-from dkt.hmm.symbols import BACKOFF, read_symbol_table
+from dkt.util.symbols import BACKOFF, read_symbol_table
 
 
 def load_lexicon_and_grammar(lang_dir: Path) -> tuple[FstArrays, FstArrays]:

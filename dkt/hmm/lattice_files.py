@@ -15,7 +15,7 @@ from dkt.hmm.lattice_conversion import to_compact, to_state_level
 from dkt.hmm.lattice_encoding import encode_compact_lattice, encode_state_level_lattice
 from dkt.hmm.lattice_order import check_lattice
 from dkt.hmm.lattice_text import encode_text_lattice, read_text_lattice
-from dkt.tables import TableWriter, read_table
+from dkt.util.table import TableWriter, read_table
 
 
 def read_compact_lattice(stream: BinaryIO) -> CompactLattice:

@@ -11,8 +11,8 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.ranges import real_number
-from dkt.hmm.symbols import EPS, RESERVED
-from dkt.text import fields, read_lines
+from dkt.util.symbols import EPS, RESERVED
+from dkt.util.text import fields, read_lines
 
 logger = logging.getLogger(__name__)
 

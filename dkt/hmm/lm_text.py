@@ -7,8 +7,8 @@ from collections.abc import Collection
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.hmm.symbols import BOS, EOS, RESERVED, parse_transcripts, read_symbol_table
-from dkt.text import fields, read_lines
+from dkt.util.symbols import BOS, EOS, RESERVED, parse_transcripts, read_symbol_table
+from dkt.util.text import fields, read_lines
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,10 @@ from dkt.hmm.audio import Recordings
 from dkt.hmm.extraction import FeatureExtractor
 from dkt.hmm.vtln import WarpFactors
 from dkt.hmm.wave_archive import WaveArchive
-from dkt.number_tables import NumberWriter
-from dkt.specifiers import is_specifier
-from dkt.streams import open_output
-from dkt.tables import MatrixWriter
+from dkt.util.kaldi_io import open_output
+from dkt.util.number_tables import NumberWriter
+from dkt.util.specifiers import is_specifier
+from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,6 @@ from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file, replace_link
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.datadir import DataDir
 from dkt.feature_options import FeatureOptions
 from dkt.hmm.align import (
     TranscribedData,
@@ -40,14 +39,15 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
-from dkt.hmm.oov import DEFAULT_MAX_OOV
 from dkt.hmm.speech_activity import leaning, main_direction
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
-from dkt.objectio import ObjectWriter
 from dkt.topology import load_topology
 from dkt.transitions import TransitionModel
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectWriter
+from dkt.util.oov import DEFAULT_MAX_OOV
 
 logger = logging.getLogger(__name__)
 

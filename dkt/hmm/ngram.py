@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dkt.base.errors import DktError
 from dkt.hmm.arpa import LOG_ZERO, ArpaModel
-from dkt.hmm.symbols import BOS, EOS, RESERVED
+from dkt.util.symbols import BOS, EOS, RESERVED
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]

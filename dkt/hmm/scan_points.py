@@ -7,7 +7,7 @@ from itertools import product
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.text import write_lines
+from dkt.util.text import write_lines
 
 #: A language-model weight and a word insertion penalty, as written: they name the files of the scan.
 Point = tuple[str, str]

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, some
-from dkt.hmm.oov import OovCount
-from dkt.hmm.symbols import read_texts, text_filename
-from dkt.text import natural
+from dkt.util.oov import OovCount
+from dkt.util.symbols import read_texts, text_filename
+from dkt.util.text import natural
 
 logger = logging.getLogger(__name__)
 

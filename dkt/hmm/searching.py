@@ -13,7 +13,7 @@ from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import Tally
 from dkt.hmm.fst import FstArrays
-from dkt.hmm.progress import told
+from dkt.util.progress import told
 
 logger = logging.getLogger(__name__)
 

@@ -11,10 +11,10 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.hmm.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
-from dkt.hmm.symbols import read_symbol_table
 from dkt.hmm.tree import ContextDependency
-from dkt.text import fields, natural, read_lines
 from dkt.transitions import TransitionModel
+from dkt.util.symbols import read_symbol_table
+from dkt.util.text import fields, natural, read_lines
 
 _MIN_STATE_LIMIT = 1_000_000
 _STATE_GROWTH_LIMIT = 20

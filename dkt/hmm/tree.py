@@ -17,9 +17,9 @@ from dkt.hmm.event_map import (
     leaves,
     stub_map,
 )
-from dkt.objectio import ObjectReader
 from dkt.topology import NO_PDF, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples
+from dkt.util.object_io import ObjectReader
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import WARP
-from dkt.hmm.symbols import read_texts
+from dkt.util.symbols import read_texts
 
 # Frames worked on at once.
 _BLOCK = 4096

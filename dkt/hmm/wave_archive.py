@@ -8,12 +8,12 @@ from typing import BinaryIO, Literal, cast
 
 import numpy as np
 
-from dkt.archives import read_key
 from dkt.base.bounded import read_bytes
 from dkt.base.errors import DktError
 from dkt.base.gzipped import unpacked
 from dkt.hmm.riff import STREAMED_SIZES
-from dkt.streams import open_input
+from dkt.util.archives import read_key
+from dkt.util.kaldi_io import open_input
 
 _HEAD = 12
 _PIECE = 1 << 20

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.hmm.scoring import tell_spellings
-from dkt.hmm.symbols import read_symbol_table, read_transcripts
 from dkt.hmm.wer_scan import ScanPoint
-from dkt.text import fields, read_keyed_lines, read_lines, write_lines
+from dkt.util.symbols import read_symbol_table, read_transcripts
+from dkt.util.text import fields, read_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

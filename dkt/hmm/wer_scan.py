@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.text import Content, read_lines, write_lines
+from dkt.util.text import Content, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

@@ -34,9 +34,9 @@ from dkt.export.nnet1_writer import write_nnet1
 from dkt.feature_options import FeatureOptions
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import is_torch_file
-from dkt.objectio import ObjectWriter
 from dkt.targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
+from dkt.util.object_io import ObjectWriter
 
 logger = logging.getLogger(__name__)
 

@@ -13,13 +13,13 @@ from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import DEFAULT_MAX_LOSS
-from dkt.datadir import DataDir
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feature_reader import FeatureReader
 from dkt.side_inputs import Ivectors, SideInputs
-from dkt.tables import MatrixTable, read_matrices
 from dkt.target_source import TargetSource
+from dkt.util.data_dir import DataDir
+from dkt.util.table import MatrixTable, read_matrices
 
 #: The share of the training utterances that losses and accuracies of the training data are measured on.
 EVALUATED_SHARE = 0.1

@@ -15,7 +15,6 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.progress import Progress
 from dkt.base.tally import Tally
-from dkt.datadir import DataDir
 from dkt.feature_reader import FeatureReader
 from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
@@ -26,6 +25,7 @@ from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.top_k import ALL, TopK
 from dkt.transitions import TransitionModel, load_transition_model
+from dkt.util.data_dir import DataDir
 
 logger = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory
-from dkt.splitting import group_by_speaker, split_by_speaker, split_by_utterance
-from dkt.text import BYTE_ORDER_MARK, refusal
+from dkt.util.split_data import group_by_speaker, split_by_speaker, split_by_utterance
+from dkt.util.text import BYTE_ORDER_MARK, refusal
 
 Pairs = list[tuple[bytes, bytes]]  # utterance and speaker
 

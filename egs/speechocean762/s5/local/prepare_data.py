@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.datadir import DataDir
-from dkt.text import fields, read_keyed_lines, read_lines, write_lines
+from dkt.util.data_dir import DataDir
+from dkt.util.text import fields, read_keyed_lines, read_lines, write_lines
 
 PARTS = ("train", "dev", "test")
 OOV_WORD = "<UNK>"

@@ -12,8 +12,8 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.gzipped import unpacked
 from dkt.matrix.matrix_io import Reader, read_value
-from dkt.streams import check_pipe, is_input_pipe, open_input, split_offset
-from dkt.text import Content, read_keyed_lines
+from dkt.util.kaldi_io import check_pipe, is_input_pipe, open_input, split_offset
+from dkt.util.text import Content, read_keyed_lines
 
 _ROW_TOLERANCE = 3
 _RANGE = re.compile(r"(.+)\[([^\[\]]*)\]", re.DOTALL)

@@ -21,7 +21,7 @@ from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.gzipped import gunzip
 from dkt.matrix.matrix_io import BAD_DATA, encode_matrix, encode_vector, parse_rows, read_binary_matrix
-from dkt.streams import open_input
+from dkt.util.kaldi_io import open_input
 
 _BINARY_MARK = b"\0B"
 _WORD = re.compile(rb"\S+")

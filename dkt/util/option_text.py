@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.text import describe_character, hidden_character, refusal, refused_character
+from dkt.util.text import describe_character, hidden_character, refusal, refused_character
 
 _TRUE, _FALSE = ("true", "t", "1", ""), ("false", "f", "0")
 _WHITE_SPACE = b" \t\n\r\f\v"

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from dkt.scripts import read_script
-from dkt.specifiers import is_specifier, parse_rspecifier
-from dkt.streams import is_input_pipe
+from dkt.util.kaldi_io import is_input_pipe
+from dkt.util.scripts import read_script
+from dkt.util.specifiers import is_specifier, parse_rspecifier
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,6 @@ from typing import Any, Generic, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dkt.archives import read_archive, read_gzipped_archive
 from dkt.base.errors import DktError
 from dkt.matrix.matrix_io import (
     Reader,
@@ -28,9 +27,10 @@ from dkt.matrix.matrix_io import (
     read_matrix_or_vector,
     read_vector,
 )
-from dkt.scripts import ScriptLoader, read_script
-from dkt.specifiers import Specifier, parse_rspecifier, parse_wspecifier
-from dkt.streams import open_output
+from dkt.util.archives import read_archive, read_gzipped_archive
+from dkt.util.kaldi_io import open_output
+from dkt.util.scripts import ScriptLoader, read_script
+from dkt.util.specifiers import Specifier, parse_rspecifier, parse_wspecifier
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.gzipped import unpacked
 from dkt.matrix.matrix_io import Reader, read_value
-from dkt.streams import open_input
-from dkt.text import refusal, refused_character
+from dkt.util.kaldi_io import open_input
+from dkt.util.text import refusal, refused_character
 
 _SPACE = re.compile(rb"\s")
 _LONGEST_KEY = 4096

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.findings import list_names
-from dkt.hmm.oov import OovCount
-from dkt.specifiers import parse_rspecifier
-from dkt.streams import open_input
-from dkt.text import decode_lines, fields, natural, parse_keyed_lines, read_lines, write_lines
+from dkt.util.kaldi_io import open_input
+from dkt.util.oov import OovCount
+from dkt.util.specifiers import parse_rspecifier
+from dkt.util.text import decode_lines, fields, natural, parse_keyed_lines, read_lines, write_lines
 
 logger = logging.getLogger(__name__)
 

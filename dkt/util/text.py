@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.files import replace_file
-from dkt.streams import open_input
+from dkt.util.kaldi_io import open_input
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,16 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural
 from dkt.base.ranges import real_number
-from dkt.datadir import misplaced
-from dkt.text import BYTE_ORDER_MARK, Content, fields, parse_keyed_lines, refusal, refused_character, unpack
+from dkt.util.data_dir import misplaced
+from dkt.util.text import (
+    BYTE_ORDER_MARK,
+    Content,
+    fields,
+    parse_keyed_lines,
+    refusal,
+    refused_character,
+    unpack,
+)
 
 #: What is wrong with the fields of a line, or None.
 LineRule = Callable[[list[str]], str | None]

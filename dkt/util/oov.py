@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, plural, some
-from dkt.text import BYTE_ORDER_MARK, hidden_character, refused_character
+from dkt.util.text import BYTE_ORDER_MARK, hidden_character, refused_character
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import FRAME_SHIFT
-from dkt.tables import read_script
-from dkt.text import read_keyed_lines, read_lines
+from dkt.util.table import read_script
+from dkt.util.text import read_keyed_lines, read_lines
 
 #: Seconds, where a data directory does not tell another in its file ``frame_shift``.
 DEFAULT_FRAME_SHIFT = 0.01

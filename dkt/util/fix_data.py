@@ -12,9 +12,9 @@ from dkt.base.errors import DktError
 from dkt.base.files import BACKUP, free_name
 from dkt.base.findings import plural, some
 from dkt.base.ranges import real_number
-from dkt.datadir import misplaced
-from dkt.objectio import replace_file
-from dkt.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
+from dkt.util.data_dir import misplaced
+from dkt.util.object_io import replace_file
+from dkt.util.text import BYTE_ORDER_MARK, fields, natural, parse_keyed_lines, unpack
 
 logger = logging.getLogger(__name__)
 

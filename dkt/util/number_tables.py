@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from dkt.tables import TableWriter
+from dkt.util.table import TableWriter
 
 
 class NumberWriter(TableWriter):

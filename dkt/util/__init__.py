@@ -1,0 +1,1 @@
+"""Kaldi's tables, scripts and streams, texts, symbols, data directories."""
