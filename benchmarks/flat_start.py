@@ -26,11 +26,11 @@ from dkt.alignments import AlignmentDir
 from dkt.feature_options import FeatureOptions
 from dkt.feature_reader import FeatureReader
 from dkt.features import cmvn_stats
+from dkt.fstext.fst import load_fst
 from dkt.hmm import mono
 from dkt.hmm.align import find_optional_silence
 from dkt.hmm.extraction import FeatureExtractor, read_config
 from dkt.hmm.flat_start import FlatStart, Speech
-from dkt.hmm.fst import load_fst
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.graph import mkgraph
 from dkt.hmm.scoring import WerStats

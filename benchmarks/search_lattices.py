@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.hmm.fst import load_fst
+from dkt.fstext.fst import load_fst
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.search import Searcher

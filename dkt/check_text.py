@@ -131,7 +131,7 @@ def check_empty(files: DataFiles, lang: Path, found: Transcripts, findings: Find
 
 def _silence_is_optional(path: Path) -> bool:
     """Whether the lexicon has a path with a phone for no words."""
-    from dkt.hmm.fst import load_fst  # its package is needed for this alone
+    from dkt.fstext.fst import load_fst  # its package is needed for this alone
 
     lexicon = load_fst(path)
     arcs = lexicon.arcs[lexicon.arcs["olabel"] == 0]

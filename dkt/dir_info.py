@@ -280,7 +280,7 @@ def _lang(directory: Path) -> Facts:
 
 
 def _graph(directory: Path) -> Facts:
-    from dkt.hmm.openfst import parse_openfst
+    from dkt.fstext.openfst import parse_openfst
     from dkt.util.object_io import read_object_bytes
 
     path = directory / "HCLG.fst"

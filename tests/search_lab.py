@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
-from dkt.hmm.fst import ARC, FstArrays
+from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher

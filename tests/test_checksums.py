@@ -14,9 +14,9 @@ from dkt.base.checksums import NAME, recorded, verify_recorded, write_recorded
 from dkt.base.errors import DamagedError, DktError
 from dkt.bin import main
 from dkt.counting import load_counts, save_counts
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.fstext.fst import FstArrays, load_fst
+from dkt.fstext.openfst import ARC
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
-from dkt.hmm.openfst import ARC
 from dkt.hmm.tree import load_tree, monophone_tree, save_tree
 from dkt.transitions import load_transition_model
 from dkt.util.object_io import read_object_bytes

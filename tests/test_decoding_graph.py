@@ -13,8 +13,8 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.fstext.fst import ARC, FstArrays, load_fst
 from dkt.hmm.decoding_graph import check_decoding_graph, load_graph
-from dkt.hmm.fst import ARC, FstArrays, load_fst
 from dkt.hmm.graph import compile_lg, make_graph
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder
 from dkt.hmm.training_graph import context_to_transition_ids

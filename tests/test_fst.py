@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import ARC, FstArrays, load_fst
+from dkt.fstext.fst import ARC, FstArrays, load_fst
 
 TEXT = "0 1 1 7 0.5\n0 2 0 0 1.5\n1 2 3 0 2\n2 2 4 9\n2 0.25\n"
 

@@ -13,7 +13,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.fstext.fst import FstArrays, load_fst
 from dkt.hmm.graph import compile_lg, make_graph, mkgraph, push_special
 from dkt.hmm.search import Searcher
 from dkt.hmm.tree import monophone_transition_model, monophone_tree, save_tree

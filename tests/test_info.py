@@ -23,7 +23,7 @@ import yaml
 from dkt.base.errors import DamagedError, DktError
 from dkt.base.sealed import seal_zip
 from dkt.bin import main
-from dkt.hmm.fst import load_fst
+from dkt.fstext.fst import load_fst
 from dkt.nnet.dnn import DnnConfig
 from dkt.nnet.lstm import LstmConfig
 from dkt.nnet.model_header import read_checkpoint_header, read_model_header

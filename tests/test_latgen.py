@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.hmm.fst import load_fst
+from dkt.fstext.fst import load_fst
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_files import read_compact_lattices, read_state_level_lattices
 from dkt.hmm.lattice_oracle import oracle_path

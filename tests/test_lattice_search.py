@@ -9,8 +9,8 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand
+from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.determinize import determinize
-from dkt.hmm.fst import ARC, FstArrays
 from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher

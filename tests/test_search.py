@@ -8,7 +8,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError
 from dkt.topology import HmmState, HmmTopology

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dkt.hmm.fst import load_fst
+from dkt.fstext.fst import load_fst
 from dkt.hmm.search import Searcher
 from dkt.transitions import load_transition_model
 from tests.test_graph import golden_search

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.state_chain import StateRow, state_chain
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import monophone_transition_model, monophone_tree

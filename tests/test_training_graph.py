@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.search import Searcher
 from dkt.hmm.training_graph import (

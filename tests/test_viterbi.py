@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import ARC, FstArrays
+from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.training_graph import TrainingGraphCompiler, transition_costs
 from dkt.hmm.tree import load_tree

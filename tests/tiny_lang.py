@@ -6,7 +6,7 @@ from pathlib import Path
 
 import kaldifst
 
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.topology import HmmState, HmmTopology
 
 PHONES = ["<eps>", "SIL", "A", "B", "C", "#0", "#1", "#2"]

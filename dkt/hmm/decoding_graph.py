@@ -9,7 +9,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import expand
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.fstext.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import self_loops_of_states
 from dkt.topology import NO_PDF
 from dkt.transitions import TransitionModel

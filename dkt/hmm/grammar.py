@@ -14,8 +14,8 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_write, copy_file
 from dkt.base.findings import VERBOSE, list_names, some
+from dkt.fstext.fst import write_fst
 from dkt.hmm.arpa import NGram, iter_arpa
-from dkt.hmm.fst import write_fst
 from dkt.util.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_write, copy_file
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.lang_fsts import load_lexicon_and_grammar
 from dkt.hmm.training_graph import context_to_transition_ids, determinize_star, read_disambig

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import ARC, FstArrays
+from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.tree import ContextDependency
 from dkt.topology import NO_PDF
 from dkt.transitions import TransitionModel

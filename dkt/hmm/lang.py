@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.errors import DktError
-from dkt.hmm.fst import write_fst
+from dkt.fstext.fst import write_fst
 from dkt.hmm.lexicon import Dictionary, Pronunciation, read_dictionary
 from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions
 from dkt.hmm.topo import make_topology

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.fstext.fst import FstArrays, load_fst
 from dkt.util.symbols import BACKOFF, read_symbol_table
 
 

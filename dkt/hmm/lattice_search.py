@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.lattice_pruning import collect, prune
 from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.search_graph import AcousticCosts, SearchGraph

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dkt.base.grouping import expand
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 
 
 @dataclass(frozen=True)

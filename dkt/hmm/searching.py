@@ -12,7 +12,7 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import Tally
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.util.progress import told
 
 logger = logging.getLogger(__name__)

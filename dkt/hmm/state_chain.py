@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.hmm.fst import FstArrays
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.viterbi import AlignmentError
 
 _TIE_BREAK = 1.0e-3

@@ -9,7 +9,7 @@ import kaldifst
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.fst import FstArrays, load_fst
+from dkt.fstext.fst import FstArrays, load_fst
 from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
 from dkt.hmm.tree import ContextDependency
 from dkt.transitions import TransitionModel

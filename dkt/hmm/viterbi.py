@@ -10,8 +10,8 @@ import kaldifst
 import numpy as np
 
 from dkt.base.errors import DktError
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.acoustic import AcousticModel
-from dkt.hmm.fst import FstArrays
 from dkt.hmm.training_graph import transition_costs
 from dkt.transitions import TransitionModel
 

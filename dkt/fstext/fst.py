@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import offsets_of
-from dkt.hmm.openfst import ARC, FstContents, encode_openfst, parse_openfst
+from dkt.fstext.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.util.object_io import read_object_bytes, replace_file
 
 __all__ = ["ARC", "FstArrays", "load_fst", "write_fst"]

@@ -1,0 +1,1 @@
+"""Finite-state transducers, and OpenFst's files."""
