@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.alignments import AlignmentDir
-from dkt.features import cmvn_stats
+from dkt.feat.functions import cmvn_stats
 from dkt.topology import HmmState, HmmTopology
 from dkt.transitions import TransitionModel, initial_tuples, write_transition_model
 from dkt.util.data_dir import DataDir

@@ -23,13 +23,13 @@ from unittest import mock
 import numpy as np
 
 from dkt.alignments import AlignmentDir
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.features import cmvn_stats
+from dkt.feat.extraction import FeatureExtractor, read_config
+from dkt.feat.functions import cmvn_stats
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.fstext.fst import load_fst
 from dkt.hmm import mono
 from dkt.hmm.align import find_optional_silence
-from dkt.hmm.extraction import FeatureExtractor, read_config
 from dkt.hmm.flat_start import FlatStart, Speech
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.graph import mkgraph

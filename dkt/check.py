@@ -25,9 +25,9 @@ from dkt.check_ali import (
 from dkt.check_data import DataCheckOptions, DataFiles
 from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
 from dkt.check_text import Transcripts, check_empty, check_lang_files, check_words
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.side_inputs import SideInputs
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.train.data_facts import DataFacts, Recipe
 from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.util.oov import DEFAULT_MAX_OOV

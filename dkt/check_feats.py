@@ -13,8 +13,8 @@ from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, kind_of, plural
 from dkt.base.progress import Progress
 from dkt.check_data import DataFiles
-from dkt.feature_reader import FeatureReader
-from dkt.features import apply_cmvn
+from dkt.feat.functions import apply_cmvn
+from dkt.feat.reader import FeatureReader
 from dkt.matrix.matrix_io import read_matrix
 from dkt.util.scripts import ScriptLoader
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import dkt
-from dkt.feature_options import FeatureOptions
-from dkt.side_inputs import SideInputs
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.kaldi_io import is_input_pipe
 from dkt.util.scripts import file_of, read_script

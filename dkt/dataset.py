@@ -14,8 +14,8 @@ from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.feat.reader import FeatureReader
 from dkt.feature_cache import open_features, scratch_place
-from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import FrameSource, PackedFeatures
 from dkt.labels import Labels
 from dkt.stored_targets import FrameTargets, TargetScratch

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.feature_reader import FeatureReader
+from dkt.feat.reader import FeatureReader
 
 #: Bytes of features that are read from archives and kept in case they are asked for again.
 KEPT_BYTES = 32 << 20

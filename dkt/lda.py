@@ -15,7 +15,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for, require_memory
-from dkt.features import splice
+from dkt.feat.functions import splice
 
 logger = logging.getLogger(__name__)
 

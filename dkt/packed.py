@@ -23,7 +23,7 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.scratch import map_file
 from dkt.contents import FORMAT
-from dkt.feature_reader import FeatureReader
+from dkt.feat.reader import FeatureReader
 from dkt.frame_sources import BLOCK, PackedFeatures, check_dim
 
 FEATURES = "features"

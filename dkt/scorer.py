@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.feature_options import FeatureOptions
-from dkt.features import splice_indices
+from dkt.feat.functions import splice_indices
+from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.lstm import Lstm, delayed
 from dkt.nnet.modelfile import ModelInfo, Network, load_model, model_file
 from dkt.nnet.nnet1 import Nnet1

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.side_inputs import SideInputs
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.util.data_dir import DataDir
 from tests.synthetic import random_corpus, write_data_dir
 

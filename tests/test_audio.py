@@ -11,7 +11,7 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.audio import Recordings, read_audio
+from dkt.feat.wave import Recordings, read_audio
 from dkt.util.table import read_matrices
 
 RATE = 8000

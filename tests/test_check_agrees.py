@@ -14,10 +14,10 @@ from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.dataset import load_utterances
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.hmm.mono import MonoOptions, train_mono
-from dkt.side_inputs import SideInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import MatrixWriter, VectorWriter, read_matrices

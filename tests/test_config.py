@@ -13,7 +13,7 @@ from dkt.base.config import build, load_config, read_yaml
 from dkt.base.errors import DktError
 from dkt.base.yaml_text import parse_yaml
 from dkt.bin import main
-from dkt.feature_options import FeatureOptions
+from dkt.feat.pipeline import FeatureOptions
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 from tests.shell import ROOT

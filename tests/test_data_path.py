@@ -18,8 +18,8 @@ from dkt import feature_cache
 from dkt.alignments import AlignmentDir
 from dkt.bin import main
 from dkt.dataset import load_utterances
-from dkt.feature_options import FeatureOptions, MatrixFile
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions, MatrixFile
+from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.nnet.torchfile import load_torch, save_torch
@@ -187,8 +187,8 @@ from pathlib import Path
 from dkt.alignments import AlignmentDir
 from dkt.util.data_dir import DataDir
 from dkt.dataset import load_utterances
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.sequences import Streams
 from dkt.target_store import TargetDir

@@ -9,9 +9,9 @@ import torch
 from dkt.alignments import AlignmentDir, match_lengths
 from dkt.base.errors import DktError
 from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.features import splice
+from dkt.feat.functions import splice
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader

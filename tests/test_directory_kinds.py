@@ -11,7 +11,7 @@ import pytest
 from dkt.base.directory_kinds import Kind, kinds_in, refuse_other_kinds
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.perturb import perturb_speed
+from dkt.feat.speed_perturb import perturb_speed
 from tests.recipe_lab import call_of, write
 from tests.shell import fails
 from tests.stand_ins import StandIns

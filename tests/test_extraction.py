@@ -11,8 +11,8 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.audio import Recordings, read_audio
-from dkt.hmm.extraction import FeatureExtractor, read_config
+from dkt.feat.extraction import FeatureExtractor, read_config
+from dkt.feat.wave import Recordings, read_audio
 from dkt.matrix.matrix_io import encode_matrix, read_matrix
 from dkt.util.table import MatrixTable, read_script
 
@@ -60,7 +60,7 @@ def test_cmvn_statistics_equal_kaldi(kaldi_fixtures, tmp_path, monkeypatch):
 
 def test_cmvn_statistics_need_no_package_for_audio(kaldi_fixtures, tmp_path, monkeypatch):
     monkeypatch.chdir(kaldi_fixtures)
-    for name in ("soundfile", "kaldi_native_fbank", "dkt.hmm.audio", "dkt.hmm.make_features"):
+    for name in ("soundfile", "kaldi_native_fbank", "dkt.feat.wave", "dkt.feat.compute"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["compute-cmvn-stats", "data/dev", f"ark:{tmp_path}/cmvn.ark"]) == 0
 

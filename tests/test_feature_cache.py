@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from dkt import feature_cache
+from dkt.feat.pipeline import FeatureOptions, MatrixFile
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.feature_cache import open_features
-from dkt.feature_options import FeatureOptions, MatrixFile
-from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import PackedFeatures
-from dkt.side_inputs import SideInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.table import VectorWriter
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same

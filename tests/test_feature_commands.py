@@ -11,11 +11,11 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.feature_options import FeatureOptions, parse_options
-from dkt.hmm.audio import read_audio
-from dkt.hmm.extraction import FeatureExtractor, option_types
-from dkt.hmm.resampling import resample
-from dkt.hmm.vtln import warped_features
+from dkt.feat.extraction import FeatureExtractor, option_types
+from dkt.feat.pipeline import FeatureOptions, parse_options
+from dkt.feat.resampling import resample
+from dkt.feat.vtln import warped_features
+from dkt.feat.wave import read_audio
 from dkt.util.table import MatrixTable
 
 RATE = 8000

@@ -12,12 +12,12 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.bin import main
-from dkt.feature_options import FeatureOptions, MatrixFile, sum_stats
-from dkt.feature_reader import FeatureReader
-from dkt.features import append_ivectors, apply_cmvn, cmvn_stats, fake_stats, paste, splice
+from dkt.feat.functions import append_ivectors, apply_cmvn, cmvn_stats, fake_stats, paste, splice
+from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
+from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import Ivectors, SideInputs
 from dkt.nnet.modelfile import ModelInfo, build_dnn, load_model, save_model
-from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
-from dkt.side_inputs import Ivectors, SideInputs
 from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
 from dkt.util.data_dir import DataDir

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, splice
+from dkt.feat.functions import add_deltas, apply_cmvn, apply_transform, cmvn_stats, splice
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader
 from dkt.util.table import MatrixTable, MatrixWriter, read_matrices

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
 from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.hmm.gmm import AmDiagGmm

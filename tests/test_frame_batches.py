@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dkt.dataset import pack
-from dkt.features import splice
+from dkt.feat.functions import splice
 from dkt.frame_batches import SplicedFrames, pools
 from dkt.gathering import Gatherer
 

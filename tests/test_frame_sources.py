@@ -11,9 +11,9 @@ import pytest
 
 from dkt import feature_cache, packed
 from dkt.base.errors import DktError
+from dkt.feat.pipeline import FeatureOptions, MatrixFile
+from dkt.feat.reader import FeatureReader
 from dkt.feature_cache import open_features
-from dkt.feature_options import FeatureOptions, MatrixFile
-from dkt.feature_reader import FeatureReader
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.util.data_dir import DataDir
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same

@@ -25,7 +25,7 @@ from dkt.base.files import (
 )
 from dkt.base.processes import ProcessId
 from dkt.bin import main
-from dkt.hmm.perturb import perturb_speed
+from dkt.feat.speed_perturb import perturb_speed
 from dkt.report import Row, save_results
 from dkt.train.history import save_history
 from dkt.util.table import MatrixWriter

@@ -14,15 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dkt.base.config import read_yaml
-from dkt.feature_options import parse_options
+from dkt.feat.extraction import read_config
+from dkt.feat.pipeline import parse_options
+from dkt.feat.riff import mend_riff
 from dkt.fstext.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.hmm.align import read_phones
 from dkt.hmm.arpa import read_arpa
 from dkt.hmm.event_map import ConstantEventMap, EventMapWriter, SplitEventMap, TableEventMap
-from dkt.hmm.extraction import read_config
 from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.lexicon import read_lexicon
-from dkt.hmm.riff import mend_riff
 from dkt.hmm.tree import load_tree
 from dkt.lda import LdaAccumulator
 from dkt.lda_files import load_accumulator, save_accumulator

@@ -16,7 +16,7 @@ import pytest
 from dkt.bin import COMMANDS, GROUPS, command_parser, gpus, main
 from dkt.bin.command_help import default_text
 from dkt.bin.options import boolean
-from dkt.hmm.extraction import FeatureExtractor, option_types
+from dkt.feat.extraction import FeatureExtractor, option_types
 from tests.student_lab import lab
 
 __all__ = ["lab"]

@@ -12,7 +12,7 @@ from dkt.bin import COMMANDS, main
 from dkt.bin.flags import add_flag
 from dkt.bin.kaldi_options import add_standard_options, rewrite
 from dkt.bin.options import boolean
-from dkt.feature_options import FeatureOptions
+from dkt.feat.pipeline import FeatureOptions
 from dkt.util.option_text import read_option_lines
 
 

@@ -15,11 +15,11 @@ from dkt.bin import main
 from dkt.export import nnet1
 from dkt.export.feature_transform import feature_transform
 from dkt.export.nnet1 import read_nnet1
-from dkt.feature_options import FeatureOptions, MatrixFile
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions, MatrixFile
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.nnet.modelfile import ModelInfo, build_dnn
 from dkt.nnet.nnet1 import Nnet1
-from dkt.side_inputs import SideInputs
 from dkt.train import experiment
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixWriter, VectorWriter, read_matrices

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.features import splice
+from dkt.feat.functions import splice
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator
 from tests.shell import ROOT

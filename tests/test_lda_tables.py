@@ -10,9 +10,9 @@ import pytest
 from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.features import apply_cmvn, cmvn_stats
-from dkt.hmm.audio import read_audio
-from dkt.hmm.extraction import FeatureExtractor, read_config
+from dkt.feat.extraction import FeatureExtractor, read_config
+from dkt.feat.functions import apply_cmvn, cmvn_stats
+from dkt.feat.wave import read_audio
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator
 from dkt.posteriors import Posterior, PosteriorWriter

@@ -15,9 +15,9 @@ from dkt.alignments import AlignmentDir
 from dkt.base.checksums import NAME as CHECKSUMS
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.features import cmvn_stats
+from dkt.feat.functions import cmvn_stats
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.hmm.align import align_directory
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.lang import LangOptions, prepare_lang

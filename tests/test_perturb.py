@@ -10,9 +10,9 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.audio import read_audio
-from dkt.hmm.perturb import perturb_speed
-from dkt.hmm.speed import change_speed
+from dkt.feat.speed import change_speed
+from dkt.feat.speed_perturb import perturb_speed
+from dkt.feat.wave import read_audio
 from dkt.util.data_dir import DataDir
 
 RATE = 16000

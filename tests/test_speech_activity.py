@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dkt.hmm.speech_activity import correlations, leaning, main_direction, split
+from dkt.feat.speech_activity import correlations, leaning, main_direction, split
 
 DIM = 8
 

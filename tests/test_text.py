@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from dkt.base.errors import DktError
+from dkt.feat.extraction import read_config
 from dkt.hmm.arpa import read_arpa
-from dkt.hmm.extraction import read_config
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table, read_texts, read_transcripts
 from dkt.util.table import read_int_vectors, read_script

@@ -13,8 +13,8 @@ import soundfile
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.audio import Recordings, decode_audio, read_audio
-from dkt.hmm.wave_archive import WaveArchive
+from dkt.feat.wave import Recordings, decode_audio, read_audio
+from dkt.feat.wave_archive import WaveArchive
 from dkt.util.table import MatrixTable, read_script
 
 RATE = 8000

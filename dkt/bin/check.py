@@ -18,7 +18,7 @@ from dkt.bin.options import (
 )
 
 if TYPE_CHECKING:
-    from dkt.feature_options import FeatureOptions
+    from dkt.feat.pipeline import FeatureOptions
     from dkt.train.train_dnn import DnnRecipe
     from dkt.train.train_lstm import LstmRecipe
 
@@ -91,8 +91,8 @@ def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
 
 def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -> FeatureOptions:
     """What the training does to the features."""
-    from dkt.feature_options import FeatureOptions
-    from dkt.side_inputs import Ivectors
+    from dkt.feat.pipeline import FeatureOptions
+    from dkt.feat.speaker_inputs import Ivectors
     from dkt.util.data_dir import DataDir
 
     side = side_inputs(args)

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Compute CMVN statistics."""
     from dkt.base.errors import DktError
-    from dkt.cmvn import compute_cmvn
-    from dkt.cmvn_tables import compute
+    from dkt.feat.cmvn import compute_cmvn
+    from dkt.feat.cmvn_tables import compute
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import is_specifier
 

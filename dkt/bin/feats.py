@@ -14,7 +14,7 @@ from dkt.bin.options import Number, OptionLine, add_max_loss, add_side_inputs, b
 if TYPE_CHECKING:
     import numpy as np
 
-    from dkt.feature_options import FeatureOptions
+    from dkt.feat.pipeline import FeatureOptions
 
 _OPTIONS = ("cmvn_opts", "delta_opts", "splice_opts", "online_cmvn_opts")
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _base(args: argparse.Namespace) -> FeatureOptions:
-    from dkt.feature_options import FeatureOptions
+    from dkt.feat.pipeline import FeatureOptions
 
     if args.gmm_dir is not None:
         return FeatureOptions.of_gmm_dir(args.gmm_dir)
@@ -63,8 +63,8 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
 
 
 def _feature_options(args: argparse.Namespace) -> FeatureOptions:
-    from dkt.feature_options import MatrixFile
-    from dkt.side_inputs import Ivectors
+    from dkt.feat.pipeline import MatrixFile
+    from dkt.feat.speaker_inputs import Ivectors
 
     names = (*_OPTIONS, "streams")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
@@ -91,8 +91,8 @@ def _print_table(features: Iterator[tuple[str, np.ndarray]]) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the features, or tell of them."""
     from dkt.base.tally import Tally
-    from dkt.feature_options import FeatureOptions
-    from dkt.feature_reader import read_features
+    from dkt.feat.pipeline import FeatureOptions
+    from dkt.feat.reader import read_features
     from dkt.util.table import MatrixWriter
 
     if args.nnet_dir is not None and (Path(args.nnet_dir) / "final.pt").is_file():

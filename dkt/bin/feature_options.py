@@ -12,8 +12,8 @@ from dkt.base.errors import DktError
 from dkt.bin.options import Number, boolean
 
 if TYPE_CHECKING:
-    from dkt.hmm.audio import Recordings
-    from dkt.hmm.wave_archive import WaveArchive
+    from dkt.feat.wave import Recordings
+    from dkt.feat.wave_archive import WaveArchive
 
 #: Kaldi compresses features by this method unless told otherwise.
 _COMPRESSION_METHOD = 2
@@ -23,7 +23,7 @@ def add_arguments(kind: str) -> Callable[[argparse.ArgumentParser], None]:
     """What adds the arguments of the program for features of the kind ``fbank`` or ``mfcc``."""
 
     def add(parser: argparse.ArgumentParser) -> None:
-        from dkt.hmm.extraction import option_defaults, option_types
+        from dkt.feat.extraction import option_defaults, option_types
 
         defaults = option_defaults(kind)
         for name, of_type in option_types(kind).items():
@@ -95,9 +95,9 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
 
 def run_extraction(kind: str, args: argparse.Namespace) -> None:
     """Compute features of the kind ``fbank`` or ``mfcc``."""
-    from dkt.hmm.extraction import FeatureExtractor, option_types
-    from dkt.hmm.make_features import FeatureJob, compute_features
-    from dkt.hmm.vtln import WarpFactors
+    from dkt.feat.compute import FeatureJob, compute_features
+    from dkt.feat.extraction import FeatureExtractor, option_types
+    from dkt.feat.vtln import WarpFactors
     from dkt.util.table import MatrixWriter
 
     if args.output_format != "kaldi":
@@ -121,8 +121,8 @@ def run_extraction(kind: str, args: argparse.Namespace) -> None:
 
 
 def _recordings(args: argparse.Namespace) -> Recordings | WaveArchive:
-    from dkt.hmm.audio import Recordings
-    from dkt.hmm.wave_archive import WaveArchive
+    from dkt.feat.wave import Recordings
+    from dkt.feat.wave_archive import WaveArchive
     from dkt.util.specifiers import parse_rspecifier
     from dkt.util.table import read_script
 

@@ -102,7 +102,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
 
 
 def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iterator[tuple[str, np.ndarray]]:
-    from dkt.feature_options import FeatureOptions
-    from dkt.feature_reader import read_features
+    from dkt.feat.pipeline import FeatureOptions
+    from dkt.feat.reader import read_features
 
     return read_features(args.features, scorer.pipeline or FeatureOptions(), tally, side_inputs(args))

@@ -88,7 +88,7 @@ def _run_part(args: argparse.Namespace) -> None:
     num_pdfs = None if args.job == "end" else _check_arguments(args)
 
     from dkt.base.tally import Tally
-    from dkt.feature_reader import read_features
+    from dkt.feat.reader import read_features
     from dkt.forward import forward
     from dkt.nnet.modelfile import fingerprint, load_model
     from dkt.scorer import ModelScorer, OutputOptions

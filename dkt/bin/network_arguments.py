@@ -7,9 +7,9 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.sealed import ZIP
-from dkt.feature_options import FEATS
+from dkt.feat.pipeline import FEATS
+from dkt.feat.speaker_inputs import SideInputs
 from dkt.nnet.model_header import ModelHeader, read_model_header
-from dkt.side_inputs import SideInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.kaldi_io import is_input_pipe
 from dkt.util.specifiers import parse_rspecifier

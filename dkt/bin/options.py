@@ -18,7 +18,7 @@ from dkt.util.oov import DEFAULT_MAX_OOV
 from dkt.util.option_text import to_bool
 
 if TYPE_CHECKING:
-    from dkt.side_inputs import SideInputs
+    from dkt.feat.speaker_inputs import SideInputs
 
 
 _SHOWN = 80
@@ -95,14 +95,14 @@ class OptionLine:
     """The type of an option that is a line of options of a program of Kaldi's, such as ``--delta-order=2``.
 
     Attributes:
-        name: the field of ``dkt.feature_options.FeatureOptions``.
+        name: the field of ``dkt.feat.pipeline.FeatureOptions``.
     """
 
     name: str
 
     def __call__(self, text: str) -> str:
         """The line as it is; raises what argparse turns into an error that names the option."""
-        from dkt.feature_options import FeatureOptions
+        from dkt.feat.pipeline import FeatureOptions
 
         try:
             FeatureOptions().replace(**{self.name: text}).check(lambda name: name)
@@ -139,7 +139,7 @@ def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
 
 def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
     """What the options of ``add_side_inputs`` say; ``suffix`` is empty or ``_dev``."""
-    from dkt.side_inputs import SideInputs
+    from dkt.feat.speaker_inputs import SideInputs
 
     return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 

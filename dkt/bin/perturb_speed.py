@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the data directory and its recordings."""
-    from dkt.hmm.perturb import perturb_speed
+    from dkt.feat.speed_perturb import perturb_speed
 
     with hold(args, args.target_dir, "perturb-speed"):
         perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)

@@ -10,7 +10,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.export import nnet1
-from dkt.feature_options import FEATS, FeatureOptions
+from dkt.feat.pipeline import FEATS, FeatureOptions
 
 
 def beyond_kaldi(options: FeatureOptions) -> str | None:

@@ -19,8 +19,8 @@ from dkt.base.directory_lock import require_lock
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.feature_options import FeatureOptions
-from dkt.feature_reader import FeatureReader
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.training_graph import TrainingGraphCompiler

@@ -13,7 +13,7 @@ from enum import Enum
 
 import numpy as np
 
-from dkt.hmm.speech_activity import split
+from dkt.feat.speech_activity import split
 from dkt.hmm.state_chain import StateChain, StateRow
 from dkt.hmm.viterbi import AlignmentError
 

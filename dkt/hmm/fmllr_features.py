@@ -10,7 +10,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.feature_reader import FeatureReader
+from dkt.feat.reader import FeatureReader
 from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.transitions import TransitionModel

@@ -17,7 +17,8 @@ from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file, replace_link
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.feature_options import FeatureOptions
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.speech_activity import leaning, main_direction
 from dkt.hmm.align import (
     TranscribedData,
     blocks,
@@ -39,7 +40,6 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
-from dkt.hmm.speech_activity import leaning, main_direction
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays

@@ -18,11 +18,11 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.stopping import end_with_parent
+from dkt.feat.speech_activity import correlations, split
 from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.flat_start import FlatStart
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
-from dkt.hmm.speech_activity import correlations, split
 from dkt.hmm.state_chain import state_chain
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import ContextDependency

@@ -15,7 +15,7 @@ import torch
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for, require_memory
-from dkt.feature_options import FEATS, FeatureOptions, MatrixFile
+from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.torchfile import load_torch, save_torch
@@ -51,7 +51,7 @@ class ModelInfo:
         num_pdfs: P.
         left_context, right_context: frames of splice, none for an LSTM.
         cmvn_opts, delta_opts, splice_opts, online_cmvn_opts, streams, speaker_transforms, ivector_dim: the
-            feature pipeline, see ``dkt.feature_options.FeatureOptions``.
+            feature pipeline, see ``dkt.feat.pipeline.FeatureOptions``.
         network: the network's configuration.
         matrices: those of the feature pipeline, ``transform`` and ``global_cmvn_stats``, where there are.
     """

@@ -14,9 +14,9 @@ from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import DEFAULT_MAX_LOSS
 from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
-from dkt.feature_options import FEATS, FeatureOptions, MatrixFile, sum_stats
-from dkt.feature_reader import FeatureReader
-from dkt.side_inputs import Ivectors, SideInputs
+from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import Ivectors, SideInputs
 from dkt.target_source import TargetSource
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixTable, read_matrices

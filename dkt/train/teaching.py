@@ -15,7 +15,7 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.progress import Progress
 from dkt.base.tally import Tally
-from dkt.feature_reader import FeatureReader
+from dkt.feat.reader import FeatureReader
 from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets

@@ -16,7 +16,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
 from dkt.dataset import Utterances, split_off
-from dkt.feature_options import MatrixFile
+from dkt.feat.pipeline import MatrixFile
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig

@@ -13,8 +13,8 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import kaldi_number
-from dkt.hmm.resampling import resample
-from dkt.hmm.vtln import warped_features
+from dkt.feat.resampling import resample
+from dkt.feat.vtln import warped_features
 from dkt.util.option_text import nearest, read_option_lines, to_bool
 
 logger = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.features import append_ivectors, apply_transform
+from dkt.feat.functions import append_ivectors, apply_transform
 from dkt.util.table import MatrixTable, RealTable
 from dkt.util.text import natural, read_lines
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.hmm.audio import Recordings
-from dkt.hmm.extraction import FeatureExtractor
-from dkt.hmm.vtln import WarpFactors
-from dkt.hmm.wave_archive import WaveArchive
+from dkt.feat.extraction import FeatureExtractor
+from dkt.feat.vtln import WarpFactors
+from dkt.feat.wave import Recordings
+from dkt.feat.wave_archive import WaveArchive
 from dkt.util.kaldi_io import open_output
 from dkt.util.number_tables import NumberWriter
 from dkt.util.specifiers import is_specifier

@@ -8,9 +8,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.feature_options import FEATS, FeatureOptions
-from dkt.feature_reader import FeatureReader
-from dkt.features import cmvn_stats
+from dkt.feat.functions import cmvn_stats
+from dkt.feat.pipeline import FEATS, FeatureOptions
+from dkt.feat.reader import FeatureReader
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixWriter
 

@@ -10,10 +10,10 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.feature_options import FeatureOptions
-from dkt.features import add_deltas, apply_cmvn, apply_transform, cmvn_stats, fake_stats, paste, splice
-from dkt.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
-from dkt.side_inputs import Ivectors, SideInputs, SpeakerTransforms
+from dkt.feat.functions import add_deltas, apply_cmvn, apply_transform, cmvn_stats, fake_stats, paste, splice
+from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.speaker_inputs import Ivectors, SideInputs, SpeakerTransforms
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixTable, read_matrices, read_script
 

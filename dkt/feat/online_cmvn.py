@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.features import apply_cmvn, fake_stats
+from dkt.feat.functions import apply_cmvn, fake_stats
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def window_stats(features: np.ndarray, cmn_window: int) -> np.ndarray:
         cmn_window: in frames.
 
     Returns:
-        float64 of shape ``(T, 2, F + 1)``, each as ``dkt.features.cmvn_stats`` gives them.
+        float64 of shape ``(T, 2, F + 1)``, each as ``dkt.feat.functions.cmvn_stats`` gives them.
     """
     num_frames, dim = features.shape
     sums = np.zeros((num_frames + 1, 2, dim + 1))

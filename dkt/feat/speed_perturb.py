@@ -15,8 +15,8 @@ from dkt.base.errors import DktError
 from dkt.base.files import replace_file
 from dkt.base.findings import some
 from dkt.base.tally import Tally
-from dkt.hmm.audio import Recordings
-from dkt.hmm.speed import change_speed, check_factor
+from dkt.feat.speed import change_speed, check_factor
+from dkt.feat.wave import Recordings
 from dkt.util.data_dir import DataDir
 from dkt.util.text import read_keyed_lines, write_lines
 

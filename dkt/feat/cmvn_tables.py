@@ -9,7 +9,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.features import cmvn_stats
+from dkt.feat.functions import cmvn_stats
 from dkt.util.kaldi_io import is_output_pipe, open_output
 from dkt.util.object_io import ObjectWriter, replace_file
 from dkt.util.specifiers import is_specifier

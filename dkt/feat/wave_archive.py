@@ -11,7 +11,7 @@ import numpy as np
 from dkt.base.bounded import read_bytes
 from dkt.base.errors import DktError
 from dkt.base.gzipped import unpacked
-from dkt.hmm.riff import STREAMED_SIZES
+from dkt.feat.riff import STREAMED_SIZES
 from dkt.util.archives import read_key
 from dkt.util.kaldi_io import open_input
 
@@ -123,14 +123,14 @@ class WaveArchive:
         return self._rxfilename
 
     def read(self, utt: str) -> tuple[np.ndarray, int]:
-        """The samples of the present utterance and their rate, as ``dkt.hmm.audio.read_audio`` gives them."""
-        from dkt.hmm.audio import decode_audio
+        """The samples of the present utterance and their rate, as ``dkt.feat.wave.read_audio`` gives them."""
+        from dkt.feat.wave import decode_audio
 
         assert utt == self._utt
         return decode_audio(self._data, self._rxfilename, utt, self._channel, self._cut)
 
     def tell_cut(self) -> None:
         """As ``Recordings.tell_cut``."""
-        from dkt.hmm.audio import tell_cut
+        from dkt.feat.wave import tell_cut
 
         tell_cut(self._cut)

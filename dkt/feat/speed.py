@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from dkt.base.ranges import SPEED
-from dkt.hmm.resampling import filter_phases
+from dkt.feat.resampling import filter_phases
 
 _ZERO_CROSSINGS = 16  # of the sinc, on each side
 _PASSBAND = 0.95  # the window smears the edge of the filter by about the rest

@@ -16,7 +16,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import check_name, kaldi_number
-from dkt.online_cmvn import OnlineCmvnOptions
+from dkt.feat.online_cmvn import OnlineCmvnOptions
 from dkt.util.object_io import ObjectReader
 from dkt.util.option_text import split_option, to_bool
 from dkt.util.text import describe_character, hidden_character, natural, read_lines, refused_character

@@ -1,0 +1,1 @@
+"""From audio to features: waves, MFCC and filterbanks, CMVN, deltas, splicing, perturbation."""
