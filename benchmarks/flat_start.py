@@ -33,9 +33,9 @@ from dkt.hmm.align import find_optional_silence
 from dkt.hmm.flat_start import FlatStart, Speech
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.graph import mkgraph
-from dkt.hmm.scoring import WerStats
 from dkt.hmm.search import Searcher
 from dkt.hmm.state_chain import StateChain, StateRow
+from dkt.score.compute_wer import WerStats
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import MatrixWriter

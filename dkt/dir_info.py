@@ -164,8 +164,8 @@ def _best_wers(experiment: Path) -> dict[str, float]:
 
 
 def _best_wer(directory: Path) -> float | None:
-    from dkt.hmm.wer_scan import lowest, read_scan
     from dkt.report import best_wer
+    from dkt.score.best_wer import lowest, read_scan
 
     rate = best_wer(directory)
     if rate is None and any(_SCORES.fullmatch(path.name) for path in directory.iterdir()):

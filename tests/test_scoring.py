@@ -12,8 +12,8 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.scoring import WerStats, compute_wer, score
-from dkt.hmm.wer_scan import best_of_scan, read_scan
+from dkt.score.best_wer import best_of_scan, read_scan
+from dkt.score.compute_wer import WerStats, compute_wer, score
 from dkt.util.symbols import read_texts
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dkt.bin import main
-from dkt.hmm.scoring import WerStats
-from dkt.hmm.wer_details import (
+from dkt.score.compute_wer import WerStats
+from dkt.score.wer_details import (
     align_words,
     bootstrap_line,
     operation,

@@ -6,8 +6,8 @@ import argparse
 
 from dkt.base.errors import DktError
 from dkt.bin.flags import add_flag
-from dkt.hmm.wer_details import write_details
-from dkt.hmm.wer_scan import best_of_scan, read_scan, write_best
+from dkt.score.best_wer import best_of_scan, read_scan, write_best
+from dkt.score.wer_details import write_details
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.bin.flags import add_flag
-from dkt.hmm.scoring import MODES, compute_wer
+from dkt.score.compute_wer import MODES, compute_wer
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

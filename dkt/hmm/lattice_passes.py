@@ -10,7 +10,7 @@ from dkt.base.tally import Tally
 from dkt.hmm.lattice import CompactLattice
 from dkt.hmm.lattice_oracle import OraclePath, oracle_path
 from dkt.hmm.lattice_paths import BestPath, CostScale, best_path, count_arc_frames, count_frames
-from dkt.hmm.scoring import WerStats
+from dkt.score.compute_wer import WerStats
 from dkt.util.progress import told
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.tally import Tally
-from dkt.hmm.scan_points import ScanTexts, acoustic_scale
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError, SearchTimer, search_utterance
+from dkt.score.scan_points import ScanTexts, acoustic_scale
 from dkt.util.progress import told
 from dkt.util.symbols import to_words
 

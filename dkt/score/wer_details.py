@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.hmm.scoring import tell_spellings
-from dkt.hmm.wer_scan import ScanPoint
+from dkt.score.best_wer import ScanPoint
+from dkt.score.compute_wer import tell_spellings
 from dkt.util.symbols import read_symbol_table, read_transcripts
 from dkt.util.text import fields, read_keyed_lines, read_lines, write_lines
 

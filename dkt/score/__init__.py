@@ -1,0 +1,1 @@
+"""Word error rates, as Kaldi counts and prints them."""
