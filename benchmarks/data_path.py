@@ -19,10 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.alignments import AlignmentDir
 from dkt.feat.functions import cmvn_stats
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, initial_tuples, write_transition_model
+from dkt.hmm.alignments import AlignmentDir
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, initial_tuples, write_transition_model
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter

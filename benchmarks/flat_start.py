@@ -22,7 +22,6 @@ from unittest import mock
 
 import numpy as np
 
-from dkt.alignments import AlignmentDir
 from dkt.feat.extraction import FeatureExtractor, read_config
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
@@ -30,6 +29,7 @@ from dkt.feat.reader import FeatureReader
 from dkt.fstext.fst import load_fst
 from dkt.hmm import mono
 from dkt.hmm.align import find_optional_silence
+from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.flat_start import FlatStart, Speech
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.graph import mkgraph

@@ -22,7 +22,7 @@ from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.search import Searcher
 from dkt.hmm.token_passing import Beams
-from dkt.transitions import load_transition_model
+from dkt.hmm.transition_model import load_transition_model
 from dkt.util.table import MatrixWriter, read_matrices
 
 FRAMES_PER_SECOND = 100.0

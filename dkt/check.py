@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dkt.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
-from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural, some
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
@@ -28,6 +26,8 @@ from dkt.check_text import Transcripts, check_empty, check_lang_files, check_wor
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
+from dkt.hmm.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
+from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.train.data_facts import DataFacts, Recipe
 from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.util.oov import DEFAULT_MAX_OOV

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.alignment_quality import AlignmentQuality
-from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural
+from dkt.hmm.alignment_quality import AlignmentQuality
+from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
+from dkt.hmm.phone_segments import PathChecker
+from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import load_tree
-from dkt.phone_segments import PathChecker
-from dkt.transitions import TransitionModel, load_transition_model
 from dkt.util.table import read_gzipped_int_vectors
 from dkt.util.text import read_lines
 

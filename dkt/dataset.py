@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dkt.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.feat.reader import FeatureReader
 from dkt.feature_cache import open_features, scratch_place
 from dkt.frame_sources import FrameSource, PackedFeatures
+from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.labels import Labels
 from dkt.stored_targets import FrameTargets, TargetScratch
 from dkt.target_source import TargetSource

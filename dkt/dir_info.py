@@ -198,7 +198,7 @@ def _gmm(directory: Path) -> Facts:
 def _model_facts(path: Path) -> Facts:
     """What is in a ``final.mdl``: a transition model, and the mixtures or the network of Kaldi's after it."""
     from dkt.hmm.gmm import load_gmm
-    from dkt.transitions import read_transition_model
+    from dkt.hmm.transition_model import read_transition_model
     from dkt.util.object_io import ObjectReader
 
     reader = ObjectReader.open(path)
@@ -215,7 +215,7 @@ def _model_facts(path: Path) -> Facts:
 
 def _num_jobs(directory: Path, stem: str) -> int:
     """What ``num_jobs`` says, the files of all jobs being there."""
-    from dkt.alignments import read_num_jobs
+    from dkt.hmm.alignments import read_num_jobs
 
     number = read_num_jobs(directory)
     for job in range(1, number + 1):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
+from dkt.hmm.alignments import AlignmentDir
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.feat.functions import cmvn_stats
-from dkt.transitions import TransitionModel, write_transition_model
+from dkt.hmm.transition_model import TransitionModel, write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import IntVectorWriter, MatrixWriter
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.base.findings import Level
 from dkt.bin import main
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, initial_tuples
+from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
+from dkt.hmm.alignments import AlignmentDir
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from tests.synthetic import write_ali_dir
 
 NUM_PHONES = 6

@@ -8,11 +8,11 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
-from dkt.counting import count_pdfs, load_counts, save_counts
+from dkt.hmm.alignments import AlignmentDir
+from dkt.hmm.counts import count_pdfs, load_counts, save_counts
+from dkt.hmm.transition_model import write_transition_model
 from dkt.nnet.pdf_prior import log_priors
-from dkt.transitions import write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import IntVectorWriter, read_matrices
 from tests.test_transitions import two_phone_model

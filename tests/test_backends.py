@@ -314,7 +314,7 @@ def test_kaldi_native_io_does_without_kaldiio(tmp_path):
 import sys
 sys.modules["kaldiio"] = None
 import numpy as np
-import dkt.feat.reader, dkt.posteriors
+import dkt.feat.reader, dkt.hmm.posterior
 from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors
 matrix = np.arange(40.0).reshape(10, 4)
 with MatrixWriter("ark,scp:{tmp_path}/x.ark,{tmp_path}/x.scp", compression_method=2) as writer:

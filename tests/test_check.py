@@ -9,15 +9,15 @@ import sys
 import numpy as np
 import pytest
 
-from dkt.alignments import LENGTH_TOLERANCE as TRAINING_TOLERANCE
 from dkt.base.findings import Level
 from dkt.bin import main
 from dkt.check import CheckOptions
 from dkt.check_ali import LENGTH_TOLERANCE
 from dkt.check_data import DataCheckOptions
+from dkt.hmm.alignments import LENGTH_TOLERANCE as TRAINING_TOLERANCE
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from dkt.hmm.tree import monophone_tree, save_tree
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, initial_tuples
 from dkt.util.table import IntVectorWriter
 from tests.fit_data import UTTS, features, found, labels, place, report_of
 from tests.synthetic import write_ali_dir, write_data_dir, write_matrices

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.dataset import load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
+from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter

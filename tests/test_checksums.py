@@ -13,12 +13,12 @@ from dkt.base import checksums
 from dkt.base.checksums import NAME, recorded, verify_recorded, write_recorded
 from dkt.base.errors import DamagedError, DktError
 from dkt.bin import main
-from dkt.counting import load_counts, save_counts
 from dkt.fstext.fst import FstArrays, load_fst
 from dkt.fstext.openfst import ARC
+from dkt.hmm.counts import load_counts, save_counts
 from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
+from dkt.hmm.transition_model import load_transition_model
 from dkt.hmm.tree import load_tree, monophone_tree, save_tree
-from dkt.transitions import load_transition_model
 from dkt.util.object_io import read_object_bytes
 from tests.test_transitions import two_phone_model
 

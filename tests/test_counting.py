@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.counting import load_counts, read_real
+from dkt.hmm.counts import load_counts, read_real
+from dkt.hmm.posterior import Posterior, PosteriorWriter
 from dkt.nnet.pdf_prior import log_priors
-from dkt.posteriors import Posterior, PosteriorWriter
 from dkt.util.table import IntVectorWriter, MatrixWriter, read_matrices
 
 #: Two frames, and one frame; their mean is (0.5, 0.3, 0.2).

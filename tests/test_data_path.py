@@ -15,13 +15,13 @@ import pytest
 import torch
 
 from dkt import feature_cache
-from dkt.alignments import AlignmentDir
 from dkt.bin import main
 from dkt.dataset import load_utterances
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.frame_sources import ArchiveFeatures, PackedFeatures
+from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.sequences import Streams, WholeUtterances
 from dkt.target_store import SoftTargetWriter, TargetDir
@@ -184,7 +184,7 @@ def test_a_checkpoint_of_before_has_waited_for_nothing(lab, tmp_path, monkeypatc
 _MEASURE = """
 import sys, torch
 from pathlib import Path
-from dkt.alignments import AlignmentDir
+from dkt.hmm.alignments import AlignmentDir
 from dkt.util.data_dir import DataDir
 from dkt.dataset import load_utterances
 from dkt.feat.pipeline import FeatureOptions

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from dkt.alignments import AlignmentDir, match_lengths
 from dkt.base.errors import DktError
 from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
 from dkt.feat.functions import splice
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
+from dkt.hmm.alignments import AlignmentDir, match_lengths
 from dkt.target_store import SoftTargetWriter, TargetDir
 from dkt.targets import TargetHeader
 from dkt.util.data_dir import DataDir

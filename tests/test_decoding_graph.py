@@ -16,11 +16,11 @@ from dkt.bin import main
 from dkt.fstext.fst import ARC, FstArrays, load_fst
 from dkt.hmm.decoding_graph import check_decoding_graph, load_graph
 from dkt.hmm.graph import compile_lg, make_graph
-from dkt.hmm.hmm_transducer import HmmTransducerBuilder
+from dkt.hmm.hmm_utils import HmmTransducerBuilder
+from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.training_graph import context_to_transition_ids
+from dkt.hmm.transition_model import TransitionModel, load_transition_model, write_transition_model
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, load_transition_model, write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import MatrixWriter
 from tests.tiny_lang import WORDS, tiny_topology, write_tiny_lang

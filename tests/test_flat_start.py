@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir
 from dkt.hmm import flat_start
+from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.flat_start import Speech, share_frames, spread_at_random
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.state_chain import StateChain, StateRow

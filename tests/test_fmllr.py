@@ -13,8 +13,8 @@ from dkt.feat.reader import FeatureReader
 from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
 from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.hmm.gmm import AmDiagGmm
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixWriter, read_matrices
 

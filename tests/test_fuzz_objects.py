@@ -23,11 +23,11 @@ from dkt.hmm.arpa import read_arpa
 from dkt.hmm.event_map import ConstantEventMap, EventMapWriter, SplitEventMap, TableEventMap
 from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.lexicon import read_lexicon
+from dkt.hmm.topology import load_topology, write_topology
+from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import load_tree
 from dkt.lda import LdaAccumulator
 from dkt.lda_files import load_accumulator, save_accumulator
-from dkt.topology import load_topology, write_topology
-from dkt.transitions import load_transition_model, write_transition_model
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.symbols import read_symbol_table, read_transcripts
 from dkt.util.text import read_keyed_lines, read_lines

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dkt.posteriors import Posterior, PosteriorWriter, read_posterior_or_matrix, read_posteriors
+from dkt.hmm.posterior import Posterior, PosteriorWriter, read_posterior_or_matrix, read_posteriors
 from dkt.util.specifiers import parse_rspecifier, parse_wspecifier
 from dkt.util.table import (
     IntVectorWriter,

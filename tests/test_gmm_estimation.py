@@ -17,8 +17,8 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel
 
 DIM = 2
 NO_LIMITS = MleOptions(min_gaussian_occupancy=0.0, min_gaussian_weight=0.0, min_variance=1e-8)

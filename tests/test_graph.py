@@ -16,8 +16,8 @@ from dkt.bin import main
 from dkt.fstext.fst import FstArrays, load_fst
 from dkt.hmm.graph import compile_lg, make_graph, mkgraph, push_special
 from dkt.hmm.search import Searcher
+from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import monophone_transition_model, monophone_tree, save_tree
-from dkt.transitions import load_transition_model, write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import read_matrices
 from tests.tiny_lang import WORDS, save_text_fst, tiny_topology, write_tiny_lang

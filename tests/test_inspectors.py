@@ -11,10 +11,10 @@ import pytest
 
 from dkt.bin import main
 from dkt.hmm.event_map import ConstantEventMap
+from dkt.hmm.phone_output import ctm_lines
+from dkt.hmm.posterior import Posterior, PosteriorWriter
+from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import ContextDependency, save_tree
-from dkt.phone_output import ctm_lines
-from dkt.posteriors import Posterior, PosteriorWriter
-from dkt.transitions import load_transition_model, write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import IntVectorWriter
 from tests.test_transitions import two_phone_model

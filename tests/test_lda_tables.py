@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.feat.extraction import FeatureExtractor, read_config
 from dkt.feat.functions import apply_cmvn, cmvn_stats
 from dkt.feat.wave import read_audio
+from dkt.hmm.alignments import AlignmentDir
+from dkt.hmm.posterior import Posterior, PosteriorWriter
 from dkt.lda import LdaAccumulator, accumulate_spliced
 from dkt.lda_files import load_accumulator, save_accumulator
-from dkt.posteriors import Posterior, PosteriorWriter
 from dkt.util.object_io import ObjectReader
 from dkt.util.table import IntVectorWriter, read_script
 from tests.synthetic import FEATURE_DIM, random_corpus, write_ali_dir, write_matrices

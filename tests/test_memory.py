@@ -51,7 +51,7 @@ def test_cuda_tells_it_too():
 
 
 def test_a_command_that_runs_out_of_memory_anywhere(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("dkt.inspection.tree_info", lambda tree: np.empty(HUGE))
+    monkeypatch.setattr("dkt.hmm.inspection.tree_info", lambda tree: np.empty(HUGE))
     monkeypatch.setattr("dkt.hmm.tree.load_tree", lambda path: None)
     assert main(["tree-info", "tree"]) == 1
     (line,) = capsys.readouterr().err.splitlines()

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt.alignments import AlignmentDir
 from dkt.base.checksums import NAME as CHECKSUMS
 from dkt.base.errors import DktError
 from dkt.bin import main
@@ -19,6 +18,7 @@ from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.align import align_directory
+from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.lang import LangOptions, prepare_lang
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
+from dkt.hmm.phone_segments import PathChecker, phone_ends, phones_and_lengths
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from dkt.hmm.tree import monophone_transition_model, monophone_tree
-from dkt.phone_segments import PathChecker, phone_ends, phones_and_lengths
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, initial_tuples
 from tests.test_transitions import two_phone_model
 from tests.tiny_lang import tiny_topology
 

@@ -19,9 +19,9 @@ from dkt.base.ranges import Range, real_number, whole_number
 from dkt.bin import COMMANDS, main
 from dkt.bin.kaldi_options import add_standard_options
 from dkt.bin.options import Number, Numbers, boolean, top_k
-from dkt.counting import read_real
 from dkt.feat.extraction import FeatureExtractor
 from dkt.feat.pipeline import parse_options
+from dkt.hmm.counts import read_real
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 from dkt.util.object_io import ObjectReader

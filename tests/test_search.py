@@ -11,8 +11,8 @@ from dkt.bin import main
 from dkt.fstext.fst import FstArrays
 from dkt.hmm.search import Searcher
 from dkt.hmm.searching import NoPathError
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel, write_transition_model
+from dkt.hmm.topology import HmmState, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, write_transition_model
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import MatrixWriter, read_int_vectors
 

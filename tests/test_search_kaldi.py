@@ -6,7 +6,7 @@ import pytest
 
 from dkt.fstext.fst import load_fst
 from dkt.hmm.search import Searcher
-from dkt.transitions import load_transition_model
+from dkt.hmm.transition_model import load_transition_model
 from tests.test_graph import golden_search
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dkt.transitions import TransitionModel, initial_tuples
+from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from dkt.util.table import read_matrices
 from tests.fit_data import UTTS, labels, write_fit_data
 from tests.shell import ROOT, fails, run, succeed

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.posteriors import Posterior, PosteriorWriter, read_posteriors
+from dkt.hmm.posterior import Posterior, PosteriorWriter, read_posteriors
 from dkt.util.kaldi_io import open_input, split_offset
 from dkt.util.table import IntVectorWriter, MatrixTable, MatrixWriter, read_int_vectors, read_matrices
 from dkt.util.text import read_lines

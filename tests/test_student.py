@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from dkt.alignments import AlignmentDir
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.bin.train_lstm import _MODES
-from dkt.counting import load_counts
+from dkt.hmm.alignments import AlignmentDir
+from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model, save_model
 from dkt.target_store import TargetDir

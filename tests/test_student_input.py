@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from dkt.alignments import AlignmentDir
 from dkt.bin import main
+from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.modelfile import load_model, save_model
 from dkt.util.table import MatrixWriter, read_matrices
 from tests.student_lab import CPU, lab, soft, soft_targets, taught, train

@@ -14,7 +14,7 @@ import yaml
 from dkt import objectives
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.counting import load_counts, save_counts
+from dkt.hmm.counts import load_counts, save_counts
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.modelfile import ModelInfo, fingerprint, load_model, save_model
 from dkt.target_records import HEAD_SIZE

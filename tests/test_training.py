@@ -9,7 +9,7 @@ import yaml
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.counting import load_counts
+from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
 from dkt.nnet.modelfile import load_model
 from dkt.train import loop, train_dnn

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.topology import HmmState, HmmTopology, load_topology
-from dkt.transitions import (
+from dkt.hmm.topology import HmmState, HmmTopology, load_topology
+from dkt.hmm.transition_model import (
     TransitionModel,
     initial_tuples,
     load_transition_model,

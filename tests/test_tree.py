@@ -9,9 +9,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.hmm.event_map import ConstantEventMap, SplitEventMap, TableEventMap, leaves
+from dkt.hmm.topology import load_topology
+from dkt.hmm.transition_model import load_transition_model
 from dkt.hmm.tree import ContextDependency, load_tree, monophone_transition_model, monophone_tree, save_tree
-from dkt.topology import load_topology
-from dkt.transitions import load_transition_model
 from tests.tiny_lang import tiny_topology
 
 

@@ -10,7 +10,9 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
+from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.training_graph import TrainingGraphCompiler, transition_costs
+from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import (
     Alignment,
@@ -19,8 +21,6 @@ from dkt.hmm.viterbi import (
     UtteranceGraph,
     ViterbiAligner,
 )
-from dkt.topology import HmmState, HmmTopology
-from dkt.transitions import TransitionModel
 from dkt.util.symbols import read_symbol_table, read_transcripts, transcripts_to_ints
 from dkt.util.table import read_int_vectors, read_matrices
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import kaldifst
 
 from dkt.fstext.fst import FstArrays
-from dkt.topology import HmmState, HmmTopology
+from dkt.hmm.topology import HmmState, HmmTopology
 
 PHONES = ["<eps>", "SIL", "A", "B", "C", "#0", "#1", "#2"]
 WORDS = ["<eps>", "YES", "NO", "TWO", "TOO", "#0", "<s>", "</s>"]

@@ -42,9 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Accumulate LDA statistics."""
     from dkt.base.tally import Tally
+    from dkt.hmm.transition_model import load_transition_model
     from dkt.lda_files import save_accumulator
     from dkt.lda_tables import LabelTable, PosteriorWeighting, accumulate_tables
-    from dkt.transitions import load_transition_model
 
     options = PosteriorWeighting(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)
     stats = accumulate_tables(

@@ -19,8 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert the table."""
-    from dkt.alignments import read_alignments
-    from dkt.transitions import load_transition_model
+    from dkt.hmm.alignments import read_alignments
+    from dkt.hmm.transition_model import load_transition_model
     from dkt.util.table import IntVectorWriter
 
     model = load_transition_model(args.model)

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert the table."""
     from dkt.base.errors import DktError
-    from dkt.phone_output import PhoneForm, write_phones
-    from dkt.transitions import load_transition_model
+    from dkt.hmm.phone_output import PhoneForm, write_phones
+    from dkt.hmm.transition_model import load_transition_model
 
     if args.per_frame and args.write_lengths:
         raise DktError("--per-frame and --write-lengths exclude each other")

@@ -34,10 +34,10 @@ def run(args: argparse.Namespace) -> None:
     """Log a line of figures for each model, warn of what is implausible; fail on what cannot be right."""
     from pathlib import Path
 
-    from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-    from dkt.alignments import AlignmentDir
     from dkt.base.files import read_file
     from dkt.hmm.align import check_phones, read_oov
+    from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
+    from dkt.hmm.alignments import AlignmentDir
     from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
     from dkt.util.oov import OovCount
     from dkt.util.symbols import read_symbol_table

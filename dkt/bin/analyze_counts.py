@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     """Count, write, and print the table of counts if asked to."""
     from dkt.base.errors import DktError
     from dkt.base.tally import Tally
-    from dkt.counting import (
+    from dkt.hmm.counts import (
         HALF_FRAME,
         FrameWeights,
         count_labels,

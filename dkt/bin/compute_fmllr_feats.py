@@ -31,9 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Estimate the transforms and write the features."""
-    from dkt.alignments import AlignmentDir
     from dkt.feat.pipeline import FeatureOptions
     from dkt.feat.reader import FeatureReader
+    from dkt.hmm.alignments import AlignmentDir
     from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
     from dkt.hmm.gmm import load_gmm
     from dkt.util.data_dir import DataDir

@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Copy the table."""
     from dkt.base.errors import DktError
-    from dkt.posterior_sums import scale_posterior
-    from dkt.posteriors import PosteriorWriter, read_posteriors
+    from dkt.hmm.posterior import PosteriorWriter, read_posteriors
+    from dkt.hmm.posterior_sums import scale_posterior
 
     with PosteriorWriter(args.wspecifier) as writer:
         for utt, posterior in read_posteriors(args.posteriors):

@@ -12,7 +12,7 @@ from dkt.bin.search_options import add_beams
 from dkt.hmm.decoding_graph import load_graph
 from dkt.hmm.scan import scan
 from dkt.hmm.search import Searcher
-from dkt.transitions import load_transition_model
+from dkt.hmm.transition_model import load_transition_model
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import read_matrices
 

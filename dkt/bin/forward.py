@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the network."""
-    from dkt.counting import load_counts
+    from dkt.hmm.counts import load_counts
     from dkt.nnet.pdf_prior import log_priors
 
     num_pdfs = _check_arguments(args)

@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the sizes."""
-    from dkt.inspection import hmm_info
-    from dkt.transitions import load_transition_model
+    from dkt.hmm.inspection import hmm_info
+    from dkt.hmm.transition_model import load_transition_model
 
     print(hmm_info(load_transition_model(args.model)))

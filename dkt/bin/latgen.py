@@ -17,7 +17,7 @@ from dkt.hmm.lattice_generation import GeneratedLattice, LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.searching import decode_table
 from dkt.hmm.token_passing import Beams
-from dkt.transitions import load_transition_model
+from dkt.hmm.transition_model import load_transition_model
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, read_matrices
 

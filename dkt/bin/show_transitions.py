@@ -14,8 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the transition model."""
-    from dkt.inspection import load_occupancies, show_transitions
-    from dkt.transitions import load_transition_model
+    from dkt.hmm.inspection import load_occupancies, show_transitions
+    from dkt.hmm.transition_model import load_transition_model
     from dkt.util.symbols import read_symbol_table
 
     names = {number: symbol for symbol, number in read_symbol_table(args.phones).items()}

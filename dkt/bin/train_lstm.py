@@ -164,8 +164,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
-    from dkt.alignments import AlignmentDir
     from dkt.base.directory_kinds import Kind, refuse_other_kinds
+    from dkt.hmm.alignments import AlignmentDir
     from dkt.util.data_dir import DataDir
 
     # What is wrong is told before a GPU is chosen and, without a configuration to look at, before PyTorch is

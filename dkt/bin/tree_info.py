@@ -12,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the sizes."""
+    from dkt.hmm.inspection import tree_info
     from dkt.hmm.tree import load_tree
-    from dkt.inspection import tree_info
 
     print(tree_info(load_tree(args.tree)))

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.base.checksums import write_recorded
 from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import require_lock
@@ -22,14 +21,15 @@ from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
+from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
+from dkt.hmm.topology import load_topology
 from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.matrix.matrix_io import encode_int_vector
-from dkt.topology import load_topology
-from dkt.transitions import TransitionModel, load_transition_model
 from dkt.util.data_dir import DataDir
 from dkt.util.oov import DEFAULT_MAX_OOV, OovCount
 from dkt.util.split_data import split_utterances

@@ -10,9 +10,9 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.grouping import expand
 from dkt.fstext.fst import FstArrays, load_fst
-from dkt.hmm.hmm_transducer import self_loops_of_states
-from dkt.topology import NO_PDF
-from dkt.transitions import TransitionModel
+from dkt.hmm.hmm_utils import self_loops_of_states
+from dkt.hmm.topology import NO_PDF
+from dkt.hmm.transition_model import TransitionModel
 from dkt.util.specifiers import is_specifier
 
 _HINT = (

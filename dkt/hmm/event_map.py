@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.transitions import IMPROBABLE_PDF
+from dkt.hmm.transition_model import IMPROBABLE_PDF
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
 PDF_CLASS_KEY = -1

@@ -13,7 +13,7 @@ from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.hmm.gmm import AmDiagGmm
-from dkt.transitions import TransitionModel
+from dkt.hmm.transition_model import TransitionModel
 from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)

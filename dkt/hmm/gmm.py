@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.transitions import TransitionModel, read_transition_model, write_transition_model
+from dkt.hmm.transition_model import TransitionModel, read_transition_model, write_transition_model
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
 logger = logging.getLogger(__name__)

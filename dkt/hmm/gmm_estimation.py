@@ -10,7 +10,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.hmm.gmm import AmDiagGmm
-from dkt.transitions import TransitionModel
+from dkt.hmm.transition_model import TransitionModel
 
 # Frames of one pdf that are scored at a time, so that memory stays bounded on any corpus.
 _CHUNK_FRAMES = 4096

@@ -40,11 +40,11 @@ from dkt.hmm.gmm_estimation import (
     update_gmm,
     update_transitions,
 )
+from dkt.hmm.topology import load_topology
+from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
 from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
-from dkt.topology import load_topology
-from dkt.transitions import TransitionModel
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter
 from dkt.util.oov import DEFAULT_MAX_OOV

@@ -10,9 +10,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.fstext.fst import FstArrays, load_fst
-from dkt.hmm.hmm_transducer import HmmTransducerBuilder, add_self_loops
+from dkt.hmm.hmm_utils import HmmTransducerBuilder, add_self_loops
+from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency
-from dkt.transitions import TransitionModel
 from dkt.util.symbols import read_symbol_table
 from dkt.util.text import fields, natural, read_lines
 

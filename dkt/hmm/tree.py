@@ -17,8 +17,8 @@ from dkt.hmm.event_map import (
     leaves,
     stub_map,
 )
-from dkt.topology import NO_PDF, HmmTopology
-from dkt.transitions import TransitionModel, initial_tuples
+from dkt.hmm.topology import NO_PDF, HmmTopology
+from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from dkt.util.object_io import ObjectReader
 
 

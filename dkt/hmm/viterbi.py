@@ -13,7 +13,7 @@ from dkt.base.errors import DktError
 from dkt.fstext.fst import FstArrays
 from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.training_graph import transition_costs
-from dkt.transitions import TransitionModel
+from dkt.hmm.transition_model import TransitionModel
 
 _MARGIN = 0.1  # in units of the beam: single precision adds scores up less exactly
 

@@ -25,6 +25,7 @@ from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
 from dkt.hmm.state_chain import state_chain
 from dkt.hmm.training_graph import TrainingGraphCompiler
+from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency
 from dkt.hmm.viterbi import (
     Alignment,
@@ -33,7 +34,6 @@ from dkt.hmm.viterbi import (
     UtteranceGraph,
     ViterbiAligner,
 )
-from dkt.transitions import TransitionModel
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
 

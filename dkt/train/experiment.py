@@ -27,11 +27,11 @@ from dkt.base.files import (
     replace_file,
     replace_link,
 )
-from dkt.counting import count_pdfs, save_counts
 from dkt.dataset import Utterances
 from dkt.export.feature_transform import beyond_kaldi, feature_transform
 from dkt.export.nnet1_writer import write_nnet1
 from dkt.feat.pipeline import FeatureOptions
+from dkt.hmm.counts import count_pdfs, save_counts
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import is_torch_file
 from dkt.targets import SoftTargets

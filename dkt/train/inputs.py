@@ -8,7 +8,6 @@ from typing import Annotated
 
 import numpy as np
 
-from dkt.alignments import AlignmentDir
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
@@ -17,6 +16,7 @@ from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
+from dkt.hmm.alignments import AlignmentDir
 from dkt.target_source import TargetSource
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixTable, read_matrices

@@ -16,6 +16,7 @@ from dkt.base.errors import DktError
 from dkt.base.progress import Progress
 from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
+from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.nnet import threads
 from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.posterior_targets import Form, open_targets
@@ -24,7 +25,6 @@ from dkt.stored_targets import TargetScratch
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.top_k import ALL, TopK
-from dkt.transitions import TransitionModel, load_transition_model
 from dkt.util.data_dir import DataDir
 
 logger = logging.getLogger(__name__)

@@ -17,8 +17,9 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file
-from dkt.counting import load_counts
 from dkt.dataset import Utterances, split_off
+from dkt.hmm.counts import load_counts
+from dkt.hmm.transition_model import load_transition_model
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
 from dkt.target_source import TargetSource
@@ -31,7 +32,6 @@ from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
 from dkt.train.sequence import BatchConfig, SequenceTraining
 from dkt.train.teaching import RunningTeacher, TeachingOptions, open_teaching
-from dkt.transitions import load_transition_model
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from dkt.base.bounded import read_bytes
 from dkt.base.errors import DktError
+from dkt.hmm.transition_model import TransitionModel
 from dkt.matrix.matrix_io import read_binary_matrix, read_text_matrix, refuse_underscore
-from dkt.transitions import TransitionModel
 from dkt.util.table import TableWriter, read_table
 
 _SIZE = struct.Struct("<Bi")

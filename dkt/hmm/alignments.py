@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.phone_segments import PathChecker
-from dkt.transitions import TransitionModel, load_transition_model
+from dkt.hmm.phone_segments import PathChecker
+from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.util.table import read_gzipped_int_vectors, read_int_vectors
 from dkt.util.text import natural, read_lines
 

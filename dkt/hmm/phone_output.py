@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from dkt.alignments import read_alignments
 from dkt.base.errors import DktError
+from dkt.hmm.alignments import read_alignments
+from dkt.hmm.phone_segments import phones_and_lengths
+from dkt.hmm.transition_model import TransitionModel
 from dkt.matrix.matrix_io import encode_int_vector
-from dkt.phone_segments import phones_and_lengths
-from dkt.transitions import TransitionModel
 from dkt.util.kaldi_io import open_output
 from dkt.util.table import IntVectorWriter, TableWriter
 

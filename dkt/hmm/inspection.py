@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.transitions import TransitionModel
+from dkt.hmm.transition_model import TransitionModel
 from dkt.util.object_io import ObjectReader
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.topology import NO_PDF, HmmTopology, read_topology, write_topology
+from dkt.hmm.topology import NO_PDF, HmmTopology, read_topology, write_topology
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
 #: More pdfs than any model has; arrays of one entry a pdf still fit into memory.

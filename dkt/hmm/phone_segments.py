@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.topology import NO_PDF
-from dkt.transitions import TransitionModel
+from dkt.hmm.topology import NO_PDF
+from dkt.hmm.transition_model import TransitionModel
 
 
 def _is_reordered(model: TransitionModel, ids: np.ndarray) -> bool:

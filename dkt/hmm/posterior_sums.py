@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.posteriors import Posterior
+from dkt.hmm.posterior import Posterior
 
 #: How far the posteriors of a frame may be from a sum of one: Kaldi's compressed matrices are that coarse.
 SUM_TOLERANCE = 0.01

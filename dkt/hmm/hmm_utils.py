@@ -8,9 +8,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.fstext.fst import ARC, FstArrays
+from dkt.hmm.topology import NO_PDF
+from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency
-from dkt.topology import NO_PDF
-from dkt.transitions import TransitionModel
 
 #: What a label on the input side of C stands for: a window of phones, ``[-d]`` the disambiguation symbol d,
 #: ``[0]`` the symbol for the missing left context, ``[]`` epsilon (``compose_context`` returns them).

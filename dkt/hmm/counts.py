@@ -14,9 +14,9 @@ from dkt.base.checksums import write_recorded
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import Tally
+from dkt.hmm.posterior import read_posterior_or_matrix
+from dkt.hmm.posterior_sums import sum_posteriors
 from dkt.matrix.matrix_io import encode_vector, refuse_underscore
-from dkt.posterior_sums import sum_posteriors
-from dkt.posteriors import read_posterior_or_matrix
 from dkt.util.kaldi_io import is_output_pipe, open_output
 from dkt.util.object_io import ObjectReader
 from dkt.util.table import RandomAccessTable, VectorTable, read_int_vectors, read_table

@@ -17,8 +17,8 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.findings import Level, plural
-from dkt.phone_segments import phones_and_lengths
-from dkt.transitions import TransitionModel
+from dkt.hmm.phone_segments import phones_and_lengths
+from dkt.hmm.transition_model import TransitionModel
 from dkt.util.text import fields, natural, read_lines
 
 logger = logging.getLogger(__name__)
