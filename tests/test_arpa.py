@@ -8,7 +8,7 @@ import math
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.arpa import ArpaModel, read_arpa, write_arpa
+from dkt.lm.arpa import ArpaModel, read_arpa, write_arpa
 
 BOS, EOS = "<s>", "</s>"
 

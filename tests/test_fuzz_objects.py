@@ -19,7 +19,6 @@ from dkt.feat.pipeline import parse_options
 from dkt.feat.riff import mend_riff
 from dkt.fstext.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.hmm.align import read_phones
-from dkt.hmm.arpa import read_arpa
 from dkt.hmm.event_map import ConstantEventMap, EventMapWriter, SplitEventMap, TableEventMap
 from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.lexicon import read_lexicon
@@ -28,6 +27,7 @@ from dkt.hmm.transition_model import load_transition_model, write_transition_mod
 from dkt.hmm.tree import load_tree
 from dkt.lda import LdaAccumulator
 from dkt.lda_files import load_accumulator, save_accumulator
+from dkt.lm.arpa import read_arpa
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.symbols import read_symbol_table, read_transcripts
 from dkt.util.text import read_keyed_lines, read_lines

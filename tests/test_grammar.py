@@ -10,9 +10,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.arpa import read_arpa, write_arpa
-from dkt.hmm.grammar import arpa_to_fst
-from dkt.hmm.ngram import train_ngram
+from dkt.lm.arpa import read_arpa, write_arpa
+from dkt.lm.grammar import arpa_to_fst
+from dkt.lm.ngram import train_ngram
 from dkt.util.symbols import read_symbol_table, write_symbol_table
 
 WORDS = ["one", "two", "three", "four", "five", "unseen"]

@@ -12,9 +12,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.arpa import read_arpa, write_arpa
-from dkt.hmm.lm_text import read_sentences, read_vocabulary
-from dkt.hmm.ngram import kneser_ney_discounts, train_ngram
+from dkt.lm.arpa import read_arpa, write_arpa
+from dkt.lm.ngram import kneser_ney_discounts, train_ngram
+from dkt.lm.text import read_sentences, read_vocabulary
 
 BOS, EOS = "<s>", "</s>"
 

@@ -11,7 +11,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.feat.extraction import read_config
-from dkt.hmm.arpa import read_arpa
+from dkt.lm.arpa import read_arpa
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table, read_texts, read_transcripts
 from dkt.util.table import read_int_vectors, read_script

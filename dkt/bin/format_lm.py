@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.hmm.grammar import format_lm
+from dkt.lm.grammar import format_lm
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,9 +7,9 @@ import argparse
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.options import Number, boolean
-from dkt.hmm.arpa import write_arpa
-from dkt.hmm.lm_text import read_sentences, read_vocabulary
-from dkt.hmm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram
+from dkt.lm.arpa import write_arpa
+from dkt.lm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram
+from dkt.lm.text import read_sentences, read_vocabulary
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

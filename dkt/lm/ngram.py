@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dkt.base.errors import DktError
-from dkt.hmm.arpa import LOG_ZERO, ArpaModel
+from dkt.lm.arpa import LOG_ZERO, ArpaModel
 from dkt.util.symbols import BOS, EOS, RESERVED
 
 Ints = NDArray[np.int64]

@@ -15,7 +15,7 @@ from dkt.base.errors import DktError
 from dkt.base.files import cannot_write, copy_file
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.fstext.fst import write_fst
-from dkt.hmm.arpa import NGram, iter_arpa
+from dkt.lm.arpa import NGram, iter_arpa
 from dkt.util.symbols import BACKOFF, BOS, EOS, EPS, read_symbol_table
 
 if TYPE_CHECKING:
