@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from dkt.hmm.lattice import CompactLattice, Lattice
+from dkt.lat.lattice import CompactLattice, Lattice
 
 FIELDS = ("start", "offsets", "graph_costs", "acoustic_costs", "nextstates", "final_graph", "final_acoustic")
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.token_passing import Beams
+from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.raw_lattice import RawLattice
 from tests.lattices import all_paths
 
 NUM_TIDS = 6

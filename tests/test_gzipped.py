@@ -15,10 +15,10 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.base.gzipped import gunzip, unpacked
 from dkt.bin import main
-from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices, read_state_level_lattices
 from dkt.hmm.posterior import Posterior, PosteriorWriter, read_posteriors
 from dkt.hmm.transition_model import load_transition_model
 from dkt.hmm.tree import load_tree
+from dkt.lat.io import LatticeWriter, read_compact_lattices, read_state_level_lattices
 from dkt.util.symbols import read_texts
 from dkt.util.table import (
     IntVectorWriter,

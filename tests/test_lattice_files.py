@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.lattice import CompactLattice, Lattice
-from dkt.hmm.lattice_conversion import to_compact, to_state_level
-from dkt.hmm.lattice_encoding import encode_compact_lattice, encode_state_level_lattice
-from dkt.hmm.lattice_files import (
+from dkt.lat.conversion import to_compact, to_state_level
+from dkt.lat.encoding import encode_compact_lattice, encode_state_level_lattice
+from dkt.lat.io import (
     LatticeWriter,
     read_compact_lattice,
     read_compact_lattices,
     read_state_level_lattice,
     read_state_level_lattices,
 )
-from dkt.hmm.lattice_text import encode_text_lattice
+from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.text import encode_text_lattice
 from tests.lattices import all_paths, assert_same, compact_lattice, random_lattice
 from tests.mutation import FUZZ, check_stands, damaged, every_small_damage
 

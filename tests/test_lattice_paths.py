@@ -12,10 +12,10 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattices
-from dkt.hmm.lattice_oracle import oracle_path
-from dkt.hmm.lattice_order import topological_order
-from dkt.hmm.lattice_paths import CostScale, best_path, best_paths, count_arc_frames, count_frames
+from dkt.lat.io import LatticeWriter, read_compact_lattices
+from dkt.lat.oracle import oracle_path
+from dkt.lat.order import topological_order
+from dkt.lat.paths import CostScale, best_path, best_paths, count_arc_frames, count_frames
 from dkt.util.symbols import read_symbol_table
 from tests.lattices import all_paths, compact_lattice, random_lattice
 
@@ -89,7 +89,7 @@ def test_best_paths_are_those_of_brute_force():
 
 def test_many_points_are_taken_in_turn_where_memory_is_short(monkeypatch):
     whole = best_paths(THREE, SCALES)
-    monkeypatch.setattr("dkt.hmm.lattice_paths._MOST_COSTS", 2 * THREE.num_arcs)
+    monkeypatch.setattr("dkt.lat.paths._MOST_COSTS", 2 * THREE.num_arcs)
     assert [path.words for path in best_paths(THREE, SCALES)] == [path.words for path in whole]
 
 

@@ -10,13 +10,13 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.hmm.determinize import determinize
-from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_generation import LatticeGenerator
 from dkt.hmm.lattice_search import LatticeSearcher
 from dkt.hmm.searching import NoPathError
 from dkt.hmm.token_passing import Beams
-from dkt.hmm.word_closure import close_words
+from dkt.lat.determinize import determinize
+from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.word_closure import close_words
 from tests.lattices import all_paths
 from tests.search_lab import (
     ID2PDF,

@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Find the best path of every lattice of the table."""
     from dkt.base.tally import Tally
-    from dkt.hmm.lattice_files import read_compact_lattices
-    from dkt.hmm.lattice_passes import take_best_paths
-    from dkt.hmm.lattice_paths import BestPath, CostScale
+    from dkt.lat.io import read_compact_lattices
+    from dkt.lat.paths import BestPath, CostScale
+    from dkt.lat.programs import take_best_paths
     from dkt.util.table import IntVectorWriter
 
     symbols = WordSymbols(args)

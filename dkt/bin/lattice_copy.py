@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Copy the table."""
     from dkt.base.errors import DktError
-    from dkt.hmm.lattice_files import LatticeWriter, read_compact_lattice, read_state_level_lattice
+    from dkt.lat.io import LatticeWriter, read_compact_lattice, read_state_level_lattice
     from dkt.util.progress import told
     from dkt.util.table import read_table
 

@@ -16,8 +16,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Count the arcs of every lattice of the table."""
-    from dkt.hmm.lattice_files import read_compact_lattices
-    from dkt.hmm.lattice_passes import take_depths
+    from dkt.lat.io import read_compact_lattices
+    from dkt.lat.programs import take_depths
     from dkt.util.number_tables import NumberWriter
 
     with ExitStack() as files:

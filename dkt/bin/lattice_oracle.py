@@ -33,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Find the oracle path of every lattice of the table."""
     from dkt.base.tally import Tally
-    from dkt.hmm.lattice_files import read_compact_lattices
-    from dkt.hmm.lattice_oracle import OraclePath
-    from dkt.hmm.lattice_passes import take_oracle_paths
+    from dkt.lat.io import read_compact_lattices
+    from dkt.lat.oracle import OraclePath
+    from dkt.lat.programs import take_oracle_paths
     from dkt.util.number_tables import NumberWriter
 
     symbols = WordSymbols(args)

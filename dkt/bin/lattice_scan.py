@@ -7,8 +7,8 @@ import argparse
 from dkt.base.tally import Tally
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
-from dkt.hmm.lattice_files import read_compact_lattices
-from dkt.hmm.lattice_scan import scan_lattices
+from dkt.lat.io import read_compact_lattices
+from dkt.lat.scan import scan_lattices
 from dkt.util.symbols import read_symbol_table
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.hmm.determinize import determinize
-from dkt.hmm.lattice import CompactLattice, Lattice
 from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.raw_lattice import RawLattice
-from dkt.hmm.word_closure import MAX_WAYS, TooManyWaysError, close_words
+from dkt.lat.determinize import determinize
+from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.raw_lattice import RawLattice
+from dkt.lat.word_closure import MAX_WAYS, TooManyWaysError, close_words
 
 logger = logging.getLogger(__name__)
 

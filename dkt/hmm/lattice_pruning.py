@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.search_graph import AcousticCosts, ArcSet, SearchGraph
 from dkt.hmm.token_passing import Frame, Links
+from dkt.lat.raw_lattice import RawLattice
 
 
 def prune(

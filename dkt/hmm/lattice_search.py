@@ -9,10 +9,10 @@ import numpy as np
 
 from dkt.fstext.fst import FstArrays
 from dkt.hmm.lattice_pruning import collect, prune
-from dkt.hmm.raw_lattice import RawLattice
 from dkt.hmm.search_graph import AcousticCosts, SearchGraph
 from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 from dkt.hmm.token_passing import Beams, Frame, TokenPassing
+from dkt.lat.raw_lattice import RawLattice
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand, offsets_of
-from dkt.hmm.raw_lattice import RawLattice
+from dkt.lat.raw_lattice import RawLattice
 
 # Costs are sums in different orders: paths on the edge of the beam shall not break into pieces.
 TOLERANCE = 1e-6

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from dkt.hmm.lattice import CompactLattice
-from dkt.hmm.word_closure import TID_BYTES, TOLERANCE, LegStrings, WordClosure
-from dkt.hmm.word_steps import WordStep, words_after
+from dkt.lat.lattice import CompactLattice
+from dkt.lat.word_closure import TID_BYTES, TOLERANCE, LegStrings, WordClosure
+from dkt.lat.word_steps import WordStep, words_after
 
 # Residual costs that differ by less are taken for equal, as with Kaldi's --delta: sums in another order.
 _DELTA = 1.0 / 1024.0

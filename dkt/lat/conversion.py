@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.hmm.lattice import CompactLattice, Lattice, joined, lengths_of, parted
+from dkt.lat.lattice import CompactLattice, Lattice, joined, lengths_of, parted
 
 
 def to_state_level(lattice: CompactLattice) -> Lattice:

@@ -15,7 +15,7 @@ import numpy as np
 
 from dkt.base.bounded import read_bytes
 from dkt.base.errors import DktError
-from dkt.hmm.lattice import CompactLattice, Lattice
+from dkt.lat.lattice import CompactLattice, Lattice
 
 #: The first byte of a lattice in binary.
 FIRST_BYTE = b"\xd6"

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from dkt.base.errors import DktError
-from dkt.hmm.lattice import CompactLattice, Lattice
-from dkt.hmm.lattice_binary import FIRST_BYTE, read_binary_lattice
-from dkt.hmm.lattice_conversion import to_compact, to_state_level
-from dkt.hmm.lattice_encoding import encode_compact_lattice, encode_state_level_lattice
-from dkt.hmm.lattice_order import check_lattice
-from dkt.hmm.lattice_text import encode_text_lattice, read_text_lattice
+from dkt.lat.binary import FIRST_BYTE, read_binary_lattice
+from dkt.lat.conversion import to_compact, to_state_level
+from dkt.lat.encoding import encode_compact_lattice, encode_state_level_lattice
+from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.order import check_lattice
+from dkt.lat.text import encode_text_lattice, read_text_lattice
 from dkt.util.table import TableWriter, read_table
 
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.lattice import CompactLattice, Lattice, parted
+from dkt.lat.lattice import CompactLattice, Lattice, parted
 from dkt.matrix.matrix_io import refuse_underscore
 
 _Line = list[bytes]

@@ -6,7 +6,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import expand
-from dkt.hmm.lattice import CompactLattice, Lattice, joined
+from dkt.lat.lattice import CompactLattice, Lattice, joined
 
 
 def topological_order(lattice: Lattice | CompactLattice) -> np.ndarray:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dkt.base.tally import Tally
-from dkt.hmm.lattice import CompactLattice
-from dkt.hmm.lattice_paths import CostScale, best_paths
+from dkt.lat.lattice import CompactLattice
+from dkt.lat.paths import CostScale, best_paths
 from dkt.score.scan_points import ScanTexts, acoustic_scale
 from dkt.util.progress import told
 from dkt.util.symbols import to_words

@@ -7,9 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.hmm.lattice import CompactLattice
-from dkt.hmm.lattice_oracle import OraclePath, oracle_path
-from dkt.hmm.lattice_paths import BestPath, CostScale, best_path, count_arc_frames, count_frames
+from dkt.lat.lattice import CompactLattice
+from dkt.lat.oracle import OraclePath, oracle_path
+from dkt.lat.paths import BestPath, CostScale, best_path, count_arc_frames, count_frames
 from dkt.score.compute_wer import WerStats
 from dkt.util.progress import told
 

@@ -6,8 +6,8 @@ import struct
 
 import numpy as np
 
-from dkt.hmm.lattice import CompactLattice, Lattice, joined, lengths_of
-from dkt.hmm.lattice_binary import LATTICE_HEADER, MAGIC, VERSION
+from dkt.lat.binary import LATTICE_HEADER, MAGIC, VERSION
+from dkt.lat.lattice import CompactLattice, Lattice, joined, lengths_of
 
 # OpenFst's property bits (``properties.h``): what is so, and beside it what is not.
 _EXPANDED_AND_MUTABLE = 0x3

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.hmm.lattice import CompactLattice
-from dkt.hmm.lattice_order import topological_order
-from dkt.hmm.lattice_paths import incoming_arcs
+from dkt.lat.lattice import CompactLattice
+from dkt.lat.order import topological_order
+from dkt.lat.paths import incoming_arcs
 
 _UNREACHED = 1 << 30
 

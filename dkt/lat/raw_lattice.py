@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from dkt.base.grouping import offsets_of
-from dkt.hmm.lattice import Lattice
+from dkt.lat.lattice import Lattice
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dkt.base.grouping import best_of_each, expand
-from dkt.hmm.word_closure import WordClosure
+from dkt.lat.word_closure import WordClosure
 
 
 @dataclass(frozen=True)

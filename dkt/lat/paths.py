@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.lattice import CompactLattice, lengths_of
-from dkt.hmm.lattice_order import topological_order
+from dkt.lat.lattice import CompactLattice, lengths_of
+from dkt.lat.order import topological_order
 
 # So many costs of arcs are held at once: more points than that are taken in turn.
 _MOST_COSTS = 1 << 22

@@ -1,0 +1,1 @@
+"""Lattices: files, determinisation, paths, oracle; nothing of decoding."""
