@@ -21,10 +21,10 @@ from dkt.fstext.openfst import ARC, FstContents, encode_openfst, parse_openfst
 from dkt.hmm.align import read_phones
 from dkt.hmm.event_map import ConstantEventMap, EventMapWriter, SplitEventMap, TableEventMap
 from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
-from dkt.hmm.lexicon import read_lexicon
 from dkt.hmm.topology import load_topology, write_topology
 from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import load_tree
+from dkt.lang.lexicon import read_lexicon
 from dkt.lda import LdaAccumulator
 from dkt.lda_files import load_accumulator, save_accumulator
 from dkt.lm.arpa import read_arpa

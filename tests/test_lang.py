@@ -11,13 +11,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.hmm.lang import (
-    LangOptions,
-    prepare_lang,
-    read_symbol_table,
-    read_transcripts,
-    transcripts_to_ints,
-)
+from dkt.lang.lang import LangOptions, prepare_lang, read_symbol_table, read_transcripts, transcripts_to_ints
 
 FILES = {
     "silence_phones.txt": "SIL\nSPN\n",

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.lexicon import Pronunciation, read_dictionary
-from dkt.hmm.lexicon_fst import add_disambig, mark_positions
+from dkt.lang.lexicon import Pronunciation, read_dictionary
+from dkt.lang.lexicon_fst import add_disambig, mark_positions
 
 FILES = {
     "silence_phones.txt": "SIL\nSPN\n",

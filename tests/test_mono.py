@@ -20,12 +20,12 @@ from dkt.feat.reader import FeatureReader
 from dkt.hmm.align import align_directory
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
-from dkt.hmm.lang import LangOptions, prepare_lang
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree
 from dkt.hmm.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.hmm.workers import WorkerPool
+from dkt.lang.lang import LangOptions, prepare_lang
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader, replace_file
 from dkt.util.symbols import read_symbol_table, read_transcripts

@@ -6,7 +6,7 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.options import Number, boolean
-from dkt.hmm.lang import LangOptions, prepare_lang
+from dkt.lang.lang import LangOptions, prepare_lang
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dkt.hmm.lexicon import Pronunciation
+from dkt.lang.lexicon import Pronunciation
 
 if TYPE_CHECKING:
     import kaldifst

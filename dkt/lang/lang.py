@@ -13,9 +13,9 @@ from pathlib import Path
 from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.errors import DktError
 from dkt.fstext.fst import write_fst
-from dkt.hmm.lexicon import Dictionary, Pronunciation, read_dictionary
-from dkt.hmm.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions
 from dkt.hmm.topo import make_topology
+from dkt.lang.lexicon import Dictionary, Pronunciation, read_dictionary
+from dkt.lang.lexicon_fst import add_disambig, make_lexicon_fst, mark_positions
 from dkt.util.symbols import (
     BACKOFF,
     BOS,

@@ -1,0 +1,1 @@
+"""Lang directories: lexicons, their transducers."""
