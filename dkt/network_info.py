@@ -130,7 +130,7 @@ def _kaldis_facts(path: Path) -> dict[str, Any]:
         return _sizes(header.info) | {"num_params": header.num_params}
     if b"<Nnet3>" in head:
         return {"network": "nnet3"}
-    from dkt.export.nnet1 import Affine, LstmComponent, read_nnet1
+    from dkt.nnet.nnet1.components import Affine, LstmComponent, read_nnet1
 
     components = read_nnet1(path)
     if not components:

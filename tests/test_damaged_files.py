@@ -23,7 +23,7 @@ from dkt.bin import main
 from dkt.feature_cache import open_features
 from dkt.frame_sources import BLOCK, PackedFeatures
 from dkt.nnet import native
-from dkt.nnet.modelfile import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.target_store import TargetDir
 from dkt.train import loop

@@ -12,7 +12,7 @@ from dkt import objectives
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.modelfile import ModelInfo, build_dnn, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_dnn, fingerprint, load_model, save_model
 
 
 def small_info(**network):

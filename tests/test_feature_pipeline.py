@@ -17,7 +17,7 @@ from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
-from dkt.nnet.modelfile import ModelInfo, build_dnn, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_dnn, load_model, save_model
 from dkt.train.inputs import TrainingInputs
 from dkt.train.teaching import RunningTeacher
 from dkt.util.data_dir import DataDir

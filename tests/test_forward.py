@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from dkt.bin import main
-from dkt.export import nnet1
-from dkt.export.nnet1_writer import write_nnet1
 from dkt.matrix.matrix_io import encode_matrix, read_matrix
+from dkt.nnet.nnet1 import components as nnet1
+from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.util.table import MatrixWriter, read_matrices
 
 DIM = 3

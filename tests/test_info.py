@@ -26,8 +26,8 @@ from dkt.bin import main
 from dkt.fstext.fst import load_fst
 from dkt.nnet.dnn import DnnConfig
 from dkt.nnet.lstm import LstmConfig
+from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, load_model, save_model
 from dkt.nnet.model_header import read_checkpoint_header, read_model_header
-from dkt.nnet.modelfile import ModelInfo, build_dnn, build_lstm, load_model, save_model
 from dkt.train import loop
 from dkt.train.history import load_history
 from tests.damage import damages

@@ -12,14 +12,14 @@ import yaml
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.export import nnet1
-from dkt.export.feature_transform import feature_transform
-from dkt.export.nnet1 import read_nnet1
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
-from dkt.nnet.modelfile import ModelInfo, build_dnn
-from dkt.nnet.nnet1 import Nnet1
+from dkt.nnet.model_file import ModelInfo, build_dnn
+from dkt.nnet.nnet1 import components as nnet1
+from dkt.nnet.nnet1.components import read_nnet1
+from dkt.nnet.nnet1.feature_transform import feature_transform
+from dkt.nnet.nnet1.network import Nnet1
 from dkt.train import experiment
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixWriter, VectorWriter, read_matrices

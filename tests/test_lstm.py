@@ -12,8 +12,6 @@ from torch.nn import functional
 
 from dkt.base.config import build
 from dkt.base.errors import DktError
-from dkt.export import nnet1
-from dkt.export.nnet1 import read_nnet1
 from dkt.nnet import native, native_lstm, threads
 from dkt.nnet.lstm import (
     Lstm,
@@ -25,6 +23,8 @@ from dkt.nnet.lstm import (
     store_state,
 )
 from dkt.nnet.lstm_layer import LstmLayer, PlainLstmLayer
+from dkt.nnet.nnet1 import components as nnet1
+from dkt.nnet.nnet1.components import read_nnet1
 from dkt.nnet.torch_lstm import Clips
 from dkt.util.table import read_matrices
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.export import nnet1
-from dkt.export.nnet1 import read_nnet1
-from dkt.export.nnet1_writer import write_nnet1
-from dkt.nnet.nnet1 import Nnet1
+from dkt.nnet.nnet1 import components as nnet1
+from dkt.nnet.nnet1.components import read_nnet1
+from dkt.nnet.nnet1.network import Nnet1
+from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.util.table import read_matrices
 
 FRAMES = np.array([[1.0, -2.0, 3.0], [4.0, 5.0, -6.0], [0.5, 0.0, 0.25]], np.float32)

@@ -16,7 +16,7 @@ from dkt.bin.train_lstm import _MODES
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
-from dkt.nnet.modelfile import load_model, save_model
+from dkt.nnet.model_file import load_model, save_model
 from dkt.target_store import TargetDir
 from dkt.train import loop
 from dkt.train.criterion import Mode

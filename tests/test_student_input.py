@@ -10,7 +10,7 @@ import torch
 
 from dkt.bin import main
 from dkt.hmm.alignments import AlignmentDir
-from dkt.nnet.modelfile import load_model, save_model
+from dkt.nnet.model_file import load_model, save_model
 from dkt.util.table import MatrixWriter, read_matrices
 from tests.student_lab import CPU, lab, soft, soft_targets, taught, train
 from tests.synthetic import write_data_dir

@@ -16,7 +16,7 @@ from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.counts import load_counts, save_counts
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.modelfile import ModelInfo, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, save_model
 from dkt.target_records import HEAD_SIZE
 from dkt.target_store import SoftTargetWriter, TargetDir, begin, finish
 from dkt.targets import SoftTargets, TargetHeader, stack, top_k_targets

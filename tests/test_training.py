@@ -11,7 +11,7 @@ from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
-from dkt.nnet.modelfile import load_model
+from dkt.nnet.model_file import load_model
 from dkt.train import loop, train_dnn
 from dkt.train.history import load_history
 from dkt.train.schedule import Newbob, NewbobConfig

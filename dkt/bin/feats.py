@@ -56,7 +56,7 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
 
         # Before PyTorch is loaded.
         check_source(args.features, side_inputs(args), check_model(args.model))
-        from dkt.nnet.modelfile import load_model, model_file
+        from dkt.nnet.model_file import load_model, model_file
 
         return load_model(model_file(args.model))[0].feature_options
     return FeatureOptions()

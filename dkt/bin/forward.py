@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dkt.base.tally import Tally
-    from dkt.scorer import Forwarder
+    from dkt.nnet.scorer import Forwarder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,9 +53,9 @@ def run(args: argparse.Namespace) -> None:
         priors = log_priors(load_counts(args.class_frame_counts), args.prior_floor)
 
     from dkt.base.tally import Tally
-    from dkt.forward import forward
-    from dkt.nnet.nnet1 import Nnet1
-    from dkt.scorer import OutputOptions, load_scorer
+    from dkt.nnet.forward import forward
+    from dkt.nnet.nnet1.network import Nnet1
+    from dkt.nnet.scorer import OutputOptions, load_scorer
     from dkt.util.table import MatrixWriter
 
     options = OutputOptions(args.no_softmax, args.apply_log, priors, args.prior_scale)

@@ -19,7 +19,7 @@ from dkt.bin.options import (
 )
 
 if TYPE_CHECKING:
-    from dkt.nnet.modelfile import ModelInfo
+    from dkt.nnet.model_file import ModelInfo
 
 
 def _temperatures(text: str) -> tuple[float, ...]:
@@ -89,9 +89,9 @@ def _run_part(args: argparse.Namespace) -> None:
 
     from dkt.base.tally import Tally
     from dkt.feat.reader import read_features
-    from dkt.forward import forward
-    from dkt.nnet.modelfile import fingerprint, load_model
-    from dkt.scorer import ModelScorer, OutputOptions
+    from dkt.nnet.forward import forward
+    from dkt.nnet.model_file import fingerprint, load_model
+    from dkt.nnet.scorer import ModelScorer, OutputOptions
     from dkt.target_store import SoftTargetWriter, begin, finish
     from dkt.targets import TargetHeader, check_choice
 

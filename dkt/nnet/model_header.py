@@ -31,7 +31,7 @@ class ModelHeader:
     """A network without its weights.
 
     Attributes:
-        info: the fields of ``dkt.nnet.modelfile.ModelInfo``; empty for a checkpoint.
+        info: the fields of ``dkt.nnet.model_file.ModelInfo``; empty for a checkpoint.
         shapes: of the weights, by their names.
     """
 

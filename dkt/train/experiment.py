@@ -28,11 +28,11 @@ from dkt.base.files import (
     replace_link,
 )
 from dkt.dataset import Utterances
-from dkt.export.feature_transform import beyond_kaldi, feature_transform
-from dkt.export.nnet1_writer import write_nnet1
 from dkt.feat.pipeline import FeatureOptions
 from dkt.hmm.counts import count_pdfs, save_counts
-from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, save_model
+from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform
+from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.nnet.torchfile import is_torch_file
 from dkt.targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints

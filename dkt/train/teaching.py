@@ -18,9 +18,9 @@ from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.nnet import threads
-from dkt.nnet.modelfile import ModelInfo, Network, fingerprint, load_model, model_file
+from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, model_file
+from dkt.nnet.scorer import logits_of
 from dkt.posterior_targets import Form, open_targets
-from dkt.scorer import logits_of
 from dkt.stored_targets import TargetScratch
 from dkt.target_source import TargetSource
 from dkt.targets import SoftTargets, TargetHeader, top_k_targets

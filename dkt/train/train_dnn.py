@@ -20,7 +20,7 @@ from dkt.feat.pipeline import MatrixFile
 from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.modelfile import ModelInfo, build_dnn
+from dkt.nnet.model_file import ModelInfo, build_dnn
 from dkt.train import experiment
 from dkt.train.data_facts import DataFacts, check_reach
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining

@@ -21,7 +21,7 @@ from dkt.dataset import Utterances, split_off
 from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import load_transition_model
 from dkt.nnet.lstm import Lstm, LstmConfig
-from dkt.nnet.modelfile import ModelInfo, build_lstm, fingerprint, load_model, model_file
+from dkt.nnet.model_file import ModelInfo, build_lstm, fingerprint, load_model, model_file
 from dkt.target_source import TargetSource
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from dkt.export import nnet1
 from dkt.nnet.lstm_layer import LstmLayer
+from dkt.nnet.nnet1 import components as nnet1
 from dkt.nnet.torch_lstm import Clips
 
 Run = Callable[[torch.Tensor], torch.Tensor]
@@ -41,7 +41,7 @@ class Nnet1:
         """Read a file of Kaldi's, text or binary.
 
         Raises:
-            DktError: as ``dkt.export.nnet1.read_nnet1``.
+            DktError: as ``dkt.nnet.nnet1.components.read_nnet1``.
         """
         return cls(nnet1.read_nnet1(path), path, device)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.export import nnet1
 from dkt.feat.pipeline import FEATS, FeatureOptions
+from dkt.nnet.nnet1 import components as nnet1
 
 
 def beyond_kaldi(options: FeatureOptions) -> str | None:

@@ -13,8 +13,8 @@ from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import Tally
 from dkt.nnet import threads
-from dkt.nnet.nnet1 import Nnet1
-from dkt.scorer import Forwarder, OutputOptions
+from dkt.nnet.nnet1.network import Nnet1
+from dkt.nnet.scorer import Forwarder, OutputOptions
 from dkt.util.specifiers import parse_rspecifier
 from dkt.util.table import MatrixWriter
 

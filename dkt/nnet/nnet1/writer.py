@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dkt.export import nnet1
+from dkt.nnet.nnet1 import components as nnet1
 from dkt.util.object_io import ObjectWriter
 
 
