@@ -22,6 +22,9 @@ from unittest import mock
 
 import numpy as np
 
+from dkt.decoder.faster_decoder import Searcher
+from dkt.decoder.mkgraph import mkgraph
+from dkt.decoder.state_chain import StateChain, StateRow
 from dkt.feat.extraction import FeatureExtractor, read_config
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
@@ -32,9 +35,6 @@ from dkt.hmm.align import find_optional_silence
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.flat_start import FlatStart, Speech
 from dkt.hmm.gmm import load_gmm
-from dkt.hmm.graph import mkgraph
-from dkt.hmm.search import Searcher
-from dkt.hmm.state_chain import StateChain, StateRow
 from dkt.score.compute_wer import WerStats
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
+from dkt.decoder.faster_decoder import Searcher
+from dkt.decoder.lattice_decoder import LatticeSearcher
+from dkt.decoder.lattice_generation import LatticeGenerator
+from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import load_fst
-from dkt.hmm.lattice_generation import LatticeGenerator
-from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.search import Searcher
-from dkt.hmm.token_passing import Beams
 from dkt.hmm.transition_model import load_transition_model
 from dkt.util.table import MatrixWriter, read_matrices
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import pytest
 
+from dkt.decoder.lattice_decoder import LatticeSearcher
+from dkt.decoder.lattice_generation import LatticeGenerator
+from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.hmm.lattice_generation import LatticeGenerator
-from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.token_passing import Beams
 from dkt.lat.lattice import CompactLattice, Lattice
 from dkt.lat.raw_lattice import RawLattice
 from tests.lattices import all_paths

@@ -13,12 +13,12 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.decoder.decoding_graph import check_decoding_graph, load_graph
+from dkt.decoder.mkgraph import compile_lg, make_graph
+from dkt.decoder.training_graph import context_to_transition_ids
 from dkt.fstext.fst import ARC, FstArrays, load_fst
-from dkt.hmm.decoding_graph import check_decoding_graph, load_graph
-from dkt.hmm.graph import compile_lg, make_graph
 from dkt.hmm.hmm_utils import HmmTransducerBuilder
 from dkt.hmm.topology import HmmState, HmmTopology
-from dkt.hmm.training_graph import context_to_transition_ids
 from dkt.hmm.transition_model import TransitionModel, load_transition_model, write_transition_model
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree
 from dkt.util.object_io import ObjectWriter

@@ -13,9 +13,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.decoder.faster_decoder import Searcher
+from dkt.decoder.mkgraph import compile_lg, make_graph, mkgraph, push_special
 from dkt.fstext.fst import FstArrays, load_fst
-from dkt.hmm.graph import compile_lg, make_graph, mkgraph, push_special
-from dkt.hmm.search import Searcher
 from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import monophone_transition_model, monophone_tree, save_tree
 from dkt.util.object_io import ObjectWriter

@@ -9,11 +9,11 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand
+from dkt.decoder.decode_table import NoPathError
+from dkt.decoder.lattice_decoder import LatticeSearcher
+from dkt.decoder.lattice_generation import LatticeGenerator
+from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.hmm.lattice_generation import LatticeGenerator
-from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.searching import NoPathError
-from dkt.hmm.token_passing import Beams
 from dkt.lat.determinize import determinize
 from dkt.lat.lattice import CompactLattice, Lattice
 from dkt.lat.word_closure import close_words

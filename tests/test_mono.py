@@ -14,6 +14,8 @@ import pytest
 from dkt.base.checksums import NAME as CHECKSUMS
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.decoder.training_graph import TrainingGraphCompiler
+from dkt.decoder.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
@@ -21,9 +23,7 @@ from dkt.hmm.align import align_directory
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.gmm import load_gmm
 from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
-from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import load_tree
-from dkt.hmm.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.hmm.workers import WorkerPool
 from dkt.lang.lang import LangOptions, prepare_lang
 from dkt.util.data_dir import DataDir

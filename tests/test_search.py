@@ -8,9 +8,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.decoder.decode_table import NoPathError
+from dkt.decoder.faster_decoder import Searcher
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.search import Searcher
-from dkt.hmm.searching import NoPathError
 from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.transition_model import TransitionModel, write_transition_model
 from dkt.util.object_io import ObjectWriter

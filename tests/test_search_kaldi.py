@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from dkt.decoder.faster_decoder import Searcher
 from dkt.fstext.fst import load_fst
-from dkt.hmm.search import Searcher
 from dkt.hmm.transition_model import load_transition_model
 from tests.test_graph import golden_search
 

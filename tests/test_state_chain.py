@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dkt.decoder.state_chain import StateRow, state_chain
+from dkt.decoder.training_graph import TrainingGraphCompiler
+from dkt.decoder.viterbi import AlignmentError
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.state_chain import StateRow, state_chain
-from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.tree import monophone_transition_model, monophone_tree
-from dkt.hmm.viterbi import AlignmentError
 from tests.test_viterbi import A_LOOP, A_OUT, B_LOOP, B_OUT, C_LOOP, C_OUT, make_fst
 from tests.tiny_lang import WORDS, tiny_topology, write_tiny_lang
 

@@ -9,14 +9,10 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
+from dkt.decoder.faster_decoder import Searcher
+from dkt.decoder.training_graph import TrainingGraphCompiler, context_to_transition_ids, transition_costs
 from dkt.fstext.fst import FstArrays
 from dkt.hmm.hmm_utils import HmmTransducerBuilder, add_self_loops
-from dkt.hmm.search import Searcher
-from dkt.hmm.training_graph import (
-    TrainingGraphCompiler,
-    context_to_transition_ids,
-    transition_costs,
-)
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
 from dkt.util.symbols import read_symbol_table, read_transcripts

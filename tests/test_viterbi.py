@@ -8,19 +8,13 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
+from dkt.decoder.training_graph import TrainingGraphCompiler, transition_costs
+from dkt.decoder.viterbi import Alignment, AlignmentError, AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.fstext.fst import ARC, FstArrays
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.topology import HmmState, HmmTopology
-from dkt.hmm.training_graph import TrainingGraphCompiler, transition_costs
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import load_tree
-from dkt.hmm.viterbi import (
-    Alignment,
-    AlignmentError,
-    AlignOptions,
-    UtteranceGraph,
-    ViterbiAligner,
-)
 from dkt.util.symbols import read_symbol_table, read_transcripts, transcripts_to_ints
 from dkt.util.table import read_int_vectors, read_matrices
 

@@ -6,8 +6,8 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
+from dkt.decoder.viterbi import AlignOptions
 from dkt.hmm.align import align_directory
-from dkt.hmm.viterbi import AlignOptions
 from dkt.util.symbols import OOV_POLICIES
 
 

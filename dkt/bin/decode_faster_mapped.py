@@ -11,9 +11,9 @@ from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
-from dkt.hmm.decoding_graph import load_graph
-from dkt.hmm.search import Searcher, SearchResult
-from dkt.hmm.searching import decode_table
+from dkt.decoder.decode_table import decode_table
+from dkt.decoder.decoding_graph import load_graph
+from dkt.decoder.faster_decoder import Searcher, SearchResult
 from dkt.hmm.transition_model import load_transition_model
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, TextWriter, read_matrices

@@ -9,9 +9,9 @@ from dkt.base.tally import Tally
 from dkt.bin.options import add_max_loss
 from dkt.bin.scan_options import add_points
 from dkt.bin.search_options import add_beams
-from dkt.hmm.decoding_graph import load_graph
-from dkt.hmm.scan import scan
-from dkt.hmm.search import Searcher
+from dkt.decoder.decoding_graph import load_graph
+from dkt.decoder.faster_decoder import Searcher
+from dkt.decoder.scan import scan
 from dkt.hmm.transition_model import load_transition_model
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import read_matrices

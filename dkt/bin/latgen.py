@@ -11,11 +11,11 @@ from dkt.base import ranges
 from dkt.base.tally import Tally
 from dkt.bin.options import Number, add_max_loss, boolean
 from dkt.bin.search_options import add_acoustic_scale, add_beams
-from dkt.hmm.decoding_graph import load_graph
-from dkt.hmm.lattice_generation import GeneratedLattice, LatticeGenerator
-from dkt.hmm.lattice_search import LatticeSearcher
-from dkt.hmm.searching import decode_table
-from dkt.hmm.token_passing import Beams
+from dkt.decoder.decode_table import decode_table
+from dkt.decoder.decoding_graph import load_graph
+from dkt.decoder.lattice_decoder import LatticeSearcher
+from dkt.decoder.lattice_generation import GeneratedLattice, LatticeGenerator
+from dkt.decoder.token_passing import Beams
 from dkt.hmm.transition_model import load_transition_model
 from dkt.lat.io import LatticeWriter
 from dkt.util.symbols import read_symbol_table, to_words

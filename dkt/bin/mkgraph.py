@@ -6,7 +6,7 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.options import Number, add_steal_lock
-from dkt.hmm.graph import mkgraph
+from dkt.decoder.mkgraph import mkgraph
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -16,9 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Collect the figures, print the table, write results.csv and learning_curves.png."""
+    from dkt.decoder.search_beams import compare_beams
     from dkt.learning_curves import plot_learning_curves
     from dkt.report import collect_rows, save_results, table, table_of_means
-    from dkt.search_beams import compare_beams
 
     systems = []
     for text in args.systems:

@@ -18,16 +18,16 @@ from dkt.base.directory_lock import require_lock
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.decoder.decodable import AcousticModel, GivenLoglikes
+from dkt.decoder.training_graph import TrainingGraphCompiler
+from dkt.decoder.viterbi import AlignOptions
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.hmm.acoustic import AcousticModel, GivenLoglikes
 from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
 from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.topology import load_topology
-from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
-from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.matrix.matrix_io import encode_int_vector
 from dkt.util.data_dir import DataDir

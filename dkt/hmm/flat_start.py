@@ -13,9 +13,9 @@ from enum import Enum
 
 import numpy as np
 
+from dkt.decoder.state_chain import StateChain, StateRow
+from dkt.decoder.viterbi import AlignmentError
 from dkt.feat.speech_activity import split
-from dkt.hmm.state_chain import StateChain, StateRow
-from dkt.hmm.viterbi import AlignmentError
 
 _LONGEST = 4.0  # times its share of the speech: no word is longer, unless it is the only one
 _COST_OF_PAUSE = 2.0  # nats

@@ -17,6 +17,7 @@ from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file, replace_link
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.decoder.viterbi import AlignOptions
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.speech_activity import leaning, main_direction
 from dkt.hmm.align import (
@@ -43,7 +44,6 @@ from dkt.hmm.gmm_estimation import (
 from dkt.hmm.topology import load_topology
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
-from dkt.hmm.viterbi import AlignOptions
 from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter

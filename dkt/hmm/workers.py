@@ -18,22 +18,16 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.stopping import end_with_parent
+from dkt.decoder.decodable import AcousticModel
+from dkt.decoder.state_chain import state_chain
+from dkt.decoder.training_graph import TrainingGraphCompiler
+from dkt.decoder.viterbi import Alignment, AlignmentError, AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.feat.speech_activity import correlations, split
-from dkt.hmm.acoustic import AcousticModel
 from dkt.hmm.flat_start import FlatStart
 from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.gmm_estimation import GmmStats, accumulate
-from dkt.hmm.state_chain import state_chain
-from dkt.hmm.training_graph import TrainingGraphCompiler
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency
-from dkt.hmm.viterbi import (
-    Alignment,
-    AlignmentError,
-    AlignOptions,
-    UtteranceGraph,
-    ViterbiAligner,
-)
 
 _THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "BLIS_NUM_THREADS")
 

@@ -10,9 +10,9 @@ import kaldifst
 import numpy as np
 
 from dkt.base.errors import DktError
+from dkt.decoder.decodable import AcousticModel
+from dkt.decoder.training_graph import transition_costs
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.acoustic import AcousticModel
-from dkt.hmm.training_graph import transition_costs
 from dkt.hmm.transition_model import TransitionModel
 
 _MARGIN = 0.1  # in units of the beam: single precision adds scores up less exactly

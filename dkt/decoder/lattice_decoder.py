@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dkt.decoder.decode_table import NoPathError, check_acoustic_scale, check_graph, check_loglikes
+from dkt.decoder.search_graph import AcousticCosts, SearchGraph
+from dkt.decoder.token_lattice import collect, prune
+from dkt.decoder.token_passing import Beams, Frame, TokenPassing
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.lattice_pruning import collect, prune
-from dkt.hmm.search_graph import AcousticCosts, SearchGraph
-from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
-from dkt.hmm.token_passing import Beams, Frame, TokenPassing
 from dkt.lat.raw_lattice import RawLattice
 
 logger = logging.getLogger(__name__)

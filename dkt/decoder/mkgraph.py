@@ -14,9 +14,9 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_write, copy_file
+from dkt.decoder.training_graph import context_to_transition_ids, determinize_star, read_disambig
 from dkt.fstext.fst import FstArrays
 from dkt.hmm.hmm_utils import HmmTransducerBuilder, add_self_loops
-from dkt.hmm.training_graph import context_to_transition_ids, determinize_star, read_disambig
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import ContextDependency, load_tree
 from dkt.lang.lang_fsts import load_lexicon_and_grammar

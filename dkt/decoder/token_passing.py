@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.search_graph import AcousticCosts, SearchGraph
+from dkt.decoder.search_graph import AcousticCosts, SearchGraph
 
 
 @dataclass

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.tally import Tally
-from dkt.hmm.search import Searcher
-from dkt.hmm.searching import NoPathError, SearchTimer, search_utterance
+from dkt.decoder.decode_table import NoPathError, SearchTimer, search_utterance
+from dkt.decoder.faster_decoder import Searcher
 from dkt.score.scan_points import ScanTexts, acoustic_scale
 from dkt.util.progress import told
 from dkt.util.symbols import to_words

@@ -9,8 +9,8 @@ import kaldifst
 import numpy as np
 
 from dkt.base.errors import DktError
+from dkt.decoder.decode_table import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.searching import NoPathError, check_acoustic_scale, check_graph, check_loglikes
 
 # Scores are spread over transition-ids for so many frames at a time: the whole of a long utterance and a
 # large model would take gigabytes.

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.search_graph import AcousticCosts, ArcSet, SearchGraph
-from dkt.hmm.token_passing import Frame, Links
+from dkt.decoder.search_graph import AcousticCosts, ArcSet, SearchGraph
+from dkt.decoder.token_passing import Frame, Links
 from dkt.lat.raw_lattice import RawLattice
 
 

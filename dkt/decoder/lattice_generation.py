@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.hmm.lattice_search import LatticeSearcher
+from dkt.decoder.lattice_decoder import LatticeSearcher
 from dkt.lat.determinize import determinize
 from dkt.lat.lattice import CompactLattice, Lattice
 from dkt.lat.raw_lattice import RawLattice

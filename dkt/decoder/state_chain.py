@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dkt.decoder.viterbi import AlignmentError
 from dkt.fstext.fst import FstArrays
-from dkt.hmm.viterbi import AlignmentError
 
 _TIE_BREAK = 1.0e-3
 _COST_OF_SILENCE = 1.0e3  # the row is of speech alone wherever the graph has such a path

@@ -1,0 +1,1 @@
+"""Graphs, alignment and decoding."""
