@@ -30,11 +30,11 @@ from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.fstext.fst import load_fst
-from dkt.hmm import mono
-from dkt.hmm.align import find_optional_silence
+from dkt.gmm import mono
+from dkt.gmm.align import find_optional_silence
+from dkt.gmm.flat_start import FlatStart, Speech
+from dkt.gmm.gmm import load_gmm
 from dkt.hmm.alignments import AlignmentDir
-from dkt.hmm.flat_start import FlatStart, Speech
-from dkt.hmm.gmm import load_gmm
 from dkt.score.compute_wer import WerStats
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table

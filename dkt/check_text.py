@@ -104,7 +104,7 @@ def _look_up(
 def check_lang_files(lang: Path, findings: Findings) -> None:
     """Note what is wrong with the lang directory of a GMM training, in the training's own words."""
     try:
-        from dkt.hmm.align import check_lang  # its packages are of the stand-alone chain
+        from dkt.gmm.align import check_lang  # its packages are of the stand-alone chain
     except ImportError:
         return
     try:

@@ -197,7 +197,7 @@ def _gmm(directory: Path) -> Facts:
 
 def _model_facts(path: Path) -> Facts:
     """What is in a ``final.mdl``: a transition model, and the mixtures or the network of Kaldi's after it."""
-    from dkt.hmm.gmm import load_gmm
+    from dkt.gmm.gmm import load_gmm
     from dkt.hmm.transition_model import read_transition_model
     from dkt.util.object_io import ObjectReader
 

@@ -16,8 +16,8 @@ from dkt.dataset import load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
+from dkt.gmm.mono import MonoOptions, train_mono
 from dkt.hmm.alignments import AlignmentDir
-from dkt.hmm.mono import MonoOptions, train_mono
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter
 from dkt.util.table import MatrixWriter, VectorWriter, read_matrices

@@ -15,8 +15,8 @@ from dkt.base.errors import DamagedError, DktError
 from dkt.bin import main
 from dkt.fstext.fst import FstArrays, load_fst
 from dkt.fstext.openfst import ARC
+from dkt.gmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.counts import load_counts, save_counts
-from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
 from dkt.hmm.transition_model import load_transition_model
 from dkt.hmm.tree import load_tree, monophone_tree, save_tree
 from dkt.util.object_io import read_object_bytes

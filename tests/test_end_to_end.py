@@ -12,8 +12,8 @@ import kaldi_native_io
 import numpy as np
 import pytest
 
+from dkt.gmm.gmm import load_gmm
 from dkt.hmm.alignments import AlignmentDir
-from dkt.hmm.gmm import load_gmm
 from dkt.util.kaldi_io import NO_PIPES
 from dkt.util.table import read_int_vectors, read_matrices
 from tests.shell import fails, succeed

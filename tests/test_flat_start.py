@@ -10,10 +10,10 @@ import pytest
 
 from dkt.decoder.state_chain import StateChain, StateRow
 from dkt.decoder.viterbi import AlignmentError
-from dkt.hmm import flat_start
+from dkt.gmm import flat_start
+from dkt.gmm.flat_start import Speech, share_frames, spread_at_random
+from dkt.gmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.alignments import AlignmentDir
-from dkt.hmm.flat_start import Speech, share_frames, spread_at_random
-from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.util.symbols import read_symbol_table
 from tests.test_mono import LEXICON, lang, write_data  # noqa: F401 (lang is a fixture)
 

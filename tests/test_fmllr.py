@@ -10,9 +10,9 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
+from dkt.gmm.gmm import AmDiagGmm
 from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
 from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
-from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.transition_model import TransitionModel
 from dkt.util.data_dir import DataDir

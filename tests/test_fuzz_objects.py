@@ -18,9 +18,9 @@ from dkt.feat.extraction import read_config
 from dkt.feat.pipeline import parse_options
 from dkt.feat.riff import mend_riff
 from dkt.fstext.openfst import ARC, FstContents, encode_openfst, parse_openfst
-from dkt.hmm.align import read_phones
+from dkt.gmm.align import read_phones
+from dkt.gmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.event_map import ConstantEventMap, EventMapWriter, SplitEventMap, TableEventMap
-from dkt.hmm.gmm import AmDiagGmm, read_gmm, write_gmm
 from dkt.hmm.topology import load_topology, write_topology
 from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import load_tree

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm import gmm as gmm_module
-from dkt.hmm.gmm import AmDiagGmm, load_gmm, read_gmm, save_gmm, write_gmm
+from dkt.gmm import gmm as gmm_module
+from dkt.gmm.gmm import AmDiagGmm, load_gmm, read_gmm, save_gmm, write_gmm
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import read_matrices
 

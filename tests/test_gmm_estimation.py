@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm import gmm_estimation
-from dkt.hmm.gmm import AmDiagGmm
-from dkt.hmm.gmm_estimation import (
+from dkt.gmm import mle as gmm_estimation
+from dkt.gmm.gmm import AmDiagGmm
+from dkt.gmm.mle import (
     GmmStats,
     MleOptions,
     accumulate,

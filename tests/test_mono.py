@@ -19,12 +19,12 @@ from dkt.decoder.viterbi import AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.hmm.align import align_directory
+from dkt.gmm.align import align_directory
+from dkt.gmm.gmm import load_gmm
+from dkt.gmm.mono import MonoOptions, MonoTrainer, train_mono
+from dkt.gmm.workers import WorkerPool
 from dkt.hmm.alignments import AlignmentDir
-from dkt.hmm.gmm import load_gmm
-from dkt.hmm.mono import MonoOptions, MonoTrainer, train_mono
 from dkt.hmm.tree import load_tree
-from dkt.hmm.workers import WorkerPool
 from dkt.lang.lang import LangOptions, prepare_lang
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader, replace_file
@@ -414,7 +414,7 @@ def test_an_interrupted_rewrite_is_never_taken_for_a_whole_directory(
                     raise KeyboardInterrupt
             replace_file(path, content)
 
-        for module in ("dkt.base.checksums", "dkt.hmm.align", "dkt.hmm.mono", "dkt.util.object_io"):
+        for module in ("dkt.base.checksums", "dkt.gmm.align", "dkt.gmm.mono", "dkt.util.object_io"):
             monkeypatch.setattr(f"{module}.replace_file", watched)
 
     interrupt_in_step(0)

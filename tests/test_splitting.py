@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.hmm.align import split_into_jobs
+from dkt.gmm.align import split_into_jobs
 from dkt.util.split_data import split_utterances
 from tests.shell import ROOT
 

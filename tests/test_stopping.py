@@ -325,7 +325,7 @@ def test_a_program_that_is_stopped_ends_with_one_line_and_its_workers(tmp_path: 
         "        deadline = time.monotonic() + 100\n"
         "        while time.monotonic() < deadline: pass\n"
         "def run(args):\n"
-        "    from dkt.hmm.workers import WorkerPool\n"
+        "    from dkt.gmm.workers import WorkerPool\n"
         "    from dkt.util.table import TextWriter\n"
         "    with WorkerPool(2, Busy) as pool:\n"
         "        calls = [pool.submit(n, 'work') for n in range(2)]\n"

@@ -11,7 +11,7 @@ from dkt.base.errors import DktError
 from dkt.decoder.training_graph import TrainingGraphCompiler, transition_costs
 from dkt.decoder.viterbi import Alignment, AlignmentError, AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.hmm.gmm import AmDiagGmm, load_gmm
+from dkt.gmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import load_tree

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from dkt.base.files import read_file
-    from dkt.hmm.align import check_phones, read_oov
+    from dkt.gmm.align import check_phones, read_oov
     from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
     from dkt.hmm.alignments import AlignmentDir
     from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir

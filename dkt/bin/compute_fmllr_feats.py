@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> None:
     """Estimate the transforms and write the features."""
     from dkt.feat.pipeline import FeatureOptions
     from dkt.feat.reader import FeatureReader
+    from dkt.gmm.gmm import load_gmm
     from dkt.hmm.alignments import AlignmentDir
     from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
-    from dkt.hmm.gmm import load_gmm
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import is_specifier
     from dkt.util.table import MatrixWriter, read_int_vectors

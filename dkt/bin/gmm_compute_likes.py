@@ -11,7 +11,7 @@ from dkt.base.tally import Tally
 from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import read_features
-from dkt.hmm.gmm import load_gmm
+from dkt.gmm.gmm import load_gmm
 from dkt.util.table import MatrixWriter
 
 

@@ -14,7 +14,7 @@ from dkt.bin.options import (
     add_steal_lock,
     hold,
 )
-from dkt.hmm.mono import MonoOptions, train_mono
+from dkt.gmm.mono import MonoOptions, train_mono
 from dkt.util.symbols import OOV_POLICIES
 
 

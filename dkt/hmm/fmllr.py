@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dkt.hmm.gmm import AmDiagGmm
+from dkt.gmm.gmm import AmDiagGmm
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
+from dkt.gmm.gmm import AmDiagGmm
 from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
-from dkt.hmm.gmm import AmDiagGmm
 from dkt.hmm.transition_model import TransitionModel
 from dkt.util.table import MatrixWriter
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.hmm.gmm import AmDiagGmm
+from dkt.gmm.gmm import AmDiagGmm
 from dkt.hmm.transition_model import TransitionModel
 
 # Frames of one pdf that are scored at a time, so that memory stays bounded on any corpus.

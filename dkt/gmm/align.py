@@ -23,12 +23,12 @@ from dkt.decoder.training_graph import TrainingGraphCompiler
 from dkt.decoder.viterbi import AlignOptions
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
+from dkt.gmm.gmm import AmDiagGmm, load_gmm
+from dkt.gmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.hmm.alignment_quality import AlignmentQuality, SilencePhones, judge_and_tell
-from dkt.hmm.gmm import AmDiagGmm, load_gmm
 from dkt.hmm.topology import load_topology
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.hmm.tree import load_tree, monophone_transition_model, monophone_tree
-from dkt.hmm.workers import AlignWorker, Utterance, WorkerPool
 from dkt.matrix.matrix_io import encode_int_vector
 from dkt.util.data_dir import DataDir
 from dkt.util.oov import DEFAULT_MAX_OOV, OovCount

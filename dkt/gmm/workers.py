@@ -23,9 +23,9 @@ from dkt.decoder.state_chain import state_chain
 from dkt.decoder.training_graph import TrainingGraphCompiler
 from dkt.decoder.viterbi import Alignment, AlignmentError, AlignOptions, UtteranceGraph, ViterbiAligner
 from dkt.feat.speech_activity import correlations, split
-from dkt.hmm.flat_start import FlatStart
-from dkt.hmm.gmm import AmDiagGmm
-from dkt.hmm.gmm_estimation import GmmStats, accumulate
+from dkt.gmm.flat_start import FlatStart
+from dkt.gmm.gmm import AmDiagGmm
+from dkt.gmm.mle import GmmStats, accumulate
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency
 

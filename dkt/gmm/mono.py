@@ -20,7 +20,7 @@ from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
 from dkt.decoder.viterbi import AlignOptions
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.speech_activity import leaning, main_direction
-from dkt.hmm.align import (
+from dkt.gmm.align import (
     TranscribedData,
     blocks,
     boost_silence,
@@ -31,20 +31,13 @@ from dkt.hmm.align import (
     tell_quality,
     write_alignment_dir,
 )
-from dkt.hmm.flat_start import FlatStart, Speech
-from dkt.hmm.gmm import AmDiagGmm, load_gmm, save_gmm
-from dkt.hmm.gmm_estimation import (
-    GmmStats,
-    MleOptions,
-    mix_up,
-    split_targets,
-    update_gmm,
-    update_transitions,
-)
+from dkt.gmm.flat_start import FlatStart, Speech
+from dkt.gmm.gmm import AmDiagGmm, load_gmm, save_gmm
+from dkt.gmm.mle import GmmStats, MleOptions, mix_up, split_targets, update_gmm, update_transitions
+from dkt.gmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
 from dkt.hmm.topology import load_topology
 from dkt.hmm.transition_model import TransitionModel
 from dkt.hmm.tree import ContextDependency, monophone_transition_model, monophone_tree, save_tree
-from dkt.hmm.workers import AlignReport, TrainingWorker, WorkerPool, sum_arrays
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectWriter
 from dkt.util.oov import DEFAULT_MAX_OOV
