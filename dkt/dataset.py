@@ -18,9 +18,9 @@ from dkt.feature_cache import open_features, scratch_place
 from dkt.frame_sources import FrameSource, PackedFeatures
 from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
 from dkt.labels import Labels
-from dkt.stored_targets import FrameTargets, TargetScratch
-from dkt.target_source import TargetSource
-from dkt.targets import SoftTargets, stack
+from dkt.targets.scratch import FrameTargets, TargetScratch
+from dkt.targets.soft_targets import SoftTargets, stack
+from dkt.targets.target_source import TargetSource
 from dkt.util.data_dir import DataDir
 
 logger = logging.getLogger(__name__)

@@ -239,7 +239,7 @@ def _alignments(directory: Path) -> Facts:
 
 
 def _targets(directory: Path) -> Facts:
-    """As of ``dkt.target_store``, which needs PyTorch."""
+    """As of ``dkt.targets.store``, which needs PyTorch."""
     path = directory / "header.yaml"
     data = read_file(path)
     sealed = _SEALED.fullmatch(data)

@@ -9,8 +9,8 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
 from dkt.hmm.alignments import AlignmentDir
-from dkt.target_source import TargetSource
-from dkt.targets import SoftTargets
+from dkt.targets.soft_targets import SoftTargets
+from dkt.targets.target_source import TargetSource
 
 
 class AlignedPdfs:

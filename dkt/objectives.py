@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from dkt.targets import best_class
+from dkt.targets.soft_targets import best_class
 
 
 def hard(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

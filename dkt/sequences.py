@@ -12,7 +12,7 @@ import torch
 from dkt.base.errors import DktError
 from dkt.dataset import Utterances
 from dkt.gathering import Gatherer
-from dkt.targets import SoftTargets
+from dkt.targets.soft_targets import SoftTargets
 
 # Padding may take this share of the computed frames; rather than exceed it, batches have fewer rows.
 _MAX_PADDING = 0.04

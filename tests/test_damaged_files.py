@@ -25,7 +25,7 @@ from dkt.frame_sources import BLOCK, PackedFeatures
 from dkt.nnet import native
 from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch
-from dkt.target_store import TargetDir
+from dkt.targets.store import TargetDir
 from dkt.train import loop
 from tests.damage import damages, flipped
 from tests.feature_lab import data, entries, logged, reader, rows, same

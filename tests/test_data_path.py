@@ -24,8 +24,8 @@ from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.sequences import Streams, WholeUtterances
-from dkt.target_store import SoftTargetWriter, TargetDir
-from dkt.targets import TargetHeader, top_k_targets
+from dkt.targets.soft_targets import TargetHeader, top_k_targets
+from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.train import experiment, loop
 from dkt.train.history import load_history
 from dkt.util.data_dir import DataDir
@@ -191,7 +191,7 @@ from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.sequences import Streams
-from dkt.target_store import TargetDir
+from dkt.targets.store import TargetDir
 from dkt.train.experiment import data_fingerprint, targets_fingerprint
 
 def anonymous():

@@ -13,8 +13,8 @@ from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.frame_batches import SplicedFrames
 from dkt.hmm.alignments import AlignmentDir, match_lengths
-from dkt.target_store import SoftTargetWriter, TargetDir
-from dkt.targets import TargetHeader
+from dkt.targets.soft_targets import TargetHeader
+from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.util.data_dir import DataDir
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model

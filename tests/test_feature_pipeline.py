@@ -18,8 +18,8 @@ from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
 from dkt.nnet.model_file import ModelInfo, build_dnn, load_model, save_model
+from dkt.targets.teacher import RunningTeacher
 from dkt.train.inputs import TrainingInputs
-from dkt.train.teaching import RunningTeacher
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import MatrixTable, MatrixWriter, VectorWriter, read_matrices

@@ -14,8 +14,8 @@ import torch
 from dkt.base import scratch
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
-from dkt.stored_targets import TargetScratch
-from dkt.targets import SoftTargets, stack, top_k_targets
+from dkt.targets.scratch import TargetScratch
+from dkt.targets.soft_targets import SoftTargets, stack, top_k_targets
 
 
 def test_what_was_appended_comes_back_from_a_file_that_has_no_name(tmp_path):

@@ -8,7 +8,7 @@ import torch
 from dkt.dataset import pack
 from dkt.nnet.lstm import Lstm, LstmConfig, delayed
 from dkt.sequences import Piece
-from dkt.targets import top_k_targets
+from dkt.targets.soft_targets import top_k_targets
 from dkt.train.criterion import ObjectiveConfig, make_criterion
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.sequence import BatchConfig, SequenceTraining

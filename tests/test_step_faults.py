@@ -13,7 +13,7 @@ from dkt.base import ranges
 from dkt.base.config import named_files
 from dkt.base.directory_lock import STEP_LOCK, hold_directory
 from dkt.base.errors import DktError
-from dkt.target_store import TargetDir
+from dkt.targets.store import TargetDir
 from dkt.train.train_dnn import DnnRecipe
 from dkt.train.train_lstm import LstmRecipe
 from tests.recipe_lab import CALLS, call_of, count_jobs, write

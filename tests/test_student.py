@@ -17,7 +17,7 @@ from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
 from dkt.nnet.model_file import load_model, save_model
-from dkt.target_store import TargetDir
+from dkt.targets.store import TargetDir
 from dkt.train import loop
 from dkt.train.criterion import Mode
 from dkt.train.history import load_history

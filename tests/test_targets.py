@@ -17,9 +17,9 @@ from dkt.bin import main
 from dkt.hmm.counts import load_counts, save_counts
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, save_model
-from dkt.target_records import HEAD_SIZE
-from dkt.target_store import SoftTargetWriter, TargetDir, begin, finish
-from dkt.targets import SoftTargets, TargetHeader, stack, top_k_targets
+from dkt.targets.records import HEAD_SIZE
+from dkt.targets.soft_targets import SoftTargets, TargetHeader, stack, top_k_targets
+from dkt.targets.store import SoftTargetWriter, TargetDir, begin, finish
 from dkt.util.table import read_matrices
 from tests.shell import fails, succeed
 from tests.synthetic import FEATURE_DIM, random_corpus, write_data_dir

@@ -92,8 +92,8 @@ def _run_part(args: argparse.Namespace) -> None:
     from dkt.nnet.forward import forward
     from dkt.nnet.model_file import fingerprint, load_model
     from dkt.nnet.scorer import ModelScorer, OutputOptions
-    from dkt.target_store import SoftTargetWriter, begin, finish
-    from dkt.targets import TargetHeader, check_choice
+    from dkt.targets.soft_targets import TargetHeader, check_choice
+    from dkt.targets.store import SoftTargetWriter, begin, finish
 
     if num_pdfs is None:
         finish(args.targets_dir)

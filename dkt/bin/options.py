@@ -12,8 +12,8 @@ from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range
 from dkt.base.tally import DEFAULT_MAX_LOSS
-from dkt.top_k import DEFAULT as DEFAULT_TOP_K
-from dkt.top_k import TopK
+from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
+from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
 from dkt.util.option_text import to_bool
 

@@ -20,10 +20,10 @@ from dkt.bin.options import (
     hold,
     side_inputs,
 )
-from dkt.top_k import ALL
+from dkt.targets.top_k import ALL
 
 if TYPE_CHECKING:
-    from dkt.train.teaching import TeachingOptions
+    from dkt.targets.teacher import TeachingOptions
     from dkt.train.train_lstm import LstmRecipe
 
 _MODES = ("hard", "soft", "pretrain", "mix", "logits", "conditional", "smooth")
@@ -92,7 +92,7 @@ _OBJECTIVE = {
 
 
 def _teaching(args: argparse.Namespace, mode: str) -> TeachingOptions:
-    from dkt.train.teaching import TeachingOptions
+    from dkt.targets.teacher import TeachingOptions
 
     return TeachingOptions(
         soft_targets=args.soft_targets,
@@ -141,7 +141,7 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
 def _check_teaching(teaching: TeachingOptions) -> None:
     """Raise DktError unless the teacher, or what it said, can be expected to be there."""
     from dkt.bin.network_arguments import check_model
-    from dkt.target_store import TargetDir
+    from dkt.targets.store import TargetDir
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import parse_rspecifier
 

@@ -34,7 +34,7 @@ from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, sav
 from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform
 from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.nnet.torchfile import is_torch_file
-from dkt.targets import SoftTargets
+from dkt.targets.soft_targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
 from dkt.util.object_io import ObjectWriter
 

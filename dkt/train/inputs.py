@@ -17,7 +17,7 @@ from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
 from dkt.hmm.alignments import AlignmentDir
-from dkt.target_source import TargetSource
+from dkt.targets.target_source import TargetSource
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixTable, read_matrices
 

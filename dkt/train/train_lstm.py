@@ -22,7 +22,8 @@ from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import load_transition_model
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.model_file import ModelInfo, build_lstm, fingerprint, load_model, model_file
-from dkt.target_source import TargetSource
+from dkt.targets.target_source import TargetSource
+from dkt.targets.teacher import RunningTeacher, TeachingOptions, open_teaching
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
 from dkt.train.data_facts import DataFacts, check_reach
@@ -31,7 +32,6 @@ from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
 from dkt.train.sequence import BatchConfig, SequenceTraining
-from dkt.train.teaching import RunningTeacher, TeachingOptions, open_teaching
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ import torch
 from dkt.base.errors import DktError
 from dkt.hmm.posterior import Posterior, posterior_to_pdfs, read_posterior_or_matrix
 from dkt.hmm.transition_model import TransitionModel
-from dkt.target_source import TargetSource
-from dkt.target_store import TargetDir
-from dkt.targets import SoftTargets, TargetHeader, check_choice, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, TargetHeader, check_choice, top_k_targets
+from dkt.targets.store import TargetDir
+from dkt.targets.target_source import TargetSource
 from dkt.util.table import RandomAccessTable
 
 #: What a matrix of ``nnet-forward`` holds: without options, with --apply-log=true, with --no-softmax=true.

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.targets import SoftTargets, TargetHeader
+from dkt.targets.soft_targets import SoftTargets, TargetHeader
 
 _MAGIC = b"dkST"
 _VERSION = 1

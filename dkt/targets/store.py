@@ -27,8 +27,8 @@ from dkt.base.config import build, first_difference
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
 from dkt.base.yaml_text import RefusedYamlError, parse_yaml
-from dkt.target_records import HEAD_SIZE, decode_record, encode_record, record_size
-from dkt.targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.records import HEAD_SIZE, decode_record, encode_record, record_size
+from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.util.kaldi_io import split_offset
 from dkt.util.specifiers import file_name
 from dkt.util.table import MatrixWriter, read_script

@@ -12,7 +12,7 @@ import torch
 
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
-from dkt.targets import SoftTargets
+from dkt.targets.soft_targets import SoftTargets
 
 _INT16_PDFS = 1 << 15
 

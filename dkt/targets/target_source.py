@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dkt.targets import SoftTargets, TargetHeader
+from dkt.targets.soft_targets import SoftTargets, TargetHeader
 
 
 class TargetSource(Protocol):

@@ -20,11 +20,11 @@ from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.nnet import threads
 from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, model_file
 from dkt.nnet.scorer import logits_of
-from dkt.posterior_targets import Form, open_targets
-from dkt.stored_targets import TargetScratch
-from dkt.target_source import TargetSource
-from dkt.targets import SoftTargets, TargetHeader, top_k_targets
-from dkt.top_k import ALL, TopK
+from dkt.targets.kaldi_posteriors import Form, open_targets
+from dkt.targets.scratch import TargetScratch
+from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.target_source import TargetSource
+from dkt.targets.top_k import ALL, TopK
 from dkt.util.data_dir import DataDir
 
 logger = logging.getLogger(__name__)

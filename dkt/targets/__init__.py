@@ -1,0 +1,1 @@
+"""Soft targets: in memory, on disk, of Kaldi, of a teacher that runs."""
