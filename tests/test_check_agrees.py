@@ -12,7 +12,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.dataset import load_utterances
+from dkt.dataset.utterances import load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs

@@ -20,8 +20,8 @@ from dkt.base.errors import DamagedError, DktError
 from dkt.base.processes import ProcessId
 from dkt.base.sealed import SEAL_SIZE, seal
 from dkt.bin import main
-from dkt.feature_cache import open_features
-from dkt.frame_sources import BLOCK, PackedFeatures
+from dkt.dataset.cache import open_features
+from dkt.dataset.features import BLOCK, PackedFeatures
 from dkt.nnet import native
 from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch

@@ -14,16 +14,16 @@ import numpy as np
 import pytest
 import torch
 
-from dkt import feature_cache
 from dkt.bin import main
-from dkt.dataset import load_utterances
+from dkt.dataset import cache as feature_cache
+from dkt.dataset.features import ArchiveFeatures, PackedFeatures
+from dkt.dataset.frames import SplicedFrames
+from dkt.dataset.sequences import Streams, WholeUtterances
+from dkt.dataset.utterances import load_utterances
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
-from dkt.frame_batches import SplicedFrames
-from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.torchfile import load_torch, save_torch
-from dkt.sequences import Streams, WholeUtterances
 from dkt.targets.soft_targets import TargetHeader, top_k_targets
 from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.train import experiment, loop
@@ -186,11 +186,11 @@ import sys, torch
 from pathlib import Path
 from dkt.hmm.alignments import AlignmentDir
 from dkt.util.data_dir import DataDir
-from dkt.dataset import load_utterances
+from dkt.dataset.utterances import load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.frame_batches import SplicedFrames
-from dkt.sequences import Streams
+from dkt.dataset.frames import SplicedFrames
+from dkt.dataset.sequences import Streams
 from dkt.targets.store import TargetDir
 from dkt.train.experiment import data_fingerprint, targets_fingerprint
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
-from dkt.dataset import check_cv_disjoint, load_utterances, pack, split_off
+from dkt.dataset.frames import SplicedFrames
+from dkt.dataset.utterances import check_cv_disjoint, load_utterances, pack, split_off
 from dkt.feat.functions import splice
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.frame_batches import SplicedFrames
 from dkt.hmm.alignments import AlignmentDir, match_lengths
 from dkt.targets.soft_targets import TargetHeader
 from dkt.targets.store import SoftTargetWriter, TargetDir

@@ -15,12 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dkt import feature_cache
+from dkt.dataset import cache as feature_cache
+from dkt.dataset.cache import open_features
+from dkt.dataset.features import PackedFeatures
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
-from dkt.feature_cache import open_features
-from dkt.frame_sources import PackedFeatures
 from dkt.util.data_dir import DataDir
 from dkt.util.table import VectorWriter
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from dkt.dataset import pack
+from dkt.dataset.frames import SplicedFrames, pools
+from dkt.dataset.gather import Gatherer
+from dkt.dataset.utterances import pack
 from dkt.feat.functions import splice
-from dkt.frame_batches import SplicedFrames, pools
-from dkt.gathering import Gatherer
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,13 @@ import re
 import numpy as np
 import pytest
 
-from dkt import feature_cache, packed
 from dkt.base.errors import DktError
+from dkt.dataset import cache as feature_cache
+from dkt.dataset import packed
+from dkt.dataset.cache import open_features
+from dkt.dataset.features import ArchiveFeatures, PackedFeatures
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
-from dkt.feature_cache import open_features
-from dkt.frame_sources import ArchiveFeatures, PackedFeatures
 from dkt.util.data_dir import DataDir
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same
 from tests.synthetic import random_corpus, write_data_dir, write_matrices

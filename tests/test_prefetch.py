@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from dkt.train.prefetch import Prefetcher
+from dkt.dataset.prefetch import Prefetcher
 
 
 def threads() -> int:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dkt.dataset import pack
+from dkt.dataset.sequences import Piece
+from dkt.dataset.utterances import pack
 from dkt.nnet.lstm import Lstm, LstmConfig, delayed
-from dkt.sequences import Piece
 from dkt.targets.soft_targets import top_k_targets
 from dkt.train.criterion import ObjectiveConfig, make_criterion
 from dkt.train.optimizer import OptimizerConfig

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
-from dkt.dataset import Utterances, pack
+from dkt.dataset.sequences import Streams, WholeUtterances
+from dkt.dataset.utterances import Utterances, pack
 from dkt.nnet.lstm import Lstm, LstmConfig, delayed, reset_state, select_state, store_state
-from dkt.sequences import Streams, WholeUtterances
 
 DELAY = 3
 

@@ -17,13 +17,13 @@ import torch
 from dkt import objectives
 from dkt.base.errors import DktError
 from dkt.bin import devices, processors
+from dkt.dataset.prefetch import Prefetcher
 from dkt.nnet import pace, products, threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.pace import Pace
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import mixed_precision
-from dkt.train.prefetch import Prefetcher
 
 
 @pytest.fixture(autouse=True)

@@ -66,7 +66,7 @@ def _train(args: argparse.Namespace) -> None:
     data = DataDir(args.data_train), DataDir(args.data_dev)
     alignments = AlignmentDir(args.ali_train), AlignmentDir(args.ali_dev)
 
-    from dkt.feature_cache import FOLDER
+    from dkt.dataset.cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_dnn import train_dnn
 

@@ -180,7 +180,7 @@ def _train(args: argparse.Namespace) -> None:
     data = DataDir(args.data_train), DataDir(args.data_dev)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
 
-    from dkt.feature_cache import FOLDER
+    from dkt.dataset.cache import FOLDER
     from dkt.train.inputs import TrainingInputs
     from dkt.train.train_lstm import StudentInputs, check_inputs, train_lstm
 

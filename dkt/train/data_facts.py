@@ -10,7 +10,7 @@ import numpy as np
 from dkt.base.errors import DktError
 
 if TYPE_CHECKING:
-    from dkt.dataset import Utterances
+    from dkt.dataset.utterances import Utterances
 
 
 @dataclass(frozen=True)

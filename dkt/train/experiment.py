@@ -27,7 +27,7 @@ from dkt.base.files import (
     replace_file,
     replace_link,
 )
-from dkt.dataset import Utterances
+from dkt.dataset.utterances import Utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.hmm.counts import count_pdfs, save_counts
 from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, save_model

@@ -12,13 +12,13 @@ import torch
 from dkt.base import ranges
 from dkt.base.memory import memory_for
 from dkt.base.progress import Progress
-from dkt.frame_batches import SplicedFrames
+from dkt.dataset.frames import SplicedFrames
+from dkt.dataset.prefetch import Prefetcher
 from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
-from dkt.train.prefetch import Prefetcher
 
 logger = logging.getLogger(__name__)
 

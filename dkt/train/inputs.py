@@ -12,7 +12,7 @@ from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import DEFAULT_MAX_LOSS
-from dkt.dataset import Utterances, check_cv_disjoint, load_utterances
+from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs

@@ -10,15 +10,15 @@ import torch
 from dkt.base import ranges
 from dkt.base.memory import memory_for
 from dkt.base.progress import Progress
-from dkt.dataset import Utterances
+from dkt.dataset.prefetch import Prefetcher
+from dkt.dataset.sequences import SequenceBatch, Streams, WholeUtterances
+from dkt.dataset.utterances import Utterances
 from dkt.nnet import threads
 from dkt.nnet.lstm import Lstm, State, reset_state, select_state, store_state
-from dkt.sequences import SequenceBatch, Streams, WholeUtterances
 from dkt.train.criterion import Criterion, Loss
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
-from dkt.train.prefetch import Prefetcher
 
 _EVALUATED_FRAMES = 8192
 _LOWER = "lower batches.num_streams, batches.chunk, batches.frames_per_batch or network.cells"

@@ -15,9 +15,9 @@ from dkt.base import ranges
 from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
-from dkt.dataset import Utterances, split_off
+from dkt.dataset.frames import SplicedFrames
+from dkt.dataset.utterances import Utterances, split_off
 from dkt.feat.pipeline import MatrixFile
-from dkt.frame_batches import SplicedFrames
 from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, build_dnn

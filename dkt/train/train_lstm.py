@@ -17,7 +17,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file
-from dkt.dataset import Utterances, split_off
+from dkt.dataset.utterances import Utterances, split_off
 from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import load_transition_model
 from dkt.nnet.lstm import Lstm, LstmConfig

@@ -22,10 +22,10 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory, remove_leftovers
-from dkt.contents import Ingredients, ingredients_of, pipeline_digest
+from dkt.dataset.contents import Ingredients, ingredients_of, pipeline_digest
+from dkt.dataset.features import ArchiveFeatures, FrameSource, PackedFeatures
+from dkt.dataset.packed import FEATURES, Index, finish_entry, is_unused, open_entry, write_packed
 from dkt.feat.reader import FeatureReader
-from dkt.frame_sources import ArchiveFeatures, FrameSource, PackedFeatures
-from dkt.packed import FEATURES, Index, finish_entry, is_unused, open_entry, write_packed
 from dkt.util.data_dir import DataDir
 from dkt.util.text import natural, read_keyed_lines
 

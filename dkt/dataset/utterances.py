@@ -13,11 +13,11 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.dataset.cache import open_features, scratch_place
+from dkt.dataset.features import FrameSource, PackedFeatures
+from dkt.dataset.labels import Labels
 from dkt.feat.reader import FeatureReader
-from dkt.feature_cache import open_features, scratch_place
-from dkt.frame_sources import FrameSource, PackedFeatures
 from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir, match_lengths
-from dkt.labels import Labels
 from dkt.targets.scratch import FrameTargets, TargetScratch
 from dkt.targets.soft_targets import SoftTargets, stack
 from dkt.targets.target_source import TargetSource
@@ -171,7 +171,7 @@ def load_utterances(
         what: the data, as they should read in the log.
         max_loss: the share of utterances that may lack features, labels or targets, or differ in length.
         targets: a teacher's; None for none.
-        cache_dir: where packed features are kept, as ``dkt.feature_cache.cache_root`` takes it.
+        cache_dir: where packed features are kept, as ``dkt.dataset.cache.cache_root`` takes it.
         cache_otherwise: where they are kept if the data directory cannot be written in.
 
     Raises:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.dataset import Utterances
-from dkt.gathering import Gatherer
+from dkt.dataset.gather import Gatherer
+from dkt.dataset.utterances import Utterances
 from dkt.targets.soft_targets import SoftTargets
 
 # Padding may take this share of the computed frames; rather than exceed it, batches have fewer rows.

@@ -22,9 +22,9 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.scratch import map_file
-from dkt.contents import FORMAT
+from dkt.dataset.contents import FORMAT
+from dkt.dataset.features import BLOCK, PackedFeatures, check_dim
 from dkt.feat.reader import FeatureReader
-from dkt.frame_sources import BLOCK, PackedFeatures, check_dim
 
 FEATURES = "features"
 INDEX = "index"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dkt.frame_sources import FrameSource
+from dkt.dataset.features import FrameSource
 from dkt.nnet.splice import gather_context
 
 

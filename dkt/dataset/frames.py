@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from dkt.dataset import Utterances
-from dkt.gathering import Gatherer
+from dkt.dataset.gather import Gatherer
+from dkt.dataset.utterances import Utterances
 
 #: Frames that are shuffled with each other, at most; Kaldi's nnet1 has 32768 (--randomizer-size).
 POOL_FRAMES = 1 << 18

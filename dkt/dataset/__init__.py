@@ -1,0 +1,1 @@
+"""What trainings read: utterances, caches, frames, sequences."""
