@@ -11,10 +11,10 @@ from dkt.base.errors import DktError
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.gmm.gmm import AmDiagGmm
-from dkt.hmm.fmllr import FmllrStats, apply_affine, estimate
-from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.transition_model import TransitionModel
+from dkt.transform.fmllr import FmllrStats, apply_affine, estimate
+from dkt.transform.fmllr_features import FmllrModel, estimate_transforms, write_transformed
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixWriter, read_matrices
 

@@ -11,8 +11,8 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.feat.functions import splice
-from dkt.lda import LdaAccumulator, accumulate_spliced
-from dkt.lda_files import load_accumulator, save_accumulator
+from dkt.transform.lda import LdaAccumulator, accumulate_spliced
+from dkt.transform.lda_files import load_accumulator, save_accumulator
 from tests.shell import ROOT
 
 # Inputs, and what Kaldi's LdaEstimate (acc-lda) and est-lda wrote for them. The last pdf has no frames.

@@ -14,8 +14,8 @@ from dkt.feat.functions import apply_cmvn, cmvn_stats
 from dkt.feat.wave import read_audio
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.posterior import Posterior, PosteriorWriter
-from dkt.lda import LdaAccumulator, accumulate_spliced
-from dkt.lda_files import load_accumulator, save_accumulator
+from dkt.transform.lda import LdaAccumulator, accumulate_spliced
+from dkt.transform.lda_files import load_accumulator, save_accumulator
 from dkt.util.object_io import ObjectReader
 from dkt.util.table import IntVectorWriter, read_script
 from tests.synthetic import FEATURE_DIM, random_corpus, write_ali_dir, write_matrices

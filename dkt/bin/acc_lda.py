@@ -43,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
     """Accumulate LDA statistics."""
     from dkt.base.tally import Tally
     from dkt.hmm.transition_model import load_transition_model
-    from dkt.lda_files import save_accumulator
-    from dkt.lda_tables import LabelTable, PosteriorWeighting, accumulate_tables
+    from dkt.transform.acc_lda import LabelTable, PosteriorWeighting, accumulate_tables
+    from dkt.transform.lda_files import save_accumulator
 
     options = PosteriorWeighting(args.silence_phones, args.silence_weight, args.rand_prune, args.srand)
     stats = accumulate_tables(

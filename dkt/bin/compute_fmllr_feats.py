@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.feat.reader import FeatureReader
     from dkt.gmm.gmm import load_gmm
     from dkt.hmm.alignments import AlignmentDir
-    from dkt.hmm.fmllr_features import FmllrModel, estimate_transforms, write_transformed
+    from dkt.transform.fmllr_features import FmllrModel, estimate_transforms, write_transformed
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import is_specifier
     from dkt.util.table import MatrixWriter, read_int_vectors

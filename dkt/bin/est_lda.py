@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Estimate the transform."""
     from dkt.base.errors import DktError
-    from dkt.lda_files import sum_accumulators
+    from dkt.transform.lda_files import sum_accumulators
     from dkt.util.object_io import ObjectWriter
 
     stats = sum_accumulators(args.accs)

@@ -18,7 +18,6 @@ from dkt.base.errors import DktError
 from dkt.dataset.frames import SplicedFrames
 from dkt.dataset.utterances import Utterances, split_off
 from dkt.feat.pipeline import MatrixFile
-from dkt.lda import accumulate_spliced, check_estimable
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, build_dnn
 from dkt.train import experiment
@@ -27,6 +26,7 @@ from dkt.train.frames import FrameOptimizerConfig, FrameTraining
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
+from dkt.transform.lda import accumulate_spliced, check_estimable
 from dkt.util.object_io import ObjectReader
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
 from dkt.gmm.gmm import AmDiagGmm
-from dkt.hmm.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.hmm.transition_model import TransitionModel
+from dkt.transform.fmllr import MIN_COUNT, FmllrStats, apply_affine, estimate
 from dkt.util.table import MatrixWriter
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from dkt.base.errors import DktError
 from dkt.base.tally import Tally
 from dkt.hmm.posterior import Posterior, posterior_to_pdfs, read_posterior
 from dkt.hmm.transition_model import TransitionModel
-from dkt.lda import LdaAccumulator
 from dkt.matrix.matrix_io import read_int_vector
+from dkt.transform.lda import LdaAccumulator
 from dkt.util.table import RandomAccessTable, read_matrices
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.lda import LdaAccumulator
+from dkt.transform.lda import LdaAccumulator
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
 _PACKED_TYPES: dict[str, np.dtype] = {"FP": np.dtype("<f4"), "DP": np.dtype("<f8")}
