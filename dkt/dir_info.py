@@ -19,9 +19,9 @@ from dkt.base.directory_kinds import Kind, kinds_in
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read, read_file
 from dkt.base.yaml_text import parse_yaml
-from dkt.data_info import data_facts
 from dkt.network_info import network_facts
 from dkt.util.text import read_lines
+from dkt.validate.data_info import data_facts
 
 Facts = dict[str, Any]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dkt.base.findings import Level
-from dkt.check import CheckOptions, Report, check
 from dkt.util.data_dir import DataDir
+from dkt.validate.check import CheckOptions, Report, check
 from tests.synthetic import write_ali_dir, write_data_dir
 from tests.test_transitions import two_phone_model
 

@@ -11,14 +11,14 @@ import pytest
 
 from dkt.base.findings import Level
 from dkt.bin import main
-from dkt.check import CheckOptions
-from dkt.check_ali import LENGTH_TOLERANCE
-from dkt.check_data import DataCheckOptions
 from dkt.hmm.alignments import LENGTH_TOLERANCE as TRAINING_TOLERANCE
 from dkt.hmm.topology import HmmState, HmmTopology
 from dkt.hmm.transition_model import TransitionModel, initial_tuples
 from dkt.hmm.tree import monophone_tree, save_tree
 from dkt.util.table import IntVectorWriter
+from dkt.validate.alignments import LENGTH_TOLERANCE
+from dkt.validate.check import CheckOptions
+from dkt.validate.data import DataCheckOptions
 from tests.fit_data import UTTS, features, found, labels, place, report_of
 from tests.synthetic import write_ali_dir, write_data_dir, write_matrices
 from tests.test_transitions import two_phone_model
@@ -321,7 +321,7 @@ def test_kaldis_own_directories(kaldi_fixtures, monkeypatch, capsys):
 
 
 def test_nothing_slow_is_imported():
-    code = "import sys, dkt.bin.check, dkt.check\n"
+    code = "import sys, dkt.bin.check, dkt.validate.check\n"
     code += "print([m for m in ('torch', 'scipy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

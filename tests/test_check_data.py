@@ -7,8 +7,8 @@ import re
 import pytest
 
 from dkt.base.findings import Level
-from dkt.check import CheckOptions
-from dkt.check_data import DataCheckOptions
+from dkt.validate.check import CheckOptions
+from dkt.validate.data import DataCheckOptions
 from tests.fit_data import found, place, report_of
 
 __all__ = ["place"]

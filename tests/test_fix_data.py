@@ -9,9 +9,9 @@ import pytest
 from dkt.base.errors import DktError
 from dkt.base.findings import Level
 from dkt.bin import main
-from dkt.check import check
 from dkt.util.data_dir import DataDir
 from dkt.util.fix_data import fix_data
+from dkt.validate.check import check
 from tests.fit_data import place
 from tests.shell import succeed
 

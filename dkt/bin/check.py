@@ -108,10 +108,10 @@ def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -
 def run(args: argparse.Namespace) -> None:
     """Print what was found and what a training would use; fail if it would."""
     from dkt.base.findings import Level
-    from dkt.check import CheckOptions, check
-    from dkt.check_data import DataCheckOptions
     from dkt.util.data_dir import DataDir
     from dkt.util.text import write_lines
+    from dkt.validate.check import CheckOptions, check
+    from dkt.validate.data import DataCheckOptions
 
     recipe = _recipe(args)
     pipeline = _pipeline(args, recipe)

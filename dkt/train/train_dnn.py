@@ -21,13 +21,13 @@ from dkt.feat.pipeline import MatrixFile
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, build_dnn
 from dkt.train import experiment
-from dkt.train.data_facts import DataFacts, check_reach
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.schedule import NewbobConfig
 from dkt.transform.lda import accumulate_spliced, check_estimable
 from dkt.util.object_io import ObjectReader
+from dkt.validate.data_facts import DataFacts, check_reach
 
 logger = logging.getLogger(__name__)
 

@@ -26,12 +26,12 @@ from dkt.targets.target_source import TargetSource
 from dkt.targets.teacher import RunningTeacher, TeachingOptions, open_teaching
 from dkt.train import experiment
 from dkt.train.criterion import Mode, ObjectiveConfig, check_dense, make_criterion
-from dkt.train.data_facts import DataFacts, check_reach
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import NewbobConfig
 from dkt.train.sequence import BatchConfig, SequenceTraining
+from dkt.validate.data_facts import DataFacts, check_reach
 
 logger = logging.getLogger(__name__)
 

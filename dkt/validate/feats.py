@@ -12,11 +12,11 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, kind_of, plural
 from dkt.base.progress import Progress
-from dkt.check_data import DataFiles
 from dkt.feat.functions import apply_cmvn
 from dkt.feat.reader import FeatureReader
 from dkt.matrix.matrix_io import read_matrix
 from dkt.util.scripts import ScriptLoader
+from dkt.validate.data import DataFiles
 
 _PIPELINE_HINT = (
     "mend them, or give the options of the training: --cmvn, --train-config, --transform-dir, --ivectors"

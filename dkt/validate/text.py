@@ -7,12 +7,12 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural
-from dkt.check_data import DataFiles
 from dkt.hmm.alignment_quality import least_frames
 from dkt.hmm.topology import load_topology
 from dkt.util.oov import OovCount
 from dkt.util.symbols import read_symbol_table
 from dkt.util.text import fields, natural, read_lines
+from dkt.validate.data import DataFiles
 
 _LEXICON = "phones/align_lexicon.int"
 

@@ -11,7 +11,15 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural, some
 from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
-from dkt.check_ali import (
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import FeatureReader
+from dkt.feat.speaker_inputs import SideInputs
+from dkt.hmm.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
+from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
+from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
+from dkt.util.oov import DEFAULT_MAX_OOV
+from dkt.util.table import read_matrices
+from dkt.validate.alignments import (
     AlignmentLengths,
     check_tree,
     compare_models,
@@ -20,18 +28,10 @@ from dkt.check_ali import (
     open_ali_dir,
     read_all_labels,
 )
-from dkt.check_data import DataCheckOptions, DataFiles
-from dkt.check_feats import Features, check_cmvn, compare_num_frames, read_all_features
-from dkt.check_text import Transcripts, check_empty, check_lang_files, check_words
-from dkt.feat.pipeline import FeatureOptions
-from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
-from dkt.hmm.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
-from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
-from dkt.train.data_facts import DataFacts, Recipe
-from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
-from dkt.util.oov import DEFAULT_MAX_OOV
-from dkt.util.table import read_matrices
+from dkt.validate.data import DataCheckOptions, DataFiles
+from dkt.validate.data_facts import DataFacts, Recipe
+from dkt.validate.feats import Features, check_cmvn, compare_num_frames, read_all_features
+from dkt.validate.text import Transcripts, check_empty, check_lang_files, check_words
 
 _SECONDS_PER_HOUR = 3600.0
 
