@@ -47,10 +47,10 @@ def _training(kind: str) -> Callable[[], int]:
     """A step of a training, which returns its frames."""
     import torch
 
-    from dkt import objectives
     from dkt.nnet import threads
     from dkt.nnet.dnn import Dnn, DnnConfig
     from dkt.nnet.lstm import Lstm, LstmConfig
+    from dkt.train import objectives
     from dkt.train.metrics import Metrics
     from dkt.train.optimizer import OptimizerConfig, Updates
 

@@ -25,11 +25,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from dkt import objectives
 from dkt.nnet import threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.products import product
+from dkt.train import objectives
 from dkt.train.metrics import Metrics
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision

@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from dkt import objectives
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.train import objectives
 from dkt.train.criterion import ObjectiveConfig, make_criterion
 
 B, P = 6, 8

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from dkt import objectives
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, build_dnn, fingerprint, load_model, save_model
+from dkt.train import objectives
 
 
 def small_info(**network):

@@ -26,8 +26,8 @@ from dkt.base.files import (
 from dkt.base.processes import ProcessId
 from dkt.bin import main
 from dkt.feat.speed_perturb import perturb_speed
-from dkt.report import Row, save_results
 from dkt.train.history import save_history
+from dkt.train.report import Row, save_results
 from dkt.util.table import MatrixWriter
 from tests.shell import ROOT
 from tests.student_lab import CPU, lab

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from dkt import objectives
+from dkt.train import objectives
 
 B, P = 5, 7
 

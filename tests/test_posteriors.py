@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from dkt import objectives
 from dkt.base.errors import DktError
 from dkt.hmm.posterior import Posterior, PosteriorWriter, encode_posterior, posterior_to_pdfs, read_posteriors
 from dkt.hmm.transition_model import load_transition_model
 from dkt.targets.kaldi_posteriors import PosteriorTargets, open_targets, targets_from_posteriors
 from dkt.targets.soft_targets import stack
+from dkt.train import objectives
 from dkt.util.table import IntVectorWriter, MatrixWriter, read_int_vectors, read_matrices
 from tests.synthetic import write_matrices
 from tests.test_transitions import two_phone_model

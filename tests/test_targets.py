@@ -11,7 +11,6 @@ import pytest
 import torch
 import yaml
 
-from dkt import objectives
 from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.hmm.counts import load_counts, save_counts
@@ -20,6 +19,7 @@ from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, save_model
 from dkt.targets.records import HEAD_SIZE
 from dkt.targets.soft_targets import SoftTargets, TargetHeader, stack, top_k_targets
 from dkt.targets.store import SoftTargetWriter, TargetDir, begin, finish
+from dkt.train import objectives
 from dkt.util.table import read_matrices
 from tests.shell import fails, succeed
 from tests.synthetic import FEATURE_DIM, random_corpus, write_data_dir

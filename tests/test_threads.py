@@ -14,7 +14,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from dkt import objectives
 from dkt.base.errors import DktError
 from dkt.bin import devices, processors
 from dkt.dataset.prefetch import Prefetcher
@@ -22,6 +21,7 @@ from dkt.nnet import pace, products, threads
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.pace import Pace
+from dkt.train import objectives
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import mixed_precision
 

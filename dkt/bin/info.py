@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print one line per directory, or all as JSON; the exit status is 1 if one cannot be told of."""
-    from dkt.dir_info import as_json, as_line, directory_info
+    from dkt.train.dir_info import as_json, as_line, directory_info
 
     infos = []
     for directory in args.dirs:

@@ -17,8 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Collect the figures, print the table, write results.csv and learning_curves.png."""
     from dkt.decoder.search_beams import compare_beams
-    from dkt.learning_curves import plot_learning_curves
-    from dkt.report import collect_rows, save_results, table, table_of_means
+    from dkt.train.learning_curves import plot_learning_curves
+    from dkt.train.report import collect_rows, save_results, table, table_of_means
 
     systems = []
     for text in args.systems:

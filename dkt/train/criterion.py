@@ -9,11 +9,11 @@ from typing import Annotated, Literal, NamedTuple
 
 import torch
 
-from dkt import objectives
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.targets.scratch import FrameTargets
 from dkt.targets.soft_targets import SoftTargets, TargetHeader
+from dkt.train import objectives
 
 #: ``pretrain`` is a soft training followed by a hard one; each of the others is one objective.
 Mode = Literal["hard", "soft", "pretrain", "mix", "logits", "conditional", "smooth"]

@@ -10,7 +10,6 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from dkt import objectives
 from dkt.base import ranges
 from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import hold_directory
@@ -20,7 +19,7 @@ from dkt.dataset.utterances import Utterances, split_off
 from dkt.feat.pipeline import MatrixFile
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, build_dnn
-from dkt.train import experiment
+from dkt.train import experiment, objectives
 from dkt.train.frames import FrameOptimizerConfig, FrameTraining
 from dkt.train.inputs import EVALUATED_SHARE, FeatureConfig, TrainingInputs
 from dkt.train.loop import LoopConfig, TrainingLoop

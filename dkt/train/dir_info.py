@@ -19,7 +19,7 @@ from dkt.base.directory_kinds import Kind, kinds_in
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read, read_file
 from dkt.base.yaml_text import parse_yaml
-from dkt.network_info import network_facts
+from dkt.train.network_info import network_facts
 from dkt.util.text import read_lines
 from dkt.validate.data_info import data_facts
 
@@ -164,8 +164,8 @@ def _best_wers(experiment: Path) -> dict[str, float]:
 
 
 def _best_wer(directory: Path) -> float | None:
-    from dkt.report import best_wer
     from dkt.score.best_wer import lowest, read_scan
+    from dkt.train.report import best_wer
 
     rate = best_wer(directory)
     if rate is None and any(_SCORES.fullmatch(path.name) for path in directory.iterdir()):
