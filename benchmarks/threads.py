@@ -35,7 +35,7 @@ _SPIN = "while True: sum(range(10000))"
 
 def _policy(name: str) -> Policy:
     """As of a command of ``dkt`` without ``--num-threads``, or with ``--num-threads=1``."""
-    from dkt.bin.devices import add_device_options, thread_policy
+    from dkt.bin.common.devices import add_device_options, thread_policy
 
     parser = argparse.ArgumentParser()
     add_device_options(parser)

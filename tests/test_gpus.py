@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
-from dkt.bin import gpus
-from dkt.bin.devices import choose_device
+from dkt.bin.common import gpus
+from dkt.bin.common.devices import choose_device
 
 A, B, C = "GPU-aaaa-1", "GPU-bbbb-2", "GPU-cccc-3"
 #: Idle and small; at work; idle and large.

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dkt.bin import COMMANDS, GROUPS, command_parser, gpus, main
-from dkt.bin.command_help import default_text
-from dkt.bin.options import boolean
+from dkt.bin import COMMANDS, GROUPS, command_parser, main
+from dkt.bin.common import gpus
+from dkt.bin.common.command_help import default_text
+from dkt.bin.common.options import boolean
 from dkt.feat.extraction import FeatureExtractor, option_types
 from tests.student_lab import lab
 

@@ -9,9 +9,9 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
-from dkt.bin.flags import add_flag
-from dkt.bin.kaldi_options import add_standard_options, rewrite
-from dkt.bin.options import boolean
+from dkt.bin.common.flags import add_flag
+from dkt.bin.common.kaldi_options import add_standard_options, rewrite
+from dkt.bin.common.options import boolean
 from dkt.feat.pipeline import FeatureOptions
 from dkt.util.option_text import read_option_lines
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dkt.bin import processors
+from dkt.bin.common import processors
 from dkt.nnet import native
 from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.torch_lstm import Clips

@@ -17,8 +17,8 @@ from dkt.base.config import load_config
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range, real_number, whole_number
 from dkt.bin import COMMANDS, main
-from dkt.bin.kaldi_options import add_standard_options
-from dkt.bin.options import Number, Numbers, boolean, top_k
+from dkt.bin.common.kaldi_options import add_standard_options
+from dkt.bin.common.options import Number, Numbers, boolean, top_k
 from dkt.feat.extraction import FeatureExtractor
 from dkt.feat.pipeline import parse_options
 from dkt.hmm.counts import read_real

@@ -319,7 +319,7 @@ def test_a_program_that_is_stopped_ends_with_one_line_and_its_workers(tmp_path: 
     script.write_text(
         "import sys, time\n"
         "from dkt.bin import COMMANDS, main\n"
-        "import dkt.bin.flags as module\n"
+        "import dkt.bin.common.flags as module\n"
         "class Busy:\n"
         "    def work(self):\n"
         "        deadline = time.monotonic() + 100\n"

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
-from dkt.bin import devices, processors
+from dkt.bin.common import devices, processors
 from dkt.dataset.prefetch import Prefetcher
 from dkt.nnet import pace, products, threads
 from dkt.nnet.dnn import Dnn, DnnConfig

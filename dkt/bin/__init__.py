@@ -18,8 +18,8 @@ from dkt import __version__
 from dkt.base.errors import DktError, printable
 from dkt.base.memory import is_out_of_memory, out_of_memory
 from dkt.base.stopping import Stopped, stoppable
-from dkt.bin.command_help import HelpFormatter, unknown_arguments, unknown_command, usage
-from dkt.bin.kaldi_options import add_standard_options, rewrite
+from dkt.bin.common.command_help import HelpFormatter, unknown_arguments, unknown_command, usage
+from dkt.bin.common.kaldi_options import add_standard_options, rewrite
 from dkt.util.kaldi_io import pipes_forbidden
 
 # Sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).

@@ -6,8 +6,8 @@ import argparse
 import logging
 
 from dkt.base import ranges
-from dkt.bin.flags import add_flag
-from dkt.bin.options import Number
+from dkt.bin.common.flags import add_flag
+from dkt.bin.common.options import Number
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
+from dkt.bin.common.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
 from dkt.decoder.viterbi import AlignOptions
 from dkt.gmm.align import align_directory
 from dkt.util.symbols import OOV_POLICIES

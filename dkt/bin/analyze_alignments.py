@@ -7,7 +7,7 @@ import logging
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number, add_max_oov
+from dkt.bin.common.options import Number, add_max_oov
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base.errors import DktError
-from dkt.bin.flags import add_flag
+from dkt.bin.common.flags import add_flag
 from dkt.score.best_wer import best_of_scan, read_scan, write_best
 from dkt.score.wer_details import write_details
 

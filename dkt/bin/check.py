@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import printable
-from dkt.bin.flags import add_flag
-from dkt.bin.options import (
-    Number,
-    add_max_loss,
-    add_max_oov,
-    add_side_inputs,
-    boolean,
-    side_inputs,
-)
+from dkt.bin.common.flags import add_flag
+from dkt.bin.common.options import Number, add_max_loss, add_max_oov, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     from dkt.feat.pipeline import FeatureOptions

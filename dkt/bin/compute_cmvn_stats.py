@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.bin.options import add_max_loss, boolean
+from dkt.bin.common.options import add_max_loss, boolean
 
 _STREAMS = "feats.scp"
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.base import ranges
-from dkt.bin.options import Number, Numbers
+from dkt.bin.common.options import Number, Numbers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin import feature_options
+from dkt.bin.common import feature_options
 
 add_arguments = feature_options.add_arguments("mfcc")
 

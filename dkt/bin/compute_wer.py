@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.flags import add_flag
+from dkt.bin.common.flags import add_flag
 from dkt.score.compute_wer import MODES, compute_wer
 
 

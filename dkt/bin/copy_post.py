@@ -6,7 +6,7 @@ import argparse
 import logging
 
 from dkt.base import ranges
-from dkt.bin.options import Number
+from dkt.bin.common.options import Number
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from contextlib import ExitStack
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.bin.options import Number, add_max_loss, boolean
-from dkt.bin.search_options import add_acoustic_scale, add_beams
+from dkt.bin.common.options import Number, add_max_loss, boolean
+from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
 from dkt.decoder.faster_decoder import Searcher, SearchResult

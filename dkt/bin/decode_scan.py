@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from dkt.base.tally import Tally
-from dkt.bin.options import add_max_loss
-from dkt.bin.scan_options import add_points
-from dkt.bin.search_options import add_beams
+from dkt.bin.common.options import add_max_loss
+from dkt.bin.common.scan_options import add_points
+from dkt.bin.common.search_options import add_beams
 from dkt.decoder.decoding_graph import load_graph
 from dkt.decoder.faster_decoder import Searcher
 from dkt.decoder.scan import scan

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.flags import add_flag
-from dkt.bin.options import Number, boolean
+from dkt.bin.common.flags import add_flag
+from dkt.bin.common.options import Number, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

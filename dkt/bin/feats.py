@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +52,7 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
     if args.nnet_dir is not None:
         return FeatureOptions.of_nnet_dir(args.nnet_dir)
     if args.model is not None:
-        from dkt.bin.network_arguments import check_model, check_source
+        from dkt.bin.common.network_arguments import check_model, check_source
 
         # Before PyTorch is loaded.
         check_source(args.features, side_inputs(args), check_model(args.model))

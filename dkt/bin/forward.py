@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.devices import add_device_options, choose_device
+from dkt.bin.common.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +77,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     Returns:
         P of the model; None where only its components tell it.
     """
-    from dkt.bin.network_arguments import check_file, check_model, check_source
+    from dkt.bin.common.network_arguments import check_file, check_model, check_source
     from dkt.util.specifiers import parse_wspecifier
 
     parse_wspecifier(args.wspecifier)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.tally import Tally
-from dkt.bin.options import add_max_loss, add_side_inputs, side_inputs
+from dkt.bin.common.options import add_max_loss, add_side_inputs, side_inputs
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import read_features
 from dkt.gmm.gmm import load_gmm

@@ -6,7 +6,7 @@ import argparse
 import logging
 
 from dkt.base.errors import DktError, printable
-from dkt.bin.flags import add_flag
+from dkt.bin.common.flags import add_flag
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import argparse
 from contextlib import ExitStack
 
 from dkt.base import ranges
-from dkt.bin.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.options import Number, add_max_loss
+from dkt.bin.common.lattice_options import WordSymbols, add_word_symbols
+from dkt.bin.common.options import Number, add_max_loss
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt.bin.options import boolean
+from dkt.bin.common.options import boolean
 
 logger = logging.getLogger(__name__)
 

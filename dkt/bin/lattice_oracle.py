@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 
 from dkt.base import ranges
-from dkt.bin.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.options import Numbers, add_max_loss
+from dkt.bin.common.lattice_options import WordSymbols, add_word_symbols
+from dkt.bin.common.options import Numbers, add_max_loss
 
 # No word of a lattice: what the reference says and the symbol table does not have is always an error.
 _UNKNOWN = -1

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from dkt.base.tally import Tally
-from dkt.bin.options import add_max_loss
-from dkt.bin.scan_options import add_points
+from dkt.bin.common.options import add_max_loss
+from dkt.bin.common.scan_options import add_points
 from dkt.lat.io import read_compact_lattices
 from dkt.lat.scan import scan_lattices
 from dkt.util.symbols import read_symbol_table

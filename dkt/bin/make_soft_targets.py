@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import (
+from dkt.bin.common.devices import add_device_options, choose_device
+from dkt.bin.common.options import (
     Number,
     Numbers,
     add_max_loss,
@@ -73,7 +73,7 @@ def _check_arguments(args: argparse.Namespace) -> int:
     Returns:
         P of the teacher.
     """
-    from dkt.bin.network_arguments import check_model, check_source
+    from dkt.bin.common.network_arguments import check_model, check_source
 
     header = check_model(args.model)
     if header is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import Number, add_steal_lock
+from dkt.bin.common.options import Number, add_steal_lock
 from dkt.decoder.mkgraph import mkgraph
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import Number, Numbers, add_steal_lock, hold
+from dkt.bin.common.options import Number, Numbers, add_steal_lock, hold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

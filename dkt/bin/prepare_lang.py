@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import Number, boolean
+from dkt.bin.common.options import Number, boolean
 from dkt.lang.lang import LangOptions, prepare_lang
 
 

@@ -6,8 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.options import add_cache_dir, add_max_loss, add_side_inputs, add_steal_lock, hold, side_inputs
+from dkt.bin.common.devices import add_device_options, choose_device
+from dkt.bin.common.options import (
+    add_cache_dir,
+    add_max_loss,
+    add_side_inputs,
+    add_steal_lock,
+    hold,
+    side_inputs,
+)
 
 if TYPE_CHECKING:
     from dkt.train.train_dnn import DnnRecipe

@@ -6,7 +6,7 @@ import argparse
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number, boolean
+from dkt.bin.common.options import Number, boolean
 from dkt.lm.arpa import write_arpa
 from dkt.lm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram
 from dkt.lm.text import read_sentences, read_vocabulary

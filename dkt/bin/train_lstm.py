@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.devices import add_device_options, choose_device
-from dkt.bin.flags import add_flag
-from dkt.bin.options import (
+from dkt.bin.common.devices import add_device_options, choose_device
+from dkt.bin.common.flags import add_flag
+from dkt.bin.common.options import (
     Number,
     add_cache_dir,
     add_max_loss,
@@ -140,7 +140,7 @@ def _hmm_dir(args: argparse.Namespace, alignments: list[str], teaching: Teaching
 
 def _check_teaching(teaching: TeachingOptions) -> None:
     """Raise DktError unless the teacher, or what it said, can be expected to be there."""
-    from dkt.bin.network_arguments import check_model
+    from dkt.bin.common.network_arguments import check_model
     from dkt.targets.store import TargetDir
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import parse_rspecifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import (
+from dkt.bin.common.options import (
     Number,
     Numbers,
     OptionLine,

@@ -18,7 +18,7 @@ from prepare_dict import write_dict
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number
+from dkt.bin.common.options import Number
 
 logger = logging.getLogger(__name__)
 

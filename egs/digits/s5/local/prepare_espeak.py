@@ -40,7 +40,7 @@ from resample import resample
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number
+from dkt.bin.common.options import Number
 
 logger = logging.getLogger("prepare_espeak")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
-from dkt.bin.options import boolean
+from dkt.bin.common.options import boolean
 from dkt.util.option_text import near, plain_name
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number, boolean
+from dkt.bin.common.options import Number, boolean
 
 if TYPE_CHECKING:
     from dkt.feat.wave import Recordings

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number, boolean
+from dkt.bin.common.options import Number, boolean
 from dkt.util.kaldi_io import NO_PIPES
 from dkt.util.option_text import nearest, plain_name, read_option_lines
 

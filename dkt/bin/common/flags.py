@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.options import boolean
+from dkt.bin.common.options import boolean
 
 
 def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:
     """Add a boolean option that is false unless given.
 
-    ``dkt.bin.kaldi_options`` reads a bare one as true.
+    ``dkt.bin.common.kaldi_options`` reads a bare one as true.
 
     Args:
         parser: where to; a group of a parser will do.

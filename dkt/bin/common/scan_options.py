@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.options import Numbers
+from dkt.bin.common.options import Numbers
 
 
 def add_points(parser: argparse.ArgumentParser) -> None:

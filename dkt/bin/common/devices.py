@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.options import Number
-from dkt.bin.processors import SpareProcessors, available
+from dkt.bin.common.options import Number
+from dkt.bin.common.processors import SpareProcessors, available
 
 if TYPE_CHECKING:
     import torch
 
-    from dkt.bin.gpus import Choice
+    from dkt.bin.common.gpus import Choice
     from dkt.nnet.threads import Policy
 
 
@@ -53,7 +53,7 @@ def choose_device(args: argparse.Namespace) -> torch.device:
     """
     import torch
 
-    from dkt.bin.gpus import release, take_gpu
+    from dkt.bin.common.gpus import release, take_gpu
     from dkt.nnet import threads
 
     why_none = ""
