@@ -10,8 +10,8 @@ import pytest
 from dkt.base.findings import Level
 from dkt.util.data_dir import DataDir
 from dkt.validate.check import CheckOptions, Report, check
+from tests.hmm.test_transitions import two_phone_model
 from tests.synthetic import write_ali_dir, write_data_dir
-from tests.test_transitions import two_phone_model
 
 UTTS = ("a-1", "a-2", "b-1", "b-2")
 LENGTH = 20

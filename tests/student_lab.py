@@ -10,8 +10,8 @@ import yaml
 
 from dkt.bin import main
 from dkt.nnet.model_file import load_model
+from tests.hmm.test_transitions import two_phone_model
 from tests.synthetic import random_corpus, write_ali_dir, write_data_dir
-from tests.test_transitions import two_phone_model
 
 DNN = {
     "features": {"splice": 3},

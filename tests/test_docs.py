@@ -14,7 +14,7 @@ import pytest
 
 from dkt.bin import main
 from tests.shell import BIN, ROOT
-from tests.test_steps import cut
+from tests.steps.test_steps import cut
 
 KALDI = (ROOT / "docs/kaldi.md").read_text()
 DOCUMENTS = {"docs/kaldi.md": KALDI, "README.md": (ROOT / "README.md").read_text()}
