@@ -269,6 +269,8 @@ def check_name(value: object, name: str) -> None:
             f"'{name}' is '{text[:100]}', expected the name of a file",
             hint="no command is run here: write what it prints to a file, and name that",
         )
+    if "\0" in text:
+        raise DktError(f"'{name}' is '{text[:100]}', expected the name of a file: none holds a zero byte")
 
 
 @dataclass(frozen=True)

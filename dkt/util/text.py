@@ -141,7 +141,7 @@ def decode_lines(data: bytes, path: str | Path, content: Content = Content.WORDS
 
     Raises:
         DktError: the bytes are a broken gzip file or not UTF-8, a line ends in a carriage return, or holds
-            a character of ``refused_character``.
+            a zero byte or a character of ``refused_character``.
     """
     text = _decode(unpack(data, path), path)
     if "\r" in text:
@@ -151,6 +151,9 @@ def decode_lines(data: bytes, path: str | Path, content: Content = Content.WORDS
             path=path,
             hint="convert the file with dos2unix",
         )
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise DktError(f"line {line} holds a zero byte: the file is damaged, or is not text", path=path)
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()

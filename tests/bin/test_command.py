@@ -123,3 +123,12 @@ def test_a_reader_that_has_seen_enough_is_no_error():
 def test_the_command_starts_without_torch():
     code = "import sys, dkt.bin; dkt.bin.main(['--help']); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_names_that_go_on_and_on_are_shortened_in_messages() -> None:
+    """Those of a damaged script file; the ends of a path tell most."""
+    told = str(DktError("is gone", path=f"/begin/{'x' * 3000}/end", utt="\0" * 3000))
+    assert told.startswith("/begin/xxx") and "xxx/end: utterance '" in told and told.endswith("': is gone")
+    assert len(told) < 650
+    name = "/data/" + "y" * 290
+    assert str(DktError("is gone", path=name)) == f"{name}: is gone"

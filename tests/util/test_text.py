@@ -50,6 +50,7 @@ def test_all_readers_agree(path: Path) -> None:
         (b"u1 a\n \nu2 b\n", r"text: line 2 is empty"),
         (b"u1 a\nu1 b\n", r"text: utterance 'u1': line 2: this utterance occurs twice"),
         (b"u1 a\nu2 \xff\n", r"text: line 2 is not UTF-8"),
+        (b"u1 a\nu2 b\0c\n", r"text: line 2 holds a zero byte: the file is damaged, or is not text"),
     ],
 )
 def test_all_readers_refuse_the_same(path: Path, content: bytes, message: str) -> None:
@@ -117,7 +118,6 @@ def test_names_of_files_and_comments_are_as_they_are(tmp_path: Path) -> None:
     ("char", "name"),
     [
         *(
-            ("\x00", "U+0000"),
             ("\x07", "U+0007"),
             ("\xad", "U+00AD"),
             ("\u2060", "U+2060"),
