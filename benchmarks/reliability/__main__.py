@@ -1,6 +1,6 @@
 """How dkt takes kills, damaged files, bad calls, full disks, killed jobs and stopped steps: tries, and tells.
 
-Usage: python benchmarks/reliability [--short] [--seed N] [--only KIND,...] [--out docs/reliability.md]
+Usage: python benchmarks/reliability [--short] [--times N] [--seed N] [--only KIND,...] [--out PAGE]
 
 A small experiment of tones is made by the steps; its files are damaged, calls of its commands spoilt. Every
 trial ends as an undisturbed one, or with one line that says what is wrong and an exit status that is not 0.
@@ -57,24 +57,24 @@ KINDS = {
     "kills": Kind(
         "commands killed (SIGKILL) at any instant and called again",
         "the same files, bit for bit, as without the kill; nothing half written stays",
-        kills.trials, 1, 12,
+        kills.trials, 1, 4,
     ),
     "pairs": Kind(
         "two different trainings started in one directory",
         "one is refused and told who holds it; the model is the other's",
-        kills.pairs, 1, 4,
+        kills.pairs, 1, 2,
     ),
     "damage": Kind(
         "files damaged: bits flipped, ends cut off, zeros, other bytes, parts twice",
         "dkt's own files: an error, or the undamaged result; Kaldi's, which have no checksum: an end without "
         "traceback, signal or delay",
-        damage.trials, 3, 8,
+        damage.trials, 3, 6,
     ),
     "calls": Kind(
         "bad calls: absurd numbers in options and configurations, arguments that name nothing or another "
         "kind of file",
         "an error of one line within a minute and 4 GiB; NaN and infinity never pass",
-        calls.trials, 2, 3,
+        calls.trials, 2, 2,
     ),
     "disks": Kind(
         "disks that fill up during a command",
@@ -90,13 +90,13 @@ KINDS = {
     "steps": Kind(
         "steps stopped by SIGTERM, SIGHUP or SIGINT",
         "nothing goes on running; called again they end with the same files",
-        stages.stopped_steps, 1, 3,
+        stages.stopped_steps, 1, 2,
     ),
 }  # fmt: skip
 
 
-def _run(kind: Kind, place: Path, work: Path, rng: random.Random, short: bool) -> None:
-    for label, wrong in kind.trials(place, work, rng, kind.short if short else kind.whole):
+def _run(kind: Kind, place: Path, work: Path, rng: random.Random, times: int) -> None:
+    for label, wrong in kind.trials(place, work, rng, times):
         kind.tried += 1
         if wrong is not None:
             kind.failures.append(f"{label}: {wrong}")
@@ -137,6 +137,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--short", action="store_true", help="a few of each kind")
+    parser.add_argument("--times", type=int, default=1, help="so many times as many of each (%(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="of what is damaged where")
     parser.add_argument("--only", default=",".join(KINDS), help="kinds: %(default)s")
     parser.add_argument("--out", type=Path, help="page to write")
@@ -150,7 +151,8 @@ def main() -> int:
             began, kind = time.monotonic(), KINDS[name]
             work = Path(folder) / name
             work.mkdir()
-            _run(kind, place, work, random.Random(f"{args.seed} {name}"), args.short)
+            times = args.times * (kind.short if args.short else kind.whole)
+            _run(kind, place, work, random.Random(f"{args.seed} {name}"), times)
             seconds = time.monotonic() - began
             print(
                 f"{name}: {kind.tried - len(kind.failures)} of {kind.tried} held, {seconds:.0f} s", flush=True

@@ -120,7 +120,7 @@ def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> Non
     for pattern in (SCRIPT, HEADER_FILE, "soft.*.ark", "soft.*.scp", ".soft.*.scp.partial"):
         for old in directory.glob(pattern):
             old.unlink()
-    logger.info("soft targets in %s: %s", directory, header.describe())
+    logger.info("soft targets: %s", header.describe())
     _HeaderFile.of(header, num_jobs).save(directory)
 
 
