@@ -1,11 +1,18 @@
-"""The size in the header of a wav file, which libsndfile does not insist on (``feat/wave-reader.cc``)."""
+"""Where a wav file ends, by its header and by what is there (``feat/wave-reader.cc``)."""
 
 from __future__ import annotations
 
-from typing import Literal
+import io
+from typing import BinaryIO, Literal, cast
+
+from dkt.base.bounded import read_bytes
+from dkt.base.errors import DktError
 
 #: A program that writes to a pipe cannot come back to put in the size, and leaves one of these (sox, ffmpeg).
 STREAMED_SIZES = (0, 0x7FFFF000, 0x7FFFFFFF, 0xFFFFFFFF)
+
+_HEAD = 12
+_PIECE = 1 << 20
 
 
 def mend_riff(data: bytes) -> tuple[bytes, str | None]:
@@ -44,3 +51,67 @@ def mend_riff(data: bytes) -> tuple[bytes, str | None]:
     # What is left over of a sample is none.
     size = min(found - found % block, 0xFFFFFFFF)
     return data[: place + 4] + size.to_bytes(4, order) + data[place + 8 : place + 8 + size], cut
+
+
+def read_wave(stream: BinaryIO) -> bytes:
+    """The bytes of the wav file that begins here; the stream is left behind its end.
+
+    Of one whose header promises more samples than there are, and of one that was streamed to its place, all
+    the rest.
+
+    Args:
+        stream: buffered.
+
+    Raises:
+        DktError: no wav file begins here, or it ends before its samples.
+    """
+    head = bytes(read_bytes(stream, _HEAD))
+    if head[:4] not in (b"RIFF", b"RIFX") or head[8:] != b"WAVE":
+        raise DktError(f"expected a wav file, found {head!r}")
+    order: Literal["little", "big"] = "little" if head[:4] == b"RIFF" else "big"
+    riff_size = int.from_bytes(head[4:8], order)
+    parts = [head]
+    while (chunk := bytes(read_bytes(stream, 8)))[:4] != b"data":
+        size = int.from_bytes(chunk[4:], order)
+        parts += [chunk, bytes(read_bytes(stream, size + size % 2))]
+    size = int.from_bytes(chunk[4:], order)
+    parts.append(chunk)
+    left = riff_size + 8 - sum(map(len, parts))
+    # Who knew that the file ends with its header has written no sample, and what follows is another's.
+    empty = size == 0 and left == 0
+    streamed = not empty and (size in STREAMED_SIZES or riff_size in (0, STREAMED_SIZES[-1]))
+    parts.append(_up_to(stream, None if streamed else size))
+    left -= len(parts[-1])
+    if not streamed:
+        parts.append(_trailing(stream, left, order))
+    return b"".join(parts)
+
+
+def _up_to(stream: BinaryIO, size: int | None) -> bytes:
+    """So many bytes, all of them for None, or fewer where the stream ends."""
+    pieces: list[bytes] = []
+    left = size
+    while left is None or left > 0:
+        piece = stream.read(_PIECE if left is None else min(left, _PIECE))
+        if not piece:
+            break
+        pieces.append(piece)
+        left = None if left is None else left - len(piece)
+    return b"".join(pieces)
+
+
+def _trailing(stream: BinaryIO, left: int, order: Literal["little", "big"]) -> bytes:
+    """What the header counts behind the samples, as far as it is there: some programs count wrongly."""
+    pieces = []
+    if left % 2 and cast(io.BufferedReader, stream).peek(1)[:1] == b"\0":
+        pieces.append(stream.read(1))
+        left -= 1
+    while left >= 8:
+        ahead = cast(io.BufferedReader, stream).peek(8)[:8]
+        size = 8 + int.from_bytes(ahead[4:], order)
+        size += size % 2
+        if len(ahead) < 8 or not ahead[:4].isascii() or size > left:
+            break
+        pieces.append(_up_to(stream, size))
+        left -= size
+    return b"".join(pieces)

@@ -13,8 +13,7 @@ import soundfile
 from dkt.base.errors import DktError
 from dkt.base.findings import plural, some
 from dkt.base.ranges import real_number
-from dkt.feat.riff import mend_riff
-from dkt.feat.wave_archive import read_wave
+from dkt.feat.riff import mend_riff, read_wave
 from dkt.util.kaldi_io import is_input_pipe, open_input, split_offset
 from dkt.util.text import fields, natural, read_keyed_lines
 
