@@ -50,7 +50,8 @@ def write_nvidia_smi(place: Path, rows: str, listing: str = "", status: int = 0)
 def take_elsewhere(place: Path, *uuids: str) -> subprocess.Popen[str]:
     """Another process that locks GPUs until its stdin is closed."""
     code = (
-        "import sys; from pathlib import Path; from dkt.bin import gpus; gpus.LOCKS = Path(sys.argv[1])\n"
+        "import sys; from pathlib import Path; from dkt.bin.common import gpus\n"
+        "gpus.LOCKS = Path(sys.argv[1])\n"
         "print(*[gpus._lock(uuid) for uuid in sys.argv[2:]], flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(place), *uuids]

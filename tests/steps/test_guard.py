@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -226,3 +227,33 @@ def test_an_old_python3_in_front_does_not_matter(tmp_path: Path, version: str) -
     (tmp_path / "data").mkdir()
     done = call(str(ROOT / "steps/check_data.sh"), "data", path=f"{old}:{BIN}:/usr/bin:/bin")
     assert "no file 'data/utt2spk'" in done.stderr and "Python" not in done.stderr, done.stderr
+
+
+def test_a_ctrl_c_before_the_guard_is_there_is_not_forgotten(tmp_path: Path) -> None:
+    """A shell forgets it when the program that it waits for, here a slow python3, does not die of it."""
+    slow = tmp_path / "slow/python3"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/bash\ntrap "" INT\necho begun\nsleep 1\nexec {sys.executable} "$@"\n')
+    slow.chmod(0o755)
+    # What is not of the checkout has no guard.
+    shutil.copytree(ROOT / "steps", tmp_path / "steps")
+    script = tmp_path / "steps/script.sh"
+    script.write_text('#!/bin/bash\n. "$(dirname "$0")/lib/signals.sh"\necho not stopped\n')
+    process = subprocess.Popen(
+        ["bash", str(script)],
+        env=os.environ | {"PATH": f"{slow.parent}:{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "not stopped" not in process.communicate(timeout=30)[0]
+    assert process.returncode == -signal.SIGINT
+
+
+def test_the_traps_of_who_sources_it_stay(tmp_path: Path) -> None:
+    script = tmp_path / "script.sh"
+    for trap in ("trap 'echo theirs' INT", "true"):
+        script.write_text(f"#!/bin/bash\n{trap}\n. {ROOT}/steps/lib/signals.sh\ntrap -p INT\n")
+        done = subprocess.run(["bash", str(script)], capture_output=True, text=True)
+        assert done.stdout == ("trap -- 'echo theirs' SIGINT\n" if "theirs" in trap else "")

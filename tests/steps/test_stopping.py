@@ -333,7 +333,7 @@ def test_a_program_that_is_stopped_ends_with_one_line_and_its_workers(tmp_path: 
         "        pool.result(calls[0])\n"
         "if __name__ == '__main__':\n"
         "    module.add_arguments, module.run = lambda parser: None, run\n"
-        "    COMMANDS['busy'] = ('flags', 'x')\n"
+        "    COMMANDS['busy'] = ('common.flags', 'x')\n"
         "    sys.exit(main(['busy']))\n"
     )
     for signum in (signal.SIGTERM, signal.SIGKILL):
