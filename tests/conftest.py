@@ -15,6 +15,29 @@ from tests.stand_ins import StandIns
 # costs a time slice.
 torch.set_num_threads(1)
 
+#: The modules that take longest: begun first, so that no process is left with one of them at the end.
+LONGEST = (
+    "test_hostile_names",
+    "test_done",
+    "test_array_jobs",
+    "test_end_to_end",
+    "test_latgen",
+    "test_docs",
+    "test_steps_commands",
+    "test_benchmarks",
+    "test_student",
+    "test_stopping",
+    "test_data_path",
+    "test_targets",
+    "test_mono",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest modules first; ``tests/run.sh`` tells pytest-xdist to keep the order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
+
 
 def _shared(variable: str, what: str) -> Path:
     value = os.environ.get(variable)
