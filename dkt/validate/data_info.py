@@ -117,6 +117,8 @@ def _of_recordings(data: DataDir) -> float | None:
 def _feat_dim(data: DataDir) -> int:
     """The dimension of the features, of which the first and the last are looked at."""
     entries = list(data.feats_scp.items())
+    if not entries:
+        raise DktError("is empty: there is no utterance in it", path=data.path / "feats.scp")
     dims = [dim for _, dim in _shapes(data, dict([entries[0], entries[-1]]))]
     if len(set(dims)) > 1:
         raise DktError(
