@@ -332,6 +332,9 @@ SECONDS = 2.0
         ({"utt2num_frames": "a-1 100\nb-1 23\n"}, 1.23),
         ({"utt2num_frames": "a-1 100\nb-1 23\n", "frame_shift": "0.02\n"}, 2.46),
         ({"utt2dur": "a-1 1.5\nb-1 4\n", "utt2num_frames": "a-1 1\nb-1 1\n"}, 5.5),
+        # Files that are not of all utterances, or of others too.
+        ({"utt2dur": "a-1 1.5\n", "utt2num_frames": ""}, SECONDS),
+        ({"utt2dur": "a-1 1.5\nb-1 4\nc-1 9\n"}, 5.5),
         ({"segments": "a-1 r 1.0 2.5\nb-1 r 3 7\n"}, 5.5),
         # One that ends with its recording: other files know.
         ({"segments": "a-1 a-1 1.0 2.5\nb-1 b-1 3 -1\n"}, SECONDS),
@@ -417,6 +420,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(dnn, "config.yaml", b"objective: {mode: kl, temperature: {a: b}}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"a: [", "config.yaml: is no YAML")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"", "best_wer: holds no %WER line")
+    damaged(dnn, "decode/scoring_kaldi/best_wer", b"\xff\n", "best_wer: holds no %WER line")
     damaged(lab / "ali_dev", "ali.1.gz", b"", "ali.1.gz: is empty")
     damaged(lab / "ali_dev", "ali.1.gz", None, "ali.1.gz: does not exist")
     damaged(
