@@ -281,7 +281,7 @@ def _targets(directory: Path) -> Facts:
         raise DktError("is damaged, or was changed (its checksum is wrong)", path=script)
     try:
         return {
-            "num_utts": int(num_utts) if finished else None,
+            "num_utts": int(num_utts) if finished and num_utts is not None else None,
             "num_pdfs": int(values["num_pdfs"]),
             "top_k": "all" if values["top_k"] is None else int(values["top_k"]),
             "temperatures": [float(temperature) for temperature in values["temperatures"]],
