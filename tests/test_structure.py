@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,3 +87,14 @@ def test_no_public_name_is_of_two_things() -> None:
                 places[defined].append(name)
     # Single letters are variables of types.
     assert {name: where for name, where in places.items() if len(where) > 1 and len(name) > 1} == {}
+
+
+def test_every_dotted_name_in_the_text_of_a_module_is_there() -> None:
+    dangling = []
+    for path in [*MODULES.values(), ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for name in set(re.findall(r"`(dkt(?:\.\w+)+)`", path.read_text())):
+            try:
+                pkgutil.resolve_name(name)
+            except (ImportError, AttributeError):
+                dangling.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not dangling

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments, named as in Kaldi."""
-    add_flag(parser, "--per-frame", "one phone a frame, not one a segment")
+    add_flag(parser, "--per-frame", "one phone per frame, not one per segment")
     add_flag(parser, "--write-lengths", "pairs of a phone and its number of frames")
     add_flag(parser, "--ctm-output", "times in CTM form, confidences left out as in Kaldi")
     parser.add_argument(

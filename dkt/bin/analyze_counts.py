@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help="the number of labels, 0 for as many as occur",
     )
-    parser.add_argument("--frame-weights", default="", help="rspecifier of vectors, a weight a frame")
-    parser.add_argument("--utt-weights", default="", help="rspecifier of numbers, a weight an utterance")
+    parser.add_argument("--frame-weights", default="", help="rspecifier of vectors, one weight per frame")
+    parser.add_argument("--utt-weights", default="", help="rspecifier of numbers, one weight per utterance")
     parser.add_argument("--symbol-table", default="", help="names of the labels: print the sorted counts")
     add_flag(
         parser,

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "ali", metavar="ali-rspecifier", help="transition-ids of its utterances; or an alignment directory"
     )
     parser.add_argument("feats", metavar="feats-wspecifier")
-    parser.add_argument("transforms", metavar="transforms-wspecifier", help="one a speaker")
+    parser.add_argument("transforms", metavar="transforms-wspecifier", help="one per speaker")
 
 
 def run(args: argparse.Namespace) -> None:

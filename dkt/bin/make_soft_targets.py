@@ -28,7 +28,7 @@ def _temperatures(text: str) -> tuple[float, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_top_k(parser, "posteriors kept a frame, or all")
+    add_top_k(parser, "posteriors kept per frame, or all")
     parser.add_argument(
         "--temperatures", type=_temperatures, default="1 2 5", help="where the mass of the rest is computed"
     )

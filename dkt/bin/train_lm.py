@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     vocabulary.add_argument(
         "--words", help="words.txt of a lang directory, the vocabulary; all words of the text without"
     )
-    vocabulary.add_argument("--vocab", help="the vocabulary as a list, one word a line")
+    vocabulary.add_argument("--vocab", help="the vocabulary as a list, one word per line")
     parser.add_argument(
         "--exclude-words",
         type=lambda text: text.split(","),
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--dev-utt-ids", type=boolean, help="the same for the text of --dev; as --utt-ids without"
     )
-    parser.add_argument("text", help="training text, one sentence a line, maybe compressed (.gz)")
+    parser.add_argument("text", help="training text, one sentence per line, maybe compressed (.gz)")
     parser.add_argument("arpa", help="ARPA file to write, compressed if it ends in .gz")
 
 

@@ -1,1 +1,1 @@
-"""The stand-alone back end: lexicon, language model, GMM, graph, decoder and scoring without Kaldi."""
+"""Topologies, transition models, trees, alignments, posteriors and counts (Kaldi's ``hmm/``, ``tree/``)."""

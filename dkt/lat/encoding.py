@@ -1,4 +1,4 @@
-"""Lattices to binary: the form is that of ``lattice_binary``."""
+"""Lattices to binary: the form is that of ``dkt.lat.binary``."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def read_matrix(stream: BinaryIO) -> np.ndarray:
     head = stream.read(2)
     if head == _BINARY:
         return read_binary_matrix(stream)
-    return read_text_matrix(head + stream.readline(), stream)
+    return read_text_matrix(_first_line(head, stream), stream)
 
 
 def read_vector(stream: BinaryIO) -> np.ndarray:
@@ -59,7 +59,7 @@ def read_vector(stream: BinaryIO) -> np.ndarray:
     head = stream.read(2)
     if head == _BINARY:
         return _read_binary(stream, stream.read(3), "vector")
-    value = read_text_matrix(head + stream.readline(), stream)
+    value = read_text_matrix(_first_line(head, stream), stream)
     if len(value) > 1:
         raise DktError(f"expected a vector, found a matrix of {len(value)} rows")
     return value.reshape(-1)
@@ -71,9 +71,17 @@ def read_matrix_or_vector(stream: BinaryIO) -> np.ndarray:
     if head == _BINARY:
         head = stream.read(3)
         return _read_binary(stream, head, "vector" if head[1:] == b"V " else "matrix")
-    line = head + stream.readline()
+    line = _first_line(head, stream)
     value = read_text_matrix(line, stream)
     return value.reshape(-1) if b"]" in line and len(value) <= 1 else value
+
+
+def _first_line(head: bytes, stream: BinaryIO) -> bytes:
+    """The first line of an object as text; of what does not begin as one only the beginning."""
+    if head.strip() and not head.lstrip().startswith(b"["):
+        # Zeros, as a crash leaves them, may go on for as long as the disk is large.
+        return head + stream.read(18)
+    return head + stream.readline()
 
 
 def read_binary_matrix(stream: BinaryIO, head: bytes = b"") -> np.ndarray:

@@ -163,7 +163,8 @@ def write_details(
     Utterances without a hypothesis are left out. Without ``utt2spk`` there is no ``per_spk``.
 
     Args:
-        directory: the decoding directory, with ``scoring_kaldi/wer_details``, see ``wer_scan.write_best``.
+        directory: the decoding directory, with ``scoring_kaldi/wer_details``: see
+            ``dkt.score.best_wer.write_best``.
         data: the data directory; of it ``text`` and ``utt2spk`` are read.
         points: the scan.
         best: the point of it that the details are about.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -77,6 +78,8 @@ def as_json(infos: list[Facts]) -> str:
     def plain(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: plain(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [plain(inner) for inner in value]
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
     return json.dumps([plain(info) for info in infos], indent=1)
@@ -86,7 +89,9 @@ def as_line(info: Facts) -> str:
     """What ``directory_info`` found, in one line."""
     left_out = ["dir", "kind", *(["num_pdfs"] if "shape" in info else [])]
     words = [_shown(name, value) for name, value in info.items() if name not in left_out]
-    return f"{info['dir']}: {_LABELS[info['kind']]}: {' '.join(filter(None, words))}"
+    # A name may hold a line end.
+    name = info["dir"].replace("\n", "\\n")
+    return f"{name}: {_LABELS[info['kind']]}: {' '.join(filter(None, words))}"
 
 
 def _shown(name: str, value: Any) -> str:
@@ -126,6 +131,7 @@ def _kind_of(directory: Path) -> str:
     names = [path.name for path in directory.iterdir()]
     if not names:
         raise DktError("is empty", path=directory, hint=_HINT)
+    _refuse_pipes(directory)
     found = list(kinds_in(directory))
     # num_jobs alone, by which alignments are known otherwise, is of lattices too.
     if found in ([], [Kind.ALIGNMENTS]) and _is_decoded(names):
@@ -136,6 +142,16 @@ def _kind_of(directory: Path) -> str:
         raise DktError("holds nothing that dkt knows", path=directory, hint=hint)
     # An experiment may have its graph beside its model.
     return next((kind for kind in found if kind is not Kind.GRAPH), found[0]).name.lower()
+
+
+def _refuse_pipes(directory: Path) -> None:
+    """Make sure that no file of a directory is a pipe, from which reading would wait for ever."""
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            # What the directory itself tells spares a look at each file.
+            plain = entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)
+            if not plain and Path(entry).is_fifo():
+                raise DktError("is a pipe, expected a file", path=entry.path, hint="remove it")
 
 
 def _is_decoded(names: list[str]) -> bool:
@@ -150,6 +166,9 @@ def _decode_directories(experiment: Path, depth: int = 2) -> Iterator[Path]:
     """The decode directories of an experiment, and of the experiments within it."""
     for path in sorted(experiment.iterdir()):
         if path.name.startswith(".") or path.name in _NOT_SEARCHED or not path.is_dir():
+            continue
+        if experiment.resolve().is_relative_to(path.resolve()):
+            # A link back.
             continue
         if _is_decoded([inner.name for inner in path.iterdir()]):
             yield path
@@ -167,8 +186,12 @@ def _best_wer(directory: Path) -> float | None:
     from dkt.score.best_wer import lowest, read_scan
     from dkt.train.report import best_wer
 
+    for place in filter(Path.is_dir, (directory, directory / "scoring_kaldi")):
+        _refuse_pipes(place)
     rate = best_wer(directory)
-    if rate is None and any(_SCORES.fullmatch(path.name) for path in directory.iterdir()):
+    # They are empty while the scoring is at work.
+    scores = (path for path in directory.iterdir() if _SCORES.fullmatch(path.name))
+    if rate is None and any(path.is_file() and path.stat().st_size for path in scores):
         # Kaldi's older scripts leave only the scan.
         rate = 100.0 * lowest(read_scan(directory)).error_rate
     return rate
@@ -256,15 +279,18 @@ def _targets(directory: Path) -> Facts:
     finished = num_utts is not None and script.is_file()
     if finished and crc32 is not None and zlib.crc32(read_file(script)) != crc32:
         raise DktError("is damaged, or was changed (its checksum is wrong)", path=script)
-    return {
-        "num_utts": num_utts if finished else None,
-        "num_pdfs": int(values["num_pdfs"]),
-        "top_k": "all" if values["top_k"] is None else int(values["top_k"]),
-        "temperatures": [float(temperature) for temperature in values["temperatures"]],
-        "teacher": values["fingerprint"] or None,
-        "nj": int(values["num_jobs"]),
-        "finished": finished,
-    }
+    try:
+        return {
+            "num_utts": int(num_utts) if finished and num_utts is not None else None,
+            "num_pdfs": int(values["num_pdfs"]),
+            "top_k": "all" if values["top_k"] is None else int(values["top_k"]),
+            "temperatures": [float(temperature) for temperature in values["temperatures"]],
+            "teacher": str(values["fingerprint"]) if values["fingerprint"] else None,
+            "nj": int(values["num_jobs"]),
+            "finished": finished,
+        }
+    except (KeyError, OverflowError, TypeError, ValueError):
+        raise DktError("is no whole header of soft targets", path=path, hint="make them again") from None
 
 
 def _lang(directory: Path) -> Facts:

@@ -53,13 +53,16 @@ def load_history(path: Path) -> list[dict[str, float]]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
+            reader = csv.DictReader(stream)
+            rows = list(reader)
+        if reader.fieldnames and not {"epoch", "accepted"}.issubset(reader.fieldnames):
+            raise ValueError
         return [
             {k: float(v) if k != "accepted" else float(v == "True") for k, v in row.items()} for row in rows
         ]
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, csv.Error):
         raise DktError("is no learning curve of dkt", path=path) from None
 
 

@@ -41,7 +41,7 @@ def network_facts(directory: Path) -> dict[str, Any]:
         facts = _planned(directory, values)
     else:
         raise DktError("holds no network", path=directory, hint="train it again")
-    return facts | _mode(values) | {"finished": finished} | _progress(directory, finished)
+    return facts | _mode(values, config) | {"finished": finished} | _progress(directory, finished)
 
 
 def _is_there(path: Path) -> bool:
@@ -82,6 +82,11 @@ def _planned(directory: Path, values: Mapping[str, Any]) -> dict[str, Any]:
         "right_context": splice,
         **{name: derived[name] for name in ("feature_dim", "num_pdfs", "ivector_dim") if name in derived},
     }
+    if not ("feature_dim" in info and "num_pdfs" in info):
+        raise DktError(
+            "says nothing of the features and pdfs of a training, as those that dkt writes do",
+            path=directory / "config.yaml",
+        )
     header = _last_checkpoint(directory)
     return _sizes(info) | {"num_params": None if header is None else header.num_params}
 
@@ -100,12 +105,15 @@ def _last_checkpoint(directory: Path) -> ModelHeader | None:
     return None
 
 
-def _mode(values: Mapping[str, Any]) -> dict[str, Any]:
+def _mode(values: Mapping[str, Any], config: Path) -> dict[str, Any]:
     """What is learnt, and at which temperature."""
     objective = values.get("objective") or {}
     mode = objective.get("mode")
     plain = mode is None or mode in _WITHOUT_TEMPERATURE
-    return {"mode": mode, "temperature": None if plain else objective.get("temperature")}
+    temperature = None if plain else objective.get("temperature")
+    if not isinstance(mode, str | None) or not isinstance(temperature, int | float | None):
+        raise DktError(f"no objective of dkt: mode '{mode}', temperature '{temperature}'", path=config)
+    return {"mode": mode, "temperature": temperature}
 
 
 def _progress(directory: Path, finished: bool) -> dict[str, Any]:

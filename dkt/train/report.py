@@ -38,7 +38,7 @@ def best_wer(directory: Path) -> float | None:
     path = directory / "scoring_kaldi" / "best_wer"
     if not path.exists():
         return None
-    found = _WER.search(path.read_text(encoding="utf-8"))
+    found = _WER.search(path.read_text(encoding="utf-8", errors="replace"))
     if not found:
         raise DktError("holds no %WER line", path=path, hint="score the directory again")
     return float(found[1])

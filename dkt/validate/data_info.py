@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,7 +27,7 @@ def data_facts(directory: str | Path) -> dict[str, Any]:
     """What a data directory holds; None for what none of its files tells.
 
     Hours are those of ``utt2dur``, ``utt2num_frames``, ``segments``, the headers of the features, or those
-    of the recordings: of the first that is there.
+    of the recordings: of the first that is there, and of the first two only if they have all utterances.
 
     Returns:
         ``num_utts``, ``num_spk``, ``hours``, ``feat_dim``.
@@ -43,7 +43,7 @@ def data_facts(directory: str | Path) -> dict[str, Any]:
     if not utts:
         raise DktError("is empty: there is no utterance in it", path=data.path / name)
     has_feats = (data.path / "feats.scp").is_file()
-    seconds = _seconds(data)
+    seconds = _seconds(data, utts)
     return {
         "num_utts": len(utts),
         "num_spk": len(data.spk2utt) if name == "utt2spk" else None,
@@ -52,10 +52,10 @@ def data_facts(directory: str | Path) -> dict[str, Any]:
     }
 
 
-def _seconds(data: DataDir) -> float | None:
+def _seconds(data: DataDir, utts: Iterable[str]) -> float | None:
     sources: tuple[tuple[str, Callable[[DataDir], float | None]], ...] = (
-        ("utt2dur", lambda data: _sum(data.path / "utt2dur")),
-        ("utt2num_frames", lambda data: _sum(data.path / "utt2num_frames") * data.frame_shift),
+        ("utt2dur", lambda data: _sum(data.path / "utt2dur", utts)),
+        ("utt2num_frames", lambda data: _sum(data.path / "utt2num_frames", utts, data.frame_shift)),
         ("segments", _of_segments),
         ("feats.scp", lambda data: sum(rows for rows, _ in _shapes(data, data.feats_scp)) * data.frame_shift),
         ("wav.scp", _of_recordings),
@@ -76,8 +76,10 @@ def _number(text: str, path: Path, utt: str) -> float:
     return value
 
 
-def _sum(path: Path) -> float:
-    return math.fsum(_number(text, path, utt) for utt, text in read_keyed_lines(path).items())
+def _sum(path: Path, utts: Iterable[str], unit: float = 1.0) -> float | None:
+    """The sum of the utterances' numbers, times ``unit``; None where one has none."""
+    numbers = {utt: _number(text, path, utt) for utt, text in read_keyed_lines(path).items()}
+    return unit * math.fsum(map(numbers.__getitem__, utts)) if numbers.keys() >= set(utts) else None
 
 
 def _of_segments(data: DataDir) -> float | None:
@@ -117,6 +119,8 @@ def _of_recordings(data: DataDir) -> float | None:
 def _feat_dim(data: DataDir) -> int:
     """The dimension of the features, of which the first and the last are looked at."""
     entries = list(data.feats_scp.items())
+    if not entries:
+        raise DktError("is empty: there is no utterance in it", path=data.path / "feats.scp")
     dims = [dim for _, dim in _shapes(data, dict([entries[0], entries[-1]]))]
     if len(set(dims)) > 1:
         raise DktError(

@@ -58,6 +58,9 @@ def test_help_of_a_command_by_its_name(capsys):
         ("latice-best-path", "lattice-best-path"),
         ("make-soft-target", "make-soft-targets"),
         ("inf", "info"),
+        ("latgen-faster-mapped", "latgen"),
+        ("--hlep", "--help"),
+        ("--versoin", "--version"),
     ],
 )
 def test_a_misspelt_command(capsys, given, meant):

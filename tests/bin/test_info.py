@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import pickle
 import shutil
 import subprocess
@@ -331,6 +332,9 @@ SECONDS = 2.0
         ({"utt2num_frames": "a-1 100\nb-1 23\n"}, 1.23),
         ({"utt2num_frames": "a-1 100\nb-1 23\n", "frame_shift": "0.02\n"}, 2.46),
         ({"utt2dur": "a-1 1.5\nb-1 4\n", "utt2num_frames": "a-1 1\nb-1 1\n"}, 5.5),
+        # Files that are not of all utterances, or of others too.
+        ({"utt2dur": "a-1 1.5\n", "utt2num_frames": ""}, SECONDS),
+        ({"utt2dur": "a-1 1.5\nb-1 4\nc-1 9\n"}, 5.5),
         ({"segments": "a-1 r 1.0 2.5\nb-1 r 3 7\n"}, 5.5),
         # One that ends with its recording: other files know.
         ({"segments": "a-1 a-1 1.0 2.5\nb-1 b-1 3 -1\n"}, SECONDS),
@@ -409,9 +413,14 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     score(dnn / "decode", 1)
     damaged(dnn, "final.pt", b"", "final.pt: is empty")
     damaged(dnn, "history.csv", b"epoch\nx\n", "history.csv: is no learning curve")
-    damaged(dnn, "history.csv", b"epoch\n1\n", "cannot be read")
+    damaged(dnn, "history.csv", b"epoch\n1\n", "history.csv: is no learning curve")
+    damaged(dnn, "history.csv", b"a line of something else\n", "history.csv: is no learning curve")
+    damaged(dnn, "history.csv", b"epoch,accepted\n1," + 200_000 * b"x", "history.csv: is no learning curve")
+    damaged(dnn, "config.yaml", b"objective: {mode: 2020-01-01}", "config.yaml: no objective")
+    damaged(dnn, "config.yaml", b"objective: {mode: kl, temperature: {a: b}}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"a: [", "config.yaml: is no YAML")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"", "best_wer: holds no %WER line")
+    damaged(dnn, "decode/scoring_kaldi/best_wer", b"\xff\n", "best_wer: holds no %WER line")
     damaged(lab / "ali_dev", "ali.1.gz", b"", "ali.1.gz: is empty")
     damaged(lab / "ali_dev", "ali.1.gz", None, "ali.1.gz: does not exist")
     damaged(
@@ -420,9 +429,56 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(lab / "ali_dev", "num_jobs", b"many\n", "num_jobs: expected one number above 0, found 'many'")
     damaged(lab / "ali_dev", "final.mdl", (lab / "ali_dev/final.mdl").read_bytes()[:99], "final.mdl")
     damaged(data, "utt2spk", b"", "utt2spk: is empty")
+    damaged(data, "feats.scp", b"", "feats.scp: is empty")
     damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "occurs twice")
     damaged(tmp_path / "lang", "words.txt", b"a\n", "words.txt: line 1")
     damaged(tmp_path / "lang", "phones.txt", None, "phones.txt: cannot be read")
+
+
+@pytest.mark.parametrize("name", ["final.pt", "config.yaml", "history.csv", "decode/wer_10"])
+def test_pipes_are_not_waited_for(dnn, caplog, name):
+    path = dnn / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    if path.parent != dnn:
+        (path.parent / "lat.1.gz").write_bytes(gzip.compress(b""))
+    assert f"{path}: is a pipe, expected a file" in refused(caplog, dnn)
+
+
+def test_a_header_of_soft_targets_that_is_not_whole(tmp_path, caplog):
+    (tmp_path / "header.yaml").write_text("format: dkt-soft-targets\nnum_pdfs: 3\n")
+    assert "header.yaml: is no whole header" in refused(caplog, tmp_path)
+
+
+def test_a_configuration_that_is_not_of_a_training(tmp_path, caplog):
+    (tmp_path / "config.yaml").write_text("network: {hidden_layers: 2}\n")
+    assert "config.yaml: says nothing of the features and pdfs" in refused(caplog, tmp_path)
+
+
+def test_json_knows_no_nan(tmp_path, capsys):
+    header = {"format": "dkt-soft-targets", "num_pdfs": 3, "top_k": None, "temperatures": [1.0, float("nan")]}
+    header |= {"fingerprint": "", "num_jobs": 1}
+    (tmp_path / "header.yaml").write_text(yaml.safe_dump(header))
+    assert main(["info", "--json", str(tmp_path)]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert found[0]["temperatures"] == [1.0, None]
+
+
+def test_a_name_with_a_line_end_is_told_in_one_line(data, capsys):
+    link = data.with_name("a\nb")
+    link.symlink_to(data)
+    assert line(capsys, link).startswith(f"{data.parent}/a\\nb: data directory:")
+
+
+def test_scorings_at_work_and_links_back(dnn, capsys):
+    score(dnn / "decode", 25)
+    (dnn / "self").symlink_to(".")
+    (dnn / "loop").symlink_to("loop")
+    (dnn / "decode_now").mkdir()
+    (dnn / "decode_now/wer_10").touch()
+    assert info(capsys, dnn)[0]["best_wer"] == {"decode": 12.5}
+    assert "not-scored" in line(capsys, dnn / "decode_now")
 
 
 def test_features_that_are_cut_short(data, caplog):

@@ -367,3 +367,11 @@ def test_without_files_in_memory_a_temporary_one_serves(monkeypatch, tmp_path):
     np.testing.assert_array_equal(unpack(encode_matrix(matrix, compression_method=3)), matrix)
     assert list(tmp_path.iterdir())
     del with_native._local.scratch
+
+
+@pytest.mark.parametrize("read", [read_matrix, read_vector, read_matrix_or_vector])
+def test_what_does_not_begin_as_text_is_not_read_to_its_end(read):
+    zeros = io.BytesIO(bytes(1 << 20))
+    with pytest.raises(DktError, match="expected a matrix, found"):
+        read(zeros)
+    assert zeros.tell() < 100

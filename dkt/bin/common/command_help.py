@@ -51,7 +51,10 @@ def usage(groups: Mapping[str, Mapping[str, tuple[str, str]]], version: str) -> 
 
 def unknown_command(name: str, known: Sequence[str]) -> str:
     """What to say of a command that there is not."""
-    nearest = near(plain_name(name), known)
+    plain = plain_name(name)
+    # latgen is called after latgen-faster-mapped, and does the same.
+    shorter = next((command for command in known if plain.startswith(f"{command}-")), None)
+    nearest = shorter or near(plain, [*known, "--help", "--version"])
     hint = f"did you mean '{nearest}'?" if nearest else "'dkt --help' lists the commands"
     return f"no command '{name}' - {hint}"
 

@@ -22,7 +22,7 @@ def add_standard_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pipes", type=boolean, default=False, metavar="BOOL", help=text)
     if _CONFIG not in _options(parser):
         parser.add_argument(
-            _CONFIG, action=_ConfigFile, metavar="FILE", help="options, one --name=value a line"
+            _CONFIG, action=_ConfigFile, metavar="FILE", help="options, one --name=value per line"
         )
 
 

@@ -14,7 +14,7 @@ def add_beams(
     """Declare the options that bound a search, with these defaults."""
     for name, allowed, default, text in (
         ("beam", ranges.BEAM, beam, "larger: slower, more accurate"),
-        ("max-active", ranges.MAX_ACTIVE, max_active, "active states a frame at most"),
+        ("max-active", ranges.MAX_ACTIVE, max_active, "active states per frame at most"),
         ("min-active", ranges.MIN_ACTIVE, min_active, "active states kept at least"),
     ):
         parser.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
