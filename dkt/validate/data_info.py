@@ -27,7 +27,8 @@ def data_facts(directory: str | Path) -> dict[str, Any]:
     """What a data directory holds; None for what none of its files tells.
 
     Hours are those of ``utt2dur``, ``utt2num_frames``, ``segments``, the headers of the features, or those
-    of the recordings: of the first that is there, and of the first two only if they have all utterances.
+    of the recordings: of the first that is there, and of the first two only if they have all utterances. No
+    command of a script file is run.
 
     Returns:
         ``num_utts``, ``num_spk``, ``hours``, ``feat_dim``.
@@ -42,7 +43,7 @@ def data_facts(directory: str | Path) -> dict[str, Any]:
     utts = data.utt2spk if name == "utt2spk" else read_keyed_lines(data.path / name)
     if not utts:
         raise DktError("is empty: there is no utterance in it", path=data.path / name)
-    has_feats = (data.path / "feats.scp").is_file()
+    has_feats = (data.path / "feats.scp").is_file() and not _has_commands(data)
     seconds = _seconds(data, utts)
     return {
         "num_utts": len(utts),
@@ -57,7 +58,7 @@ def _seconds(data: DataDir, utts: Iterable[str]) -> float | None:
         ("utt2dur", lambda data: _sum(data.path / "utt2dur", utts)),
         ("utt2num_frames", lambda data: _sum(data.path / "utt2num_frames", utts, data.frame_shift)),
         ("segments", _of_segments),
-        ("feats.scp", lambda data: sum(rows for rows, _ in _shapes(data, data.feats_scp)) * data.frame_shift),
+        ("feats.scp", _of_features),
         ("wav.scp", _of_recordings),
     )
     for name, seconds in sources:
@@ -80,6 +81,17 @@ def _sum(path: Path, utts: Iterable[str], unit: float = 1.0) -> float | None:
     """The sum of the utterances' numbers, times ``unit``; None where one has none."""
     numbers = {utt: _number(text, path, utt) for utt, text in read_keyed_lines(path).items()}
     return unit * math.fsum(map(numbers.__getitem__, utts)) if numbers.keys() >= set(utts) else None
+
+
+def _has_commands(data: DataDir) -> bool:
+    return any(file_of(entry) is None for entry in data.feats_scp.values())
+
+
+def _of_features(data: DataDir) -> float | None:
+    """Seconds of the features; None where commands make them."""
+    if _has_commands(data):
+        return None
+    return sum(rows for rows, _ in _shapes(data, data.feats_scp)) * data.frame_shift
 
 
 def _of_segments(data: DataDir) -> float | None:

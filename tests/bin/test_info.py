@@ -357,6 +357,15 @@ def test_hours_of_recordings_without_features(data, capsys):
     assert "hours" not in found and "feat_dim" not in found and not (data / "ran").exists()
 
 
+def test_no_command_of_features_is_run(data, capsys):
+    entries = data.joinpath("feats.scp").read_text().splitlines()
+    (data / "feats.scp").write_text(f"{entries[0]}\nb-1 touch {data}/ran |\n")
+    (found,) = info(capsys, data)
+    # The recordings still tell the hours.
+    assert found["hours"] * 3600 == pytest.approx(SECONDS) and "feat_dim" not in found
+    assert not (data / "ran").exists()
+
+
 @pytest.mark.parametrize("form", ["ark,t", "CM", "CM2", "CM3", "gzip", "range"])
 def test_features_of_every_form(data, capsys, form):
     from dkt.util.table import MatrixWriter
