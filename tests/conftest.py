@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,13 @@ def kaldi_fixtures() -> Path:
 def corpora() -> Path:
     """A directory that holds real speech corpora, one in each folder."""
     return _shared("DKT_CORPORA", "a folder of real speech corpora")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def heard() -> None:
+    """Signals are not ignored, as they are where the tests themselves run under nohup or in the background."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

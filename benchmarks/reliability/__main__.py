@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import random
 import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -143,6 +144,9 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="page to write")
     args = parser.parse_args()
     chosen = args.only.split(",")
+    # In the background and under nohup they are ignored, by the steps too.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory(prefix="dkt-reliability-") as folder:
         began = time.monotonic()
         place = lab.build(Path(folder).resolve() / "experiment")

@@ -5,8 +5,8 @@
 # script begins anew under steps/utils/guard.py, which takes its place.
 
 # Until the guard is there: a shell that waits for a program forgets a Ctrl-C that the program does not die of.
-_early_trap=$(trap -p INT)
-[ -n "$_early_trap" ] || trap 'trap - INT; kill -INT $$' INT
+_their_trap=$(trap -p INT)
+[ -n "$_their_trap" ] || trap 'trap - INT; kill -INT $$' INT
 
 # _is_guarded: whether there is nothing to do: the script runs under its guard; a shell, or the script of somebody else,
 # sources us, perhaps in the middle.
@@ -33,6 +33,6 @@ if ! _is_guarded && _set_guard_python; then
   esac
   exec "$_guard_python" -IS "$(dirname "${BASH_SOURCE[0]}")/../utils/guard.py" --script "${script_name:-${0##*/}}" "$@"
 fi
-[ -n "$_early_trap" ] || trap - INT
+[ -n "$_their_trap" ] || trap - INT
 unset -f _is_guarded _set_guard_python
-unset _guard_python _early_trap
+unset _guard_python _their_trap

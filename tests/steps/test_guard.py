@@ -233,7 +233,9 @@ def test_a_ctrl_c_before_the_guard_is_there_is_not_forgotten(tmp_path: Path) -> 
     """A shell forgets it when the program that it waits for, here a slow python3, does not die of it."""
     slow = tmp_path / "slow/python3"
     slow.parent.mkdir()
-    slow.write_text(f'#!/bin/bash\ntrap "" INT\necho begun\nsleep 1\nexec {sys.executable} "$@"\n')
+    slow.write_text(
+        f'#!/bin/bash\ntrap "" INT\necho begun\nsleep 1\ntrap - INT\nexec {sys.executable} "$@"\n'
+    )
     slow.chmod(0o755)
     # What is not of the checkout has no guard.
     shutil.copytree(ROOT / "steps", tmp_path / "steps")

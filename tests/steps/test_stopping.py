@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,14 +33,6 @@ shift
 echo "( ${*//JOB/1} ) >$log 2>&1" | bash &
 wait
 """
-
-
-@pytest.fixture(autouse=True)
-def heard() -> Iterator[None]:
-    """SIGHUP is not ignored, as it is where the tests themselves run under nohup."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
 
 
 def sleepers(tag: str) -> list[int]:
