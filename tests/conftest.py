@@ -63,7 +63,7 @@ def corpora() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def heard() -> None:
-    """Signals are not ignored, as they are where the tests themselves run under nohup or in the background."""
+    """Signals are not ignored, as they are where the tests run under nohup or in the background."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
