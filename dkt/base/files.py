@@ -133,7 +133,7 @@ def free_name(path: str | Path, folder: str) -> Path:
     """
     path = Path(path)
     place, number = path.parent / folder / path.name, 0
-    while place.exists() or place.is_symlink():
+    while is_there(place):
         number += 1
         place = place.with_name(f"{path.name}.{number}")
     return place
@@ -154,6 +154,11 @@ def replace_link(path: str | Path, target: str) -> None:
         partial.replace(path)
     except OSError as error:
         raise cannot_write(path, error) from None
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something of a name: a link to nothing is, and is damaged, or somebody's."""
+    return path.exists() or path.is_symlink()
 
 
 def read_file(path: str | Path) -> bytes:

@@ -14,7 +14,7 @@ import zlib
 from pathlib import Path
 
 from dkt.base.errors import DamagedError, DktError
-from dkt.base.files import read_file
+from dkt.base.files import cannot_read, read_file
 
 _SEAL = re.compile(rb"dkt-crc32:([0-9a-f]{8})")
 SEAL_SIZE = 18
@@ -104,3 +104,16 @@ def verify_sealed(path: str | Path) -> None:
         DktError: it is not, or cannot be read.
     """
     check_zip(read_file(path), path)
+
+
+def is_torch_file(path: Path) -> bool:
+    """Whether a file begins as those of ``dkt.nnet.torchfile.save_torch``, which are zip archives.
+
+    Raises:
+        DktError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(ZIP)) == ZIP
+    except OSError as error:
+        raise cannot_read(path, error) from None

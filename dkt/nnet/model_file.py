@@ -18,9 +18,9 @@ from dkt.base.memory import memory_for, require_memory
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.lstm import Lstm, LstmConfig
+from dkt.nnet.model_header import MODEL_FORMAT
 from dkt.nnet.torchfile import load_torch, save_torch
 
-_FORMAT = "dkt-model"
 _VERSION = 1
 # Of a weight.
 _BYTES = 4
@@ -165,7 +165,7 @@ def save_model(path: Path, info: ModelInfo, network: Network) -> None:
     """
     state = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     plain = {name: value for name, value in dataclasses.asdict(info).items() if name != "matrices"}
-    content = {"format": _FORMAT, "version": _VERSION, "info": plain, "state": state}
+    content = {"format": MODEL_FORMAT, "version": _VERSION, "info": plain, "state": state}
     save_torch(path, content | {"matrices": info.matrices})
 
 
@@ -185,7 +185,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     """
     path = Path(path)
     content = load_torch(path, device)
-    if content.get("format") != _FORMAT:
+    if content.get("format") != MODEL_FORMAT:
         raise DktError("is no model file of dkt", path=path)
     version = content.get("version")
     if type(version) is not int or version < 1:

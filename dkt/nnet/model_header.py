@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from dkt.base.errors import DamagedError, DktError
-from dkt.base.files import read_file
+from dkt.base.files import is_there, read_file
 from dkt.base.sealed import check_zip
 
-_FORMAT = "dkt-model"
+#: What a model file says that it is.
+MODEL_FORMAT = "dkt-model"
 # Of a number, at least: half precision.
 _LEAST_BYTES = 2
 # What a network keeps beside what it learns.
@@ -55,7 +56,7 @@ def read_model_header(path: str | Path) -> ModelHeader:
     """
     content = _read_content(Path(path))
     info = content.get("info")
-    if content.get("format") != _FORMAT or not isinstance(info, dict):
+    if content.get("format") != MODEL_FORMAT or not isinstance(info, dict):
         raise DktError("is no model file of dkt", path=path)
     whole = all(isinstance(info.get(name), int) for name in _WHOLE)
     if not whole or not isinstance(info.get("kind"), str) or not isinstance(info.get("network"), dict):
@@ -86,7 +87,7 @@ def _shapes(state: Any, path: Path) -> dict[str, tuple[int, ...]]:
 
 
 def _read_content(path: Path) -> dict[Any, Any]:
-    if not (path.exists() or path.is_symlink()):
+    if not is_there(path):
         raise DktError("does not exist", path=path)
     data = read_file(path)
     check_zip(data, path)

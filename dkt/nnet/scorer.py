@@ -10,13 +10,13 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
+from dkt.base.sealed import is_torch_file
 from dkt.feat.functions import splice_indices
 from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.lstm import Lstm, delayed
 from dkt.nnet.model_file import ModelInfo, Network, load_model, model_file
 from dkt.nnet.nnet1.network import Nnet1
 from dkt.nnet.splice import gather_context
-from dkt.nnet.torchfile import is_torch_file
 from dkt.util.kaldi_io import is_input_pipe
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from dkt.base.errors import DamagedError, DktError
-from dkt.base.files import cannot_read, read_file, replace_file
-from dkt.base.sealed import ZIP, check_zip, seal_zip
+from dkt.base.files import is_there, read_file, replace_file
+from dkt.base.sealed import check_zip, seal_zip
 
 # More than any model has; a pickle of a few bytes can hold lists of lists of the same lists.
 _MOST_VALUES = 1 << 20
@@ -40,7 +40,7 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         DamagedError: the bytes are not those that were written.
         DktError: the file is missing, cannot be read, or holds more than tensors and plain values.
     """
-    if not (path.exists() or path.is_symlink()):
+    if not is_there(path):
         raise DktError("does not exist", path=path)
     data = read_file(path)
     check_zip(data, path)
@@ -77,16 +77,3 @@ def _check_claims(content: Any, size: int, path: Path) -> None:
 
 def _members(container: Any) -> list[Any]:
     return [*container, *container.values()] if isinstance(container, dict) else list(container)
-
-
-def is_torch_file(path: Path) -> bool:
-    """Whether a file begins as those of ``save_torch``, which are zip archives.
-
-    Raises:
-        DktError: it cannot be read.
-    """
-    try:
-        with path.open("rb") as stream:
-            return stream.read(len(ZIP)) == ZIP
-    except OSError as error:
-        raise cannot_read(path, error) from None

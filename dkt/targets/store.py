@@ -25,7 +25,7 @@ import yaml
 
 from dkt.base.config import build, first_difference
 from dkt.base.errors import DktError
-from dkt.base.files import read_file, replace_file
+from dkt.base.files import is_there, read_file, replace_file
 from dkt.base.yaml_text import RefusedYamlError, parse_yaml
 from dkt.targets.records import HEAD_SIZE, decode_record, encode_record, record_size
 from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
@@ -80,7 +80,7 @@ class _HeaderFile:
 
 def _load_header(directory: Path) -> _HeaderFile:
     path = directory / HEADER_FILE
-    if not (path.exists() or path.is_symlink()):
+    if not is_there(path):
         raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
     data = read_file(path)
     sealed = _SEALED.fullmatch(data)

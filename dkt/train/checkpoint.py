@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from dkt.base.errors import DamagedError, DktError
-from dkt.base.files import cannot_write
+from dkt.base.files import cannot_write, is_there
 from dkt.nnet.torchfile import load_torch, save_torch
 
 logger = logging.getLogger(__name__)
@@ -21,12 +21,7 @@ _PLAIN = (bool, int, float)
 
 def has_checkpoint(directory: Path) -> bool:
     """Whether a training was begun in a directory, and is not through."""
-    return any(_is_there(directory / name) for name in (CHECKPOINT, PREVIOUS))
-
-
-def _is_there(path: Path) -> bool:
-    # A link to nothing is something that is damaged.
-    return path.exists() or path.is_symlink()
+    return any(is_there(directory / name) for name in (CHECKPOINT, PREVIOUS))
 
 
 def save_checkpoint(directory: Path, content: dict[str, Any]) -> None:
@@ -54,7 +49,7 @@ def load_checkpoint(directory: Path) -> tuple[Path, dict[str, Any]] | None:
     """
     damaged: list[Path] = []
     for path in (directory / CHECKPOINT, directory / PREVIOUS):
-        if not _is_there(path):
+        if not is_there(path):
             continue
         try:
             content = load_torch(path)

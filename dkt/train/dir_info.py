@@ -18,7 +18,7 @@ import yaml
 
 from dkt.base.directory_kinds import Kind, kinds_in
 from dkt.base.errors import DktError
-from dkt.base.files import cannot_read, read_file
+from dkt.base.files import cannot_read, is_there, read_file
 from dkt.base.yaml_text import parse_yaml
 from dkt.train.network_info import network_facts
 from dkt.util.text import read_lines
@@ -205,7 +205,7 @@ def _gmm(directory: Path) -> Facts:
     numbers = sorted(int(m[1]) for path in directory.iterdir() if (m := _NUMBERED.fullmatch(path.name)))
     final = directory / "final.mdl"
     linked = _NUMBERED.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
-    finished = final.exists() or final.is_symlink()
+    finished = is_there(final)
     num_iters = int(linked[1]) if linked else max(numbers, default=None)
     facts = _model_facts(final if finished else directory / f"{num_iters}.mdl")
     model = facts.pop("model")

@@ -22,18 +22,19 @@ from dkt.base.files import (
     cannot_write,
     copy_file,
     free_name,
+    is_there,
     partial_directory,
     remove_leftovers,
     replace_file,
     replace_link,
 )
+from dkt.base.sealed import is_torch_file
 from dkt.dataset.utterances import Utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.hmm.counts import count_pdfs, save_counts
 from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, save_model
 from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform
 from dkt.nnet.nnet1.writer import write_nnet1
-from dkt.nnet.torchfile import is_torch_file
 from dkt.targets.soft_targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
 from dkt.util.object_io import ObjectWriter
@@ -116,7 +117,7 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     path = directory / CONFIG
     _refuse_kaldis(directory / KALDI_MODEL)
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
-    begun = any(_is_there(place / MODEL) or has_checkpoint(place) for place in (directory, directory / SOFT))
+    begun = any(is_there(place / MODEL) or has_checkpoint(place) for place in (directory, directory / SOFT))
     if begun and path.exists():
         _compare(path, content)
     elif begun:
@@ -132,15 +133,10 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     return _is_finished(directory)
 
 
-def _is_there(path: Path) -> bool:
-    # A link to nothing is no model, but somebody's.
-    return path.exists() or path.is_symlink()
-
-
 def _is_finished(directory: Path) -> bool:
     """Whether the model is there and whole; what a kill in its last moments left undone is done now."""
     model = directory / MODEL
-    if not _is_there(model):
+    if not is_there(model):
         return False
     try:
         load_model(model)

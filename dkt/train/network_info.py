@@ -9,7 +9,8 @@ from typing import Any
 
 from dkt.base.config import read_yaml
 from dkt.base.errors import DktError
-from dkt.base.sealed import ZIP
+from dkt.base.files import is_there
+from dkt.base.sealed import is_torch_file
 from dkt.nnet.model_header import ModelHeader, read_checkpoint_header, read_model_header
 from dkt.train.history import load_history
 
@@ -30,13 +31,12 @@ def network_facts(directory: Path) -> dict[str, Any]:
     """
     model, config = directory / "final.pt", directory / "config.yaml"
     kaldis = next((path for name in ("final.nnet", "final.raw") if (path := directory / name).exists()), None)
-    if not _is_there(model) and kaldis is not None:
+    if not is_there(model) and kaldis is not None:
         return _kaldis_facts(kaldis)
     values = read_yaml(config) if config.exists() else {}
-    finished = _is_there(model)
+    finished = is_there(model)
     if finished:
-        header = read_model_header(model)
-        facts = _sizes(header.info) | {"num_params": header.num_params}
+        facts = _written_facts(model)
     elif config.exists():
         facts = _planned(directory, values)
     else:
@@ -44,9 +44,9 @@ def network_facts(directory: Path) -> dict[str, Any]:
     return facts | _mode(values, config) | {"finished": finished} | _progress(directory, finished)
 
 
-def _is_there(path: Path) -> bool:
-    # A link to nothing is a model that is damaged.
-    return path.exists() or path.is_symlink()
+def _written_facts(model: Path) -> dict[str, Any]:
+    header = read_model_header(model)
+    return _sizes(header.info) | {"num_params": header.num_params}
 
 
 def _sizes(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _planned(directory: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 def _last_checkpoint(directory: Path) -> ModelHeader | None:
     errors: list[DktError] = []
     for path in (directory / name for name in _CHECKPOINTS):
-        if not _is_there(path):
+        if not is_there(path):
             continue
         try:
             return read_checkpoint_header(path)
@@ -131,11 +131,10 @@ def _progress(directory: Path, finished: bool) -> dict[str, Any]:
 
 def _kaldis_facts(path: Path) -> dict[str, Any]:
     """Of a network that Kaldi trained: of nnet1 its components, of nnet3 only that it is one."""
+    if is_torch_file(path):
+        return _written_facts(path)
     with path.open("rb") as stream:
         head = stream.read(64)
-    if head.startswith(ZIP):
-        header = read_model_header(path)
-        return _sizes(header.info) | {"num_params": header.num_params}
     if b"<Nnet3>" in head:
         return {"network": "nnet3"}
     from dkt.nnet.nnet1.components import Affine, LstmComponent, read_nnet1

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
-from dkt.base.sealed import ZIP
+from dkt.base.sealed import is_torch_file
 from dkt.feat.pipeline import FEATS
 from dkt.feat.speaker_inputs import SideInputs
 from dkt.nnet.model_header import ModelHeader, read_model_header
@@ -41,8 +41,7 @@ def check_model(model: str) -> ModelHeader | None:
         return read_model_header(path)
     if not check_file(str(path)):
         return None
-    with path.open("rb") as stream:
-        return read_model_header(path) if stream.read(len(ZIP)) == ZIP else None
+    return read_model_header(path) if is_torch_file(path) else None
 
 
 def check_source(source: str, side: SideInputs, header: ModelHeader | None) -> None:
