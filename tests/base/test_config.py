@@ -14,12 +14,13 @@ from dkt.base.errors import DktError
 from dkt.base.yaml_text import parse_yaml
 from dkt.bin import main
 from dkt.feat.pipeline import FeatureOptions
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.nnet.networks import NETWORKS
+from dkt.train.recipes import recipe_class
 from tests.shell import ROOT
 from tests.student_lab import CPU, DNN, LSTM
 
-RECIPES = [DnnRecipe, LstmRecipe]
+RECIPES = [recipe_class(kind) for kind in NETWORKS]
+DnnRecipe, LstmRecipe = RECIPES[:2]
 SECTIONS = [(recipe, field.name) for recipe in RECIPES for field in dataclasses.fields(recipe)]
 
 

@@ -22,8 +22,8 @@ from dkt.bin.common.options import Number, Numbers, boolean, top_k
 from dkt.feat.extraction import FeatureExtractor
 from dkt.feat.pipeline import parse_options
 from dkt.hmm.counts import read_real
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.nnet.networks import NETWORKS
+from dkt.train.recipes import recipe_class
 from dkt.util.object_io import ObjectReader
 
 # --- the ranges themselves ---
@@ -73,7 +73,7 @@ def config_numbers(cls: type, where: str = "") -> typing.Iterator[tuple[str, obj
             yield place, hint
 
 
-NUMBERS = [(recipe, *number) for recipe in (DnnRecipe, LstmRecipe) for number in config_numbers(recipe)]
+NUMBERS = [(recipe, *number) for recipe in map(recipe_class, NETWORKS) for number in config_numbers(recipe)]
 
 
 def beyond(allowed: Range) -> list[float]:

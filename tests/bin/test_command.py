@@ -37,7 +37,7 @@ def test_wrong_calls(capsys):
     ("arguments", "told"),
     [
         (["align", "data", "lang", "gmm", ""], "argument ali-dir: is empty"),
-        (["train-dnn", "a", "b", "c", "d", ""], "argument exp_dir: is empty"),
+        (["train-dnn", "a", "b", "c", "d", ""], "argument ali-train ali-dev exp-dir: is empty"),
         (["train-lstm", "a", "b", "c", "d", ""], "is empty"),
         (
             ["train-dnn", "--cache-dir=", "a", "b", "c", "d", "e"],

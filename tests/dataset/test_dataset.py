@@ -31,7 +31,7 @@ def three_utterances():
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (5, 5)])
 def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
     data = three_utterances()
-    spliced = torch.cat([x for x, _ in SplicedFrames(data, left, right, 5, CPU)]).numpy()
+    spliced = torch.cat([batch.inputs for batch in SplicedFrames(data, left, right, 5, CPU)]).numpy()
     pieces = [splice(data.features_of(i), left, right) for i in range(3)]
     np.testing.assert_array_equal(spliced, np.concatenate(pieces))
 
@@ -39,14 +39,15 @@ def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
 def test_shuffling_keeps_frames_with_their_labels_and_follows_the_seed():
     data = three_utterances()
     frames = SplicedFrames(data, 1, 1, 5, CPU)
-    order = torch.cat([y for _, y in frames.shuffled(1)])
+    order = torch.cat([batch.labels for batch in frames.shuffled(1)])
     assert sorted(order.tolist()) == sorted(data.labels.tolist())
     assert order.tolist() != data.labels.tolist()
-    assert torch.equal(order, torch.cat([y for _, y in frames.shuffled(1)]))
-    assert not torch.equal(order, torch.cat([y for _, y in frames.shuffled(2)]))
-    plain = {int(y): x for xs, ys in frames for x, y in zip(xs, ys, strict=True)}
-    for xs, ys in frames.shuffled(1):
-        for x, y in zip(xs, ys, strict=True):
+    assert torch.equal(order, torch.cat([batch.labels for batch in frames.shuffled(1)]))
+    assert not torch.equal(order, torch.cat([batch.labels for batch in frames.shuffled(2)]))
+    plain = {int(y): x for batch in frames for x, y in zip(batch.inputs, batch.labels, strict=True)}
+    for batch in frames.shuffled(1):
+        assert torch.equal(batch.labels, torch.from_numpy(data.labels[batch.frames]).long())
+        for x, y in zip(batch.inputs, batch.labels, strict=True):
             assert torch.equal(x, plain[int(y)])
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +17,17 @@ from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
-from dkt.nnet.model_file import ModelInfo, build_dnn, load_model, save_model
+from dkt.hmm.alignments import AlignmentDir
+from dkt.nnet.model_file import ModelInfo, build_network, load_model, save_model
 from dkt.targets.teacher import RunningTeacher
-from dkt.train.inputs import TrainingInputs
+from dkt.train.inputs import Sources, open_inputs
+from dkt.train.recipes import load_recipe
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import MatrixTable, MatrixWriter, VectorWriter, read_matrices
+from tests.hmm.test_transitions import two_phone_model
 from tests.shell import ROOT
+from tests.synthetic import write_ali_dir
 
 RNG = np.random.default_rng(11)
 
@@ -214,7 +218,7 @@ def test_side_inputs_must_be_those_that_the_features_take(data, options, side, m
         read(data, side, **options)
 
 
-def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, monkeypatch):
+def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
     options = FeatureOptions(ivector_dim=3)
     with pytest.raises(DktError, match="of the cross-validation data - give them by --ivectors-dev"):
         FeatureReader(DataDir(data), options, SideInputs(), "-dev")
@@ -224,10 +228,15 @@ def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options
     monkeypatch.setattr("dkt.train.inputs.load_utterances", None)
     with VectorWriter(f"ark:{data}/ivectors") as writer:
         writer.write("a-1", np.zeros(3, dtype=np.float32))
-    inputs = TrainingInputs(DataDir(data), DataDir(data), None, None)
-    inputs = replace(inputs, side_train=SideInputs(ivectors=f"ark:{data}/ivectors"))
+    shutil.copytree(data, tmp_path / "dev")
+    (tmp_path / "dev/utt2spk").write_text("other-1 other\n")
+    write_ali_dir(tmp_path / "ali", two_phone_model(), {})
+    ali = AlignmentDir(tmp_path / "ali")
+    side = SideInputs(ivectors=f"ark:{data}/ivectors")
+    sources = Sources(DataDir(data), DataDir(tmp_path / "dev"), ali, ali, side_train=side)
+    recipe = load_recipe("dnn", None, ["features.cmvn_opts=null"])
     with pytest.raises(DktError, match="--ivectors-dev"):
-        inputs.load(options)
+        open_inputs(recipe, sources, torch.device("cpu"))
 
 
 def test_nnet1_directories_do_what_they_have_files_for(tmp_path):
@@ -282,7 +291,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
         options, kind="dnn", feature_dim=5, num_pdfs=4, left_context=1, right_context=1, network=network
     )
     assert info.spliced_dim == 3 * 3 + 2
-    dnn = build_dnn(info).eval()
+    dnn = build_network(info).eval()
     save_model(tmp_path / "final.pt", info, dnn)
     assert load_model(tmp_path / "final.pt")[0].feature_options == options
     side = SideInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
@@ -307,7 +316,7 @@ def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(d
         network=network,
     )
     with pytest.raises(DktError, match="make_soft_targets"):
-        RunningTeacher(info, build_dnn(info), DataDir(data), None, (1.0,), torch.device("cpu"))
+        RunningTeacher(info, build_network(info), DataDir(data), None, (1.0,), torch.device("cpu"))
 
 
 def test_parts_of_a_data_directory_have_all_streams_and_statistics_of_utterances(data):

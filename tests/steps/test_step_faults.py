@@ -13,9 +13,9 @@ from dkt.base import ranges
 from dkt.base.config import named_files
 from dkt.base.directory_lock import STEP_LOCK, hold_directory
 from dkt.base.errors import DktError
+from dkt.nnet.networks import NETWORKS
 from dkt.targets.store import TargetDir
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.train.recipes import recipe_class
 from tests.recipe_lab import CALLS, call_of, count_jobs, write
 from tests.shell import ROOT, fails, run, succeed
 from tests.stand_ins import StandIns
@@ -23,7 +23,7 @@ from tests.stand_ins import StandIns
 # --- files that a configuration names ---
 
 
-@pytest.mark.parametrize("recipe", [DnnRecipe, LstmRecipe])
+@pytest.mark.parametrize("recipe", map(recipe_class, NETWORKS))
 def test_every_key_that_names_a_file_is_found(tmp_path: Path, recipe: type) -> None:
     features = typing.get_type_hints(recipe)["features"]
     hints = typing.get_type_hints(features, include_extras=True)

@@ -194,12 +194,13 @@ def _teaching(args: argparse.Namespace, objective: ObjectiveConfig) -> TeachingO
 def _check_models(teaching: TeachingOptions, init_model: str | None) -> None:
     """Raise DktError unless the teacher, or what it said, and initial weights can be expected to be there."""
     from dkt.bin.common.network_arguments import check_model
+    from dkt.nnet.model_header import read_model_header
     from dkt.targets.store import TargetDir
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import parse_rspecifier
 
     if init_model is not None:
-        check_model(init_model)
+        read_model_header(init_model if not Path(init_model).is_dir() else Path(init_model) / "final.pt")
     if teaching.teacher and teaching.directory:
         check_model(teaching.teacher)
     for directory in filter(None, (teaching.teacher_data_train, teaching.teacher_data_dev)):
