@@ -7,13 +7,13 @@ from pathlib import Path
 
 from dkt.bin.common.options import add_max_loss, boolean
 
-_STREAMS = "feats.scp"
+_FEATS = "feats.scp"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--per-utt", type=boolean, default=False, help="of each utterance, not each speaker")
-    parser.add_argument("--streams", default=_STREAMS, help="script files whose features are pasted first")
+    parser.add_argument("--paste", default=_FEATS, metavar="NAMES", help="script files to paste first")
     parser.add_argument("--spk2utt", default="", help="rspecifier: statistics of each speaker of a table")
     parser.add_argument("--weights", default="", help="rspecifier: weights of the frames of a table")
     parser.add_argument(
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     from dkt.util.specifiers import is_specifier
 
     if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():
-        if args.per_utt or args.streams != _STREAMS:
-            raise DktError("--per-utt and --streams are of data directories", path=args.data_dir)
+        if args.per_utt or args.paste != _FEATS:
+            raise DktError("--per-utt and --paste are of data directories", path=args.data_dir)
         options = args.spk2utt, args.weights, args.binary, args.max_loss
         compute(args.data_dir, args.stats_wspecifier, *options)
         return
@@ -48,4 +48,4 @@ def run(args: argparse.Namespace) -> None:
         raise DktError(
             "--spk2utt and --weights go with a table of features", path=args.data_dir, hint="give scp:FILE"
         )
-    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams, args.max_loss)
+    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.paste, args.max_loss)

@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=OptionLine(name), metavar="OPTIONS", help="in Kaldi's words")
     parser.add_argument("--global-cmvn-stats", metavar="MATRIX", help="what online CMVN begins with")
     parser.add_argument("--transform", metavar="MATRIX", help="LDA or MLLT, as final.mat")
-    parser.add_argument("--streams", help="script files of the data directory to paste (default: feats.scp)")
+    parser.add_argument(
+        "--paste", metavar="NAMES", help="script files of the data to paste (default: feats.scp)"
+    )
     add_side_inputs(parser)
     parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
     parser.add_argument(
@@ -66,7 +68,7 @@ def _feature_options(args: argparse.Namespace) -> FeatureOptions:
     from dkt.feat.pipeline import MatrixFile
     from dkt.feat.speaker_inputs import Ivectors
 
-    names = (*_OPTIONS, "streams")
+    names = (*_OPTIONS, "paste")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     for name in ("transform", "global_cmvn_stats"):
         if getattr(args, name) is not None:

@@ -21,7 +21,7 @@ def compute_cmvn(
     data: DataDir,
     wspecifier: str,
     per_utterance: bool = False,
-    streams: str = FEATS,
+    paste: str = FEATS,
     max_loss: float = DEFAULT_MAX_LOSS,
 ) -> None:
     """Write CMVN statistics of every speaker, or of every utterance, of a data directory.
@@ -30,7 +30,7 @@ def compute_cmvn(
         data: a data directory with ``feats.scp``.
         wspecifier: where to.
         per_utterance: statistics of each utterance rather than each speaker.
-        streams: script files of the data directory whose features are pasted first.
+        paste: script files of the data directory whose features are pasted first.
         max_loss: the share of utterances that may be without features.
 
     Raises:
@@ -38,7 +38,7 @@ def compute_cmvn(
             utterances have none.
     """
     tally = Tally("CMVN", max_loss)
-    reader = FeatureReader(data, FeatureOptions(streams=streams))
+    reader = FeatureReader(data, FeatureOptions(paste=paste))
     reader.drop_missing(tally)
     stats: dict[str, np.ndarray] = {}
     for utt, features in reader:

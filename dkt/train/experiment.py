@@ -14,7 +14,7 @@ import numpy as np
 import torch
 import yaml
 
-from dkt.base.config import first_difference, read_yaml
+from dkt.base.config import current_names, first_difference, read_yaml
 from dkt.base.directory_lock import require_lock
 from dkt.base.errors import DamagedError, DktError
 from dkt.base.files import (
@@ -119,7 +119,7 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
     begun = any(is_there(place / MODEL) or has_checkpoint(place) for place in (directory, directory / SOFT))
     if begun and path.exists():
-        _compare(path, content)
+        _compare(path, type(config), content)
     elif begun:
         raise DktError(
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
@@ -199,8 +199,8 @@ def _refuse_kaldis(network: Path) -> None:
         raise DktError("is a network that dkt did not train", path=network, hint="choose another directory")
 
 
-def _compare(path: Path, content: dict[str, Any]) -> None:
-    difference = first_difference(read_yaml(path), content)
+def _compare(path: Path, kind: type, content: dict[str, Any]) -> None:
+    difference = first_difference(current_names(kind, read_yaml(path)), content)
     if difference:
         raise DktError(
             f"the directory holds an experiment of another configuration: {difference}",

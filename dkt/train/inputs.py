@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 
@@ -37,8 +37,10 @@ class FeatureConfig:
         online_cmvn_opts: options of apply-cmvn-online, instead of cmvn_opts; null for none.
         global_cmvn_stats: the matrix file that online CMVN begins with; null for the sum of the training
             data's cmvn.scp.
-        streams: script files of the data directories whose features are pasted.
+        paste: script files of the data directories whose features are pasted.
     """
+
+    RENAMED: ClassVar[dict[str, str]] = FeatureOptions.RENAMED
 
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
@@ -46,12 +48,12 @@ class FeatureConfig:
     transform: Annotated[str | None, ranges.FileName()] = None
     online_cmvn_opts: str | None = None
     global_cmvn_stats: Annotated[str | None, ranges.FileName()] = None
-    streams: Annotated[str, ranges.FileName(several=True)] = FEATS
+    paste: Annotated[str, ranges.FileName(several=True)] = FEATS
 
     def __post_init__(self) -> None:
         # What stands in these lines is wrong before any data are read.
         FeatureOptions(
-            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.streams
+            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.paste
         ).check("features.{}".format)
 
     def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
@@ -71,7 +73,7 @@ class FeatureConfig:
             transform=None if self.transform is None else MatrixFile.read(self.transform),
             online_cmvn_opts=self.online_cmvn_opts,
             global_cmvn_stats=self._global_stats(data),
-            streams=self.streams,
+            paste=self.paste,
             speaker_transforms=side.transform_dir is not None,
             ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
         )
@@ -126,8 +128,8 @@ class TrainingInputs:
         return self.targets_train.header.num_pdfs
 
     def raw_dim(self, options: FeatureOptions) -> int:
-        """The dimension of the training data's features on disk, of the first stream of several."""
-        path = self.data_train.file(options.streams.split()[0], "steps/make_fbank.sh or steps/make_mfcc.sh")
+        """The dimension of the training data's features on disk, of the first of several that are pasted."""
+        path = self.data_train.file(options.paste.split()[0], "steps/make_fbank.sh or steps/make_mfcc.sh")
         features = MatrixTable(f"scp:{path}")
         return int(features[next(iter(features))].shape[1])
 

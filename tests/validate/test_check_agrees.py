@@ -146,7 +146,7 @@ def write_transforms(place: Path, speakers: str, columns: int) -> str:
         (None, None, "features: {cmvn_opts: null}", 0.05, True),
         (None, None, "features: {cmvn_opts: --norm-vars=true}", 0.05, False),
         (None, None, "features: {cmvn_opts: --skip-dims=7}", 0.05, False),
-        (None, None, "features: {streams: feats.scp pitch.scp}", 0.05, False),
+        (None, None, "features: {paste: feats.scp pitch.scp}", 0.05, False),
     ],
 )
 def test_a_network_with_options(place, transforms, ivectors, config, max_loss, fit, capsys) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 
+from dkt.base.spelling import near
 from dkt.bin.common.options import boolean
-from dkt.util.option_text import near, plain_name
+from dkt.util.option_text import plain_name
 
 
 class HelpFormatter(argparse.HelpFormatter):
