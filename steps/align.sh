@@ -13,7 +13,7 @@ beam=10
 retry_beam=40
 oov_policy=map
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 max_oov=0.1
 allow_implausible=false
 transform_dir=
@@ -30,7 +30,7 @@ options (names and defaults of Kaldi's script):
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
+  --max-dropped <share>   share of utterances that may fail, all jobs together (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
@@ -66,7 +66,7 @@ assemble() {
 # if they cannot be right.
 verdict() {
   local retried analyze=$log/analyze_alignments.log
-  check_losses "$max_loss" "${judged_logs[@]}"
+  check_losses "$max_dropped" "${judged_logs[@]}"
   retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "${judged_logs[@]}")
   dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
     --allow-implausible="$allow_implausible" "$lang" "$judged_dir" >"$analyze" 2>&1 || job_failed "$analyze"
@@ -79,7 +79,7 @@ nnet=
 class_frame_counts=
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" "$srcdir/tree"
-  check_share "$max_loss"
+  check_share "$max_dropped"
   set_model
   check_phones "$lang" "$srcdir"
   [ ! "$srcdir" -ef "$dir" ] || die "$dir is the directory of the model: align into one of its own"
@@ -87,7 +87,7 @@ if [ "$stage" -le 0 ]; then
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
   hold_directory "$dir"
-  depends_on "nj beam retry_beam oov_policy max_loss max_oov allow_implausible ivectors" "$data"/*.scp \
+  depends_on "nj beam retry_beam oov_policy max_dropped max_oov allow_implausible ivectors" "$data"/*.scp \
     "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
@@ -107,7 +107,7 @@ if [ "$stage" -le 0 ] &&
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" ark:- "$PIPE" \
-    dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
+    dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-dropped=1 \
     --max-oov=1 --allow-implausible --loglikes=ark:- "$sdata/JOB" "$lang" "$srcdir" "$made/JOB" "$AND" \
     mv "$made/JOB/ali.1.gz" "$made/ali.JOB.gz"
   assemble

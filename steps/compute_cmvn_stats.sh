@@ -5,15 +5,15 @@ set -euo pipefail
 
 stage=0
 cmd=run.pl
-streams=feats.scp
-max_loss=0.05
+paste=feats.scp
+max_dropped=0.05
 help_message="Usage: steps/compute_cmvn_stats.sh [options] <data-dir> [<log-dir> [<cmvn-dir>]]
  e.g.: steps/compute_cmvn_stats.sh data/train
 options:
   --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
   --cmd <cmd>         how to run the job (run.pl)
-  --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)
-  --max-loss <share>  share of utterances that may be without features (0.05)"
+  --paste <list>      script files of <data-dir> whose features are pasted first (feats.scp)
+  --max-dropped <share>  share of utterances that may be without features (0.05)"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
@@ -25,15 +25,15 @@ log_file=$log/cmvn_$name.log
 check_runner "$log_file"
 
 require_files "$data/feats.scp" "$data/utt2spk"
-check_share "$max_loss"
+check_share "$max_dropped"
 [ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
 make_dir "$log" "$dir"
 set_table_dir dir "$dir"
 for place in "$data" "$log" "$dir"; do refuse_job_word "$place"; done
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
-for stream in $streams; do inputs+=("$data/$stream"); done
-depends_on "streams max_loss" "${inputs[@]}"
+for script in $paste; do inputs+=("$data/$script"); done
+depends_on "paste max_dropped" "${inputs[@]}"
 set_judged_logs "$log_file"
 if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
@@ -41,7 +41,7 @@ hold_directory "$data"
 if [ "$stage" -le 0 ]; then
   begin_jobs 1 "$log_file" "$dir/cmvn_$name".{ark,scp}
   # The limit is on what is judged below.
-  run_jobs "$log_file" dkt compute-cmvn-stats --streams="$streams" --max-loss=1 "$data" \
+  run_jobs "$log_file" dkt compute-cmvn-stats --paste="$paste" --max-dropped=1 "$data" \
     ark,scp:"$made/cmvn_$name.ark,$made/cmvn_$name.scp"
   verdict
   back_up "$data" cmvn.scp

@@ -26,7 +26,7 @@ scoring_opts=default
 latgen=auto
 num_threads=1
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
  e.g.: steps/decode.sh --nj 4 exp/tri3/graph data/test exp/dnn/decode_test
 options (names and defaults of Kaldi's script):
@@ -44,7 +44,7 @@ options (names and defaults of Kaldi's script):
                          found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
   --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may have no lattice, all jobs together (0.05)
+  --max-dropped <share>     share of utterances that may have no lattice, all jobs together (0.05)
   --skip-scoring <bool>  do not score (false)
   --scoring-opts <opts>  of local/score.sh, if KALDI_ROOT is set and it is there, or of steps/score.sh
                          (--min-lmwt 4 --max-lmwt 15; of a GMM none)"
@@ -66,7 +66,7 @@ acwt=${acwt:-$default_acwt}
 
 # Sets what the lattices depend on, which the program search_name makes.
 set_inputs() {
-  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
+  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_dropped ivectors search_name" "$graph/HCLG.fst" \
     "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" \
     "$class_frame_counts" "$transform_dir" "$ivectors"
 }

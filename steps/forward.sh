@@ -9,7 +9,7 @@ cmd=run.pl
 apply_log=false
 no_softmax=false
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 transform_dir=
 ivectors=
 help_message="Usage: steps/forward.sh [options] <data-dir> <model-dir> <output-dir>
@@ -21,7 +21,7 @@ options:
   --apply-log <bool>   log-posteriors (false)
   --no-softmax <bool>  logits (false)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may lack features, all jobs together (0.05)
+  --max-dropped <share>   share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . "$DKT_ROOT/steps/lib/options.sh"
@@ -34,8 +34,8 @@ log=$dir/log
 check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk" "$model/final.pt"
-check_share "$max_loss"
-depends_on "nj apply_log no_softmax max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
+check_share "$max_dropped"
+depends_on "nj apply_log no_softmax max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "$model/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/output.JOB.{ark,scp}
 set_judged_logs "$log/forward.JOB.log"
@@ -53,7 +53,7 @@ if [ "$stage" -le 0 ]; then
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/forward.JOB.log" \
     dkt forward --apply-log="$apply_log" --no-softmax="$no_softmax" --use-gpu="$use_gpu" --num-threads=1 \
-    --max-loss=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
+    --max-dropped=1 ${side[@]+"${side[@]}"} "$model/final.pt" "$sdata/JOB" \
     ark,scp:"$made/output.JOB.ark,$made/output.JOB.scp"
   verdict
   back_up "$dir" feats.scp

@@ -16,7 +16,7 @@ nj=4
 cmd=run.pl
 printf -v "${kind}_config" %s ""
 compress=true
-max_loss=0
+max_dropped=0
 help_message="Usage: steps/make_$kind.sh [options] <data-dir> [<log-dir> [<feature-dir>]]
  e.g.: steps/make_$kind.sh --nj 4 --$kind-config conf/$kind.conf data/train
 options:
@@ -25,7 +25,7 @@ options:
   --cmd <cmd>           how to run them (run.pl)
   --$kind-config <file>  Kaldi's configuration of these features (conf/$kind.conf, or Kaldi's defaults if it is not there)
   --compress <bool>     compress as Kaldi does (true)
-  --max-loss <share>    share of unreadable recordings allowed, all jobs together (0)"
+  --max-dropped <share>    share of unreadable recordings allowed, all jobs together (0)"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
@@ -47,14 +47,14 @@ if [ -n "$config" ]; then
 else
   echo "$script_name: no conf/$kind.conf here: $kind features by Kaldi's defaults (--$kind-config gives others)"
 fi
-check_share "$max_loss"
+check_share "$max_dropped"
 [ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
 make_dir "$log" "$dir"
 set_table_dir dir "$dir"
 mark=$data/.make_$kind.done
 # shellcheck disable=SC2034 # by its name
 audio=$(listed_files "$data/wav.scp")
-depends_on "nj compress max_loss audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel,spk2warp,utt2warp} \
+depends_on "nj compress max_dropped audio" "$data"/{wav.scp,utt2spk,segments,spk2utt,reco2file_and_channel,spk2warp,utt2warp} \
   "$config"
 written=("$dir/raw_${kind}_$name.JOB".{ark,scp} "$dir/utt2num_frames_$name.JOB")
 set_job_files "${written[@]}"
@@ -77,7 +77,7 @@ if [ "$stage" -le 0 ]; then
   fi
   # Each job may lose what it must; the limit is on their sum.
   run_jobs "$logs.JOB.log" \
-    dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-loss=1 \
+    dkt "compute-$kind-feats" ${configured[@]+"${configured[@]}"} --compress="$compress" --max-dropped=1 \
     ${segments[@]+"${segments[@]}"} ${warps[@]+"${warps[@]}"} --write-num-frames="$made/utt2num_frames_$name.JOB" \
     scp:"$sdata/JOB/wav.scp" ark,scp:"$made/raw_${kind}_$name.JOB.ark,$made/raw_${kind}_$name.JOB.scp"
   verdict

@@ -13,7 +13,7 @@ beam=13.0
 max_active=7000
 lmwt=10
 fmllr_min_count=500
-max_loss=0.05
+max_dropped=0.05
 help_message="Usage: steps/make_fmllr_feats.sh [options] <data-dir> <graph-dir> <gmm-dir> <target-data-dir>
  e.g.: steps/make_fmllr_feats.sh --ali-dir exp/mono_ali data/train exp/mono/graph exp/mono data_fmllr/train
  or:   steps/make_fmllr_feats.sh data/dev exp/mono/graph exp/mono data_fmllr/dev
@@ -25,7 +25,7 @@ options:
   --beam, --max-active   of that search (13, 7000)
   --lmwt <x>             its language-model weight (10)
   --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
-  --max-loss <share>     share of utterances that may have no alignment, all jobs together (0.05)"
+  --max-dropped <share>     share of utterances that may have no alignment, all jobs together (0.05)"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
@@ -38,7 +38,7 @@ check_runner "$logs"
 
 require_files "$data/feats.scp" "$data/cmvn.scp" "$data/utt2spk" "$data/spk2utt" "$gmm/final.mdl" \
   "$graph/phones/silence.csl"
-check_share "$max_loss"
+check_share "$max_dropped"
 check_number nj
 [ ! "$data" -ef "$target" ] || die "$target is the directory of the features: give one of its own"
 refuse_other_kinds "$target" data
@@ -48,7 +48,7 @@ speakers=$(_num_speakers "$data")
 make_dir "$logs" "$target/data"
 set_table_dir dir "$target/data"
 if [ -n "$ali_dir" ]; then first_pass=("$ali_dir"); else first_pass=("$graph/HCLG.fst"); fi
-depends_on "nj beam max_active lmwt fmllr_min_count max_loss" "$data"/*.scp \
+depends_on "nj beam max_active lmwt fmllr_min_count max_dropped" "$data"/*.scp \
   "$data"/{text,utt2spk,spk2utt,segments,utt2num_frames} "$graph/phones/silence.csl" \
   "$gmm"/{final.{mdl,mat},{cmvn,delta,splice}_opts} "${first_pass[@]}"
 made_first=()
@@ -75,8 +75,8 @@ else
     begin_jobs "$nj" "$logs/first_pass.JOB.log" "${made_first[@]}"
     acoustic_scale=$(awk -v lmwt="$lmwt" 'BEGIN { print 1 / lmwt }')
     run_jobs "$logs/first_pass.JOB.log" set -o pipefail "$THEN" \
-      dkt gmm-compute-likes --max-loss=1 "$gmm/final.mdl" "$sdata/JOB" ark:- "$PIPE" \
-      dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-loss=1 \
+      dkt gmm-compute-likes --max-dropped=1 "$gmm/final.mdl" "$sdata/JOB" ark:- "$PIPE" \
+      dkt decode-faster-mapped --beam="$beam" --max-active="$max_active" --min-active=200 --max-dropped=1 \
       --acoustic-scale="$acoustic_scale" "$gmm/final.mdl" "$graph/HCLG.fst" ark:- \
       ark:/dev/null ark:"$made/first_pass_ali.JOB.ark"
     set_judged_logs "$logs/first_pass.JOB.log"

@@ -10,7 +10,7 @@ cmd=run.pl
 num_utts=10000
 seed=777
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 transform_dir=
 ivectors=
 help_message="Usage: steps/make_priors.sh [options] <data-dir> <model-dir>
@@ -22,7 +22,7 @@ options:
   --num-utts <n>         at most so many utterances, chosen by chance (10000)
   --seed <n>             which (777)
   --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
+  --max-dropped <share>     share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . "$DKT_ROOT/steps/lib/options.sh"
@@ -43,10 +43,10 @@ sum_vectors() {
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/utt2spk" "$dir/final.pt"
-  check_share "$max_loss"
+  check_share "$max_dropped"
   check_number num_utts
   hold_directory "$dir"
-  depends_on "num_utts seed max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
+  depends_on "num_utts seed max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "$dir/final.pt" \
     "$transform_dir" "$ivectors"
   # Those of the jobs that there were: the priors do not depend on their number.
   set_judged_logs "$log"/prior_stats.[0-9]*.log
@@ -65,8 +65,8 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.make_priors.done" "$dir/prior_cou
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
   run_jobs ${resources[@]+"${resources[@]}"} "$log/prior_stats.JOB.log" set -o pipefail "$THEN" \
-    dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
-    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-loss=1 ark:- "$made/.prior_counts.JOB"
+    dkt forward --use-gpu="$use_gpu" --num-threads=1 --max-dropped=1 ${side[@]+"${side[@]}"} "$dir/final.pt" "$sdata/JOB" \
+    ark:- "$PIPE" dkt analyze-counts --posteriors=true --max-dropped=1 ark:- "$made/.prior_counts.JOB"
   verdict
   set_made_files "$dir/.prior_counts.JOB"
   write_file "$dir/.prior_counts" sum_vectors "${made_files[@]}"

@@ -9,7 +9,7 @@ cmd=run.pl
 top_k=
 temperatures="1 2 5"
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 transform_dir=
 ivectors=
 help_message="Usage: steps/make_soft_targets.sh [options] <data-dir> <teacher-dir> <targets-dir>
@@ -22,7 +22,7 @@ options:
                          (20, or all where there are fewer pdfs)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
   --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
+  --max-dropped <share>     share of utterances that may lack features, all jobs together (0.05)
   --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 . "$DKT_ROOT/steps/lib/options.sh"
@@ -35,11 +35,11 @@ log=$dir/log
 check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
-check_share "$max_loss"
+check_share "$max_dropped"
 # The mark tells what is kept, not who chose it.
 options=(${top_k:+--top-k="$top_k"})
 top_k=${top_k:-20}
-depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
+depends_on "nj top_k temperatures max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/soft.JOB.{ark,scp}
 set_judged_logs "$log/make_soft_targets.JOB.log"
@@ -57,7 +57,7 @@ if [ "$stage" -le 0 ]; then
   set_side_inputs
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-dropped=1
     --steal-lock="$steal_lock")
   begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
   # It tells the size before anything is written.

@@ -49,7 +49,7 @@ if [ "$stage" -le 0 ]; then
     begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
     run_jobs "$dir/log/lattice_scan.JOB.log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
+      --max-dropped=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
     place_jobs
     tell_losses "$dir"/log/lattice_scan.[0-9]*.log
   fi

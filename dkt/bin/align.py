@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.common.options import Number, add_max_loss, add_max_oov, add_steal_lock, hold
+from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_steal_lock, hold
 from dkt.decoder.viterbi import AlignOptions
 from dkt.gmm.align import align_directory
 from dkt.util.symbols import OOV_POLICIES
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RSPECIFIER",
         help="log-likelihoods of the pdfs, of a network for example, to align by instead of the GMM's",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_steal_lock(parser)
     add_max_oov(parser)
     parser.add_argument(
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
             num_jobs=args.nj,
             silence_boost=args.boost_silence,
             oov_policy=args.oov_policy,
-            max_loss=args.max_loss,
+            max_dropped=args.max_dropped,
             max_oov=args.max_oov,
             allow_implausible=args.allow_implausible,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.bin.common.options import add_max_loss, boolean
+from dkt.bin.common.options import add_max_dropped, boolean
 
 _FEATS = "feats.scp"
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--binary", type=boolean, default=True, help="form of the statistics of a whole table"
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument(
         "data_dir",
         metavar="data-dir",
@@ -41,11 +41,11 @@ def run(args: argparse.Namespace) -> None:
     if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():
         if args.per_utt or args.paste != _FEATS:
             raise DktError("--per-utt and --paste are of data directories", path=args.data_dir)
-        options = args.spk2utt, args.weights, args.binary, args.max_loss
+        options = args.spk2utt, args.weights, args.binary, args.max_dropped
         compute(args.data_dir, args.stats_wspecifier, *options)
         return
     if args.spk2utt or args.weights:
         raise DktError(
             "--spk2utt and --weights go with a table of features", path=args.data_dir, hint="give scp:FILE"
         )
-    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.paste, args.max_loss)
+    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.paste, args.max_dropped)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, OptionLine, add_max_dropped, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2,
         help="Kaldi's number, 1 to 7",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("features", help="a data directory, or an rspecifier: features left as they are")
     parser.add_argument("wspecifier", nargs="?", help="without it, a table of frames, dimension and range")
 
@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
         raise DktError(
             "features of an rspecifier are left as they are", path=args.features, hint="give a data directory"
         )
-    tally = Tally("features", args.max_loss)
+    tally = Tally("features", args.max_dropped)
 
     def counted() -> Iterator[tuple[str, np.ndarray]]:
         for utt, frames in read_features(args.features, options, tally, side_inputs(args)):

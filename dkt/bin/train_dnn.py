@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dkt.bin.common.devices import add_device_options, choose_device
 from dkt.bin.common.options import (
     add_cache_dir,
-    add_max_loss,
+    add_max_dropped,
     add_side_inputs,
     add_steal_lock,
     hold,
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="overrides it; of several of one key the last",
     )
     add_side_inputs(parser, dev=True)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
     add_device_options(parser)
@@ -81,7 +81,7 @@ def _train(args: argparse.Namespace) -> None:
     inputs = TrainingInputs(
         *data,
         *alignments,
-        args.max_loss,
+        args.max_dropped,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
         cache_otherwise=Path(args.exp_dir) / FOLDER,

@@ -13,7 +13,7 @@ from dkt.bin.common.flags import add_flag
 from dkt.bin.common.options import (
     Number,
     add_cache_dir,
-    add_max_loss,
+    add_max_dropped,
     add_side_inputs,
     add_steal_lock,
     add_top_k,
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
     add_side_inputs(parser, dev=True)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
     add_device_options(parser)
@@ -190,7 +190,7 @@ def _train(args: argparse.Namespace) -> None:
         *data,
         ali_train,
         ali_dev,
-        args.max_loss,
+        args.max_dropped,
         side_train=side_inputs(args),
         side_dev=side_inputs(args, "_dev"),
         cache_otherwise=Path(exp_dir) / FOLDER,

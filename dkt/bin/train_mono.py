@@ -9,7 +9,7 @@ from dkt.bin.common.options import (
     Number,
     Numbers,
     OptionLine,
-    add_max_loss,
+    add_max_dropped,
     add_max_oov,
     add_steal_lock,
     hold,
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=defaults.oov_policy,
         help="words outside the lexicon count as that of oov.txt, or are an error",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_steal_lock(parser)
     add_max_oov(parser)
     parser.add_argument(
@@ -93,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
         power=args.power,
         seed=args.seed,
         oov_policy=args.oov_policy,
-        max_loss=args.max_loss,
+        max_dropped=args.max_dropped,
         max_oov=args.max_oov,
         allow_implausible=args.allow_implausible,
     )

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FEATS, FeatureOptions
 from dkt.feat.reader import FeatureReader
@@ -22,7 +22,7 @@ def compute_cmvn(
     wspecifier: str,
     per_utterance: bool = False,
     paste: str = FEATS,
-    max_loss: float = DEFAULT_MAX_LOSS,
+    max_dropped: float = DEFAULT_MAX_DROPPED,
 ) -> None:
     """Write CMVN statistics of every speaker, or of every utterance, of a data directory.
 
@@ -31,13 +31,13 @@ def compute_cmvn(
         wspecifier: where to.
         per_utterance: statistics of each utterance rather than each speaker.
         paste: script files of the data directory whose features are pasted first.
-        max_loss: the share of utterances that may be without features.
+        max_dropped: the share of utterances that may be without features.
 
     Raises:
         DktError: an utterance of ``feats.scp`` has no speaker, features are NaN or infinite, or too many
             utterances have none.
     """
-    tally = Tally("CMVN", max_loss)
+    tally = Tally("CMVN", max_dropped)
     reader = FeatureReader(data, FeatureOptions(paste=paste))
     reader.drop_missing(tally)
     stats: dict[str, np.ndarray] = {}

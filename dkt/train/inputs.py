@@ -11,7 +11,7 @@ import numpy as np
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
-from dkt.base.tally import DEFAULT_MAX_LOSS
+from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
@@ -100,7 +100,7 @@ class TrainingInputs:
     Attributes:
         data_train, data_dev: data directories, for training and for cross-validation.
         ali_train, ali_dev: their alignments; None where only a teacher labels the data.
-        max_loss: the share of utterances that may be dropped.
+        max_dropped: the share of utterances that may be dropped.
         targets_train, targets_dev: the soft targets of a teacher; None where there is none.
         side_train, side_dev: fMLLR transforms and i-vectors.
         cache_dir: where packed features are kept: a directory, ``none``, or None for the data directories.
@@ -111,7 +111,7 @@ class TrainingInputs:
     data_dev: DataDir
     ali_train: AlignmentDir | None
     ali_dev: AlignmentDir | None
-    max_loss: float = DEFAULT_MAX_LOSS
+    max_dropped: float = DEFAULT_MAX_DROPPED
     targets_train: TargetSource | None = None
     targets_dev: TargetSource | None = None
     side_train: SideInputs = field(default_factory=SideInputs)
@@ -157,7 +157,7 @@ class TrainingInputs:
         Raises:
             DktError: bad data.
         """
-        loss, cache = self.max_loss, (self.cache_dir, self.cache_otherwise)
+        loss, cache = self.max_dropped, (self.cache_dir, self.cache_otherwise)
         # Both before the first is read, which may take long.
         reader = FeatureReader(self.data_train, options, self.side_train)
         reader_dev = FeatureReader(self.data_dev, options, self.side_dev, "-dev")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd and
-# --max-loss and, if they train, --skip-check.
+# --max-dropped and, if they train, --skip-check.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # Of all steps that check: what is absurd about alignments may be let pass.
@@ -27,7 +27,7 @@ _check_data() {
   local log=$1
   # A training reads neither text nor audio.
   # shellcheck disable=SC2154
-  if ! run_job "$log" dkt check --no-text --no-wav --max-loss="$max_loss" --list="${log%.log}.list" \
+  if ! run_job "$log" dkt check --no-text --no-wav --max-dropped="$max_dropped" --list="${log%.log}.list" \
     ${check_options[@]+"${check_options[@]}"} "${@:2}"; then
     show_findings "$log" >&2
     return 1

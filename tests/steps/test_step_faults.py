@@ -97,7 +97,7 @@ def test_a_log_that_cannot_be_read_is_no_loss_of_data(tmp_path: Path) -> None:
     (tmp_path / "x.log").mkdir()
     (tmp_path / "step.sh").chmod(0o755)
     output = fails(tmp_path, str(tmp_path / "step.sh"))
-    assert "the log 'x.log' cannot be read" in output and "--max-loss" not in output
+    assert "the log 'x.log' cannot be read" in output and "--max-dropped" not in output
     (tmp_path / "x.log").rmdir()
     assert "no log 'x.log'" in fails(tmp_path, str(tmp_path / "step.sh"))
     # Awk that fails for whatever reason.
@@ -107,7 +107,7 @@ def test_a_log_that_cannot_be_read_is_no_loss_of_data(tmp_path: Path) -> None:
     script = (tmp_path / "step.sh").read_text()
     write(tmp_path / "step.sh", script.replace("check_losses", f"PATH={tmp_path}/bin:$PATH\ncheck_losses"))
     output = fails(tmp_path, str(tmp_path / "step.sh"))
-    assert "the logs could not be read" in output and "--max-loss" not in output
+    assert "the logs could not be read" in output and "--max-dropped" not in output
 
 
 # --- names ---

@@ -14,7 +14,7 @@ from dkt.util.option_text import plain_name, read_option_lines
 
 _CONFIG = "--config"
 #: Options by the names that they had in earlier versions, which are still taken.
-_RENAMED = {"--streams": "--paste"}
+_RENAMED = {"--max-loss": "--max-dropped", "--streams": "--paste"}
 
 
 def add_standard_options(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range
-from dkt.base.tally import DEFAULT_MAX_LOSS
+from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
@@ -198,11 +198,15 @@ def add_max_oov(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_max_loss(parser: argparse.ArgumentParser) -> None:
-    """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
-    parser.add_argument(
-        "--max-loss",
-        type=Number(ranges.SHARE),
-        default=DEFAULT_MAX_LOSS,
-        help="share of utterances that may be dropped before it is an error",
-    )
+def add_max_dropped(
+    parser: argparse.ArgumentParser,
+    default: float = DEFAULT_MAX_DROPPED,
+    text: str = "share of utterances that may be dropped before it is an error",
+) -> None:
+    """Add ``--max-dropped``, the help of which is ``text``."""
+    parser.add_argument("--max-dropped", type=Number(ranges.SHARE), default=default, help=text)
+
+
+def add_max_unreadable(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-dropped`` of a command that reads recordings: none unless the user says so."""
+    add_max_dropped(parser, 0.0, "share of unreadable recordings allowed")
