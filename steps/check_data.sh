@@ -32,7 +32,7 @@ With several alignments the first is that of the data; the others, or the direct
 options:
   --stage <n>          up to 0: check, 1: only show what was found (0)
   --cmd <cmd>          how to run the job (run.pl)
-  --max-dropped <share>   share of utterances that may be of no use (0.05)
+  --max-dropped <share>  share of utterances that may be of no use (0.05)
   --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
   --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
   --cmvn <how>         optional or required: whether missing statistics are an error (required)

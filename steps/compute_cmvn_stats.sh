@@ -18,36 +18,36 @@ options:
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
-log=${2:-$data/log}
-dir=${3:-$data/data}
+logdir=${2:-$data/log}
+tables=${3:-$data/data}
 name=$(basename "$data")
-log_file=$log/cmvn_$name.log
-check_runner "$log_file"
+log=$logdir/cmvn_$name.log
+check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk"
 check_share "$max_dropped"
-[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
-make_dir "$log" "$dir"
-set_table_dir dir "$dir"
-for place in "$data" "$log" "$dir"; do refuse_job_word "$place"; done
+[ -d "$logdir" ] && [ -d "$tables" ] || require_writable "$data"
+make_dir "$logdir" "$tables"
+set_table_dir tables "$tables"
+for place in "$data" "$logdir" "$tables"; do refuse_job_word "$place"; done
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for script in $paste; do inputs+=("$data/$script"); done
 depends_on "paste max_dropped" "${inputs[@]}"
-set_judged_logs "$log_file"
-if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
+set_judged_logs "$log"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$tables/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
 if [ "$stage" -le 0 ]; then
-  begin_jobs 1 "$log_file" "$dir/cmvn_$name".{ark,scp}
+  begin_jobs 1 "$log" "$tables/cmvn_$name".{ark,scp}
   # The limit is on what is judged below.
-  run_jobs "$log_file" dkt compute-cmvn-stats --paste="$paste" --max-dropped=1 "$data" \
+  run_jobs "$log" dkt compute-cmvn-stats --paste="$paste" --max-dropped=1 "$data" \
     ark,scp:"$made/cmvn_$name.ark,$made/cmvn_$name.scp"
   verdict
   back_up "$data" cmvn.scp
   place_jobs
 fi
-require_files "$dir/cmvn_$name.scp"
-copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+require_files "$tables/cmvn_$name.scp"
+copy_file "$tables/cmvn_$name.scp" "$data/cmvn.scp"
 [ "$stage" -ge 1 ] || mark_done
-echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"
+echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log"

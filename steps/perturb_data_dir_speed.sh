@@ -19,26 +19,25 @@ options:
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 2 ] || usage
-source=$1
-target=$2
-log=$target/log/perturb_speed.log
+data=$1
+dir=$2
+log=$dir/log/perturb_speed.log
 check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
-  require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
+  require_files "$data/wav.scp" "$data/utt2spk" "$data/text"
   # shellcheck disable=SC2034 # by its name
-  audio=$(listed_files "$source/wav.scp")
-  depends_on "factors max_dropped audio" "$source"/{wav.scp,utt2spk,text,segments,spk2gender}
+  audio=$(listed_files "$data/wav.scp")
+  depends_on "factors max_dropped audio" "$data"/{wav.scp,utt2spk,text,segments,spk2gender}
   set_judged_logs "$log"
 fi
 if [ "$stage" -le 0 ] &&
-  ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
-  hold_directory "$target"
-  make_dir "$target/log"
-  run_job "$log" dkt perturb-speed --factors="$factors" --max-dropped="$max_dropped" --steal-lock="$steal_lock" \
-    "$source" "$target" || job_failed "$log"
-  tell_losses "$log"
+  ! already_done "$dir/.perturb_data_dir_speed.done" "$dir"/{wav.scp,utt2spk,spk2utt,text,wav}; then
+  hold_directory "$dir"
+  make_dir "$dir/log"
+  run_job_or_die "$log" dkt perturb-speed --factors="$factors" --max-dropped="$max_dropped" --steal-lock="$steal_lock" \
+    "$data" "$dir"
   mark_done
 fi
-require_files "$target/wav.scp" "$target/utt2spk" "$target/text"
-echo "$script_name: $(wc -l <"$target/utt2spk") utterances in $target, log in $log"
+require_files "$dir/wav.scp" "$dir/utt2spk" "$dir/text"
+echo "$script_name: $(wc -l <"$dir/utt2spk") utterances in $dir, log in $log"

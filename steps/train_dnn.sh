@@ -27,7 +27,7 @@ options:
   --seed <n>           overrides training.seed of the configuration
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    CPU threads, asked of the queue too, or auto: as many as pay, one where others compute (auto)
-  --max-dropped <share>   share of utterances that may lack an alignment (0.05)
+  --max-dropped <share>  share of utterances that may lack an alignment (0.05)
   --cache-dir <dir>    where packed features are kept (.packed of the data, or of <exp-dir> if those cannot be written
                        in); none: read the archives all along
   --steal-lock <bool>  take <exp-dir> from another process: one of another host that is dead (false)

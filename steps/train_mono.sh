@@ -35,7 +35,7 @@ options (names and defaults of Kaldi's script):
   --delta-opts <opts>     options of add-deltas
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
-  --max-dropped <share>      share of utterances that may fail to align (0.05)
+  --max-dropped <share>   share of utterances that may fail to align (0.05)
   --max-oov <share>       share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>   an alignment that cannot be right is a warning, not an error (false)
   --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
@@ -61,13 +61,12 @@ if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then
   hold_directory "$dir"
   make_dir "$dir/log"
-  run_job "$log" \
+  run_job_or_die "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
     --max-dropped="$max_dropped" --max-oov="$max_oov" --allow-implausible="$allow_implausible" \
-    --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
-  tell_losses "$log"
+    --steal-lock="$steal_lock" "$data" "$lang" "$dir"
   tell_alignment "$log"
   mark_done
 fi

@@ -45,15 +45,15 @@ _check_data() {
 # check_training_data dir lang data-train data-dev [ali-train ali-dev]: stops unless data and alignments are fit for
 # the training in dir. A training that is finished is not looked at again.
 check_training_data() {
-  local log=$1/log
+  local logdir=$1/log
   local failed=()
   # shellcheck disable=SC2154
   if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
-  make_dir "$log"
+  make_dir "$logdir"
   _set_check_options
-  _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
+  _check_data "$logdir/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$logdir/check_train.log")
   _set_check_options _dev
-  _check_data "$log/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
+  _check_data "$logdir/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$logdir/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
 }
 

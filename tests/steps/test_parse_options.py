@@ -101,7 +101,7 @@ def test_command_line_wins_over_the_config_file_wherever_it_stands(tmp_path: Pat
 
 def test_a_config_file_may_have_earlier_names_of_options(tmp_path: Path) -> None:
     (tmp_path / "a.conf").write_text("num_jobs=16\nmfcc_conf=x\n")
-    (tmp_path / "b.conf").write_text("fbank_conf=$num_jobs\n")
+    (tmp_path / "b.conf").write_text("fbank_conf=${num_jobs-}\n")
     configs = ["--config", "a.conf", "--config", "b.conf"]
     assert values(call(tmp_path, *configs))[0] == {**DEFAULTS, "nj": "16"}
     assert values(call(tmp_path, *configs, "--nj", "3"))[0]["nj"] == "3"
