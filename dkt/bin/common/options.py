@@ -16,6 +16,7 @@ from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
 from dkt.util.option_text import to_bool
+from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
     from dkt.feat.speaker_inputs import SideInputs
@@ -196,6 +197,26 @@ def add_max_oov(parser: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="alignments that cannot be right are a warning, not an error",
     )
+
+
+def add_alignment_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands take that align transcripts by a GMM: jobs, limits, data and lang directory."""
+    parser.add_argument(
+        "--nj", type=Number(ranges.JOBS), default=4, help="number of processes, and of ali.JOB.gz"
+    )
+    parser.add_argument(
+        "--oov-policy",
+        choices=OOV_POLICIES,
+        default=OOV_POLICIES[0],
+        help="words outside the lexicon count as that of oov.txt, or are an error",
+    )
+    add_max_dropped(parser)
+    add_steal_lock(parser)
+    add_max_oov(parser)
+    parser.add_argument(
+        "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
+    )
+    parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
 
 
 def add_max_dropped(
