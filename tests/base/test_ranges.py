@@ -176,7 +176,7 @@ def test_every_option_refuses_what_is_outside_and_takes_its_default():
         ["train-lstm", "--temperature=nan", "t", "d", "a", "b", "e"],
         ["train-lstm", "--lambda=1.5", "t", "d", "a", "b", "e"],
         ["train-lstm", "--top-k=0", "t", "d", "a", "b", "e"],
-        ["train-dnn", "--max-loss=1.5", "t", "d", "a", "b", "e"],
+        ["train-dnn", "--max-dropped=1.5", "t", "d", "a", "b", "e"],
         ["make-soft-targets", "--temperatures=1 nan", "m", "f", "d"],
         ["prepare-lang", "--sil-prob=1", "d", "o", "l"],
         ["acc-lda", "--silence-phones=1:-2", "m", "f", "p", "o"],

@@ -427,7 +427,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(dnn, "history.csv", b"epoch,accepted\n1," + 200_000 * b"x", "history.csv: is no learning curve")
     damaged(dnn, "config.yaml", b"objective: {mode: 2020-01-01}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"objective: {mode: kl, temperature: {a: b}}", "config.yaml: no objective")
-    damaged(dnn, "config.yaml", b"a: [", "config.yaml: is no YAML")
+    damaged(dnn, "config.yaml", b"a: [", "config.yaml: not YAML")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"", "best_wer: holds no %WER line")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"\xff\n", "best_wer: holds no %WER line")
     damaged(lab / "ali_dev", "ali.1.gz", b"", "ali.1.gz: is empty")

@@ -65,9 +65,9 @@ def corpus(tmp_path):
     return tmp_path, features, alignments
 
 
-def load(path, max_loss=0.05):
+def load(path, max_dropped=0.05):
     reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
-    return load_utterances(reader, AlignmentDir(path / "ali"), "training data", max_loss)
+    return load_utterances(reader, AlignmentDir(path / "ali"), "training data", max_dropped)
 
 
 def test_loads_every_utterance_with_its_own_pdfs(corpus):
@@ -124,9 +124,9 @@ def test_missing_alignments_are_counted_and_limited(corpus, caplog):
     assert f"dropped utterance '{first}': no alignment" in caplog.text
     del alignments[second]
     write_ali_dir(path / "ali", two_phone_model(), alignments)
-    with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-loss"):
+    with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-dropped"):
         load(path)
-    assert len(load(path, max_loss=0.1).names) == 28
+    assert len(load(path, max_dropped=0.1).names) == 28
 
 
 def test_utterances_without_features_are_counted(corpus, caplog):

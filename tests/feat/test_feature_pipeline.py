@@ -1,4 +1,4 @@
-"""What goes on top of CMVN and deltas: online CMVN, pasted streams, fMLLR and i-vectors."""
+"""What goes on top of CMVN and deltas: online CMVN, pasted features, fMLLR and i-vectors."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_global_statistics_are_the_sum_of_the_speakers():
     [
         ({"cmvn_opts": "", "online_cmvn_opts": ""}, "exclude each other"),
         ({"online_cmvn_opts": ""}, "global_cmvn_stats.mat"),
-        ({"streams": " "}, "no stream"),
+        ({"paste": " "}, "names no features"),
         ({"cmvn_opts": "--skip-dims=1:x"}, "skip-dims"),
     ],
 )
@@ -144,19 +144,21 @@ def test_skipped_dimensions_and_statistics_of_utterances(data):
         np.testing.assert_allclose(result[utt][:, 1:3].std(axis=0), 1.0, atol=1e-3)
 
 
-def test_streams_are_pasted_and_cut_to_the_shortest(data):
-    result = read(data, streams="feats.scp pitch.scp")
+def test_features_are_pasted_and_cut_to_the_shortest(data):
+    result = read(data, paste="feats.scp pitch.scp")
     for utt, pitch in raw(data, "pitch").items():
         np.testing.assert_array_equal(result[utt], np.hstack([raw(data)[utt][: len(pitch)], pitch]))
     with pytest.raises(DktError, match="5 and 8 frames"):
         paste([np.zeros((5, 1)), np.zeros((8, 1))], 2)
 
 
-def test_statistics_of_pasted_streams(data, capsys):
-    streams = "feats.scp pitch.scp"
+@pytest.mark.parametrize("option", ["--paste", "--streams"])
+def test_statistics_of_pasted_features(data, capsys, option):
+    """Under the earlier name of the option, too."""
+    names = "feats.scp pitch.scp"
     wspecifier = f"ark,scp:{data}/cmvn.ark,{data}/cmvn.scp"
-    assert main(["compute-cmvn-stats", f"--streams={streams}", str(data), wspecifier]) == 0
-    result = read(data, streams=streams, cmvn_opts="")
+    assert main(["compute-cmvn-stats", f"{option}={names}", str(data), wspecifier]) == 0
+    result = read(data, paste=names, cmvn_opts="")
     for spk in "ab":
         frames = np.concatenate([matrix for utt, matrix in result.items() if utt[0] == spk])
         assert frames.shape[1] == 6 and np.abs(frames.mean(axis=0)).max() < 1e-5
@@ -282,7 +284,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
         online_cmvn_opts="--norm-vars=true",
         global_cmvn_stats=MatrixFile("g", cmvn_stats(RNG.normal(0.0, 1.0, (300, 6)))),
         transform=MatrixFile("t", RNG.normal(0.0, 1.0, (6, 6))),
-        streams="feats.scp pitch.scp",
+        paste="feats.scp pitch.scp",
         speaker_transforms=True,
         ivector_dim=2,
     )
@@ -319,10 +321,10 @@ def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(d
         RunningTeacher(info, build_network(info), DataDir(data), None, (1.0,), torch.device("cpu"))
 
 
-def test_parts_of_a_data_directory_have_all_streams_and_statistics_of_utterances(data):
+def test_parts_of_a_data_directory_have_all_features_and_statistics_of_utterances(data):
     write(data / "cmvn", {utt: cmvn_stats(matrix) for utt, matrix in raw(data).items()})
     splitter = ROOT / "steps/utils/split_data.sh"
     subprocess.run([splitter, data, "2"], check=True)
-    parts = [read(data / f"split2/{n}", streams="feats.scp pitch.scp") for n in (1, 2)]
+    parts = [read(data / f"split2/{n}", paste="feats.scp pitch.scp") for n in (1, 2)]
     assert [list(part) for part in parts] == [["a-1", "a-2"], ["b-1", "b-2"]]
     assert list(read(data / "split2/2", cmvn_opts="")) == ["b-1", "b-2"]

@@ -13,7 +13,7 @@ from dkt.bin.common.flags import add_flag
 from dkt.bin.common.options import (
     Number,
     add_cache_dir,
-    add_max_loss,
+    add_max_dropped,
     add_side_inputs,
     add_steal_lock,
     add_top_k,
@@ -64,7 +64,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
     add_side_inputs(parser, dev=True)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
     add_device_options(parser)
@@ -149,7 +149,7 @@ def _train(args: argparse.Namespace, command: str, kind: str | None) -> None:
         teaching,
         hmm_dir=Path(args.hmm_dir) if args.hmm_dir else None,
         init_model=Path(args.init_model) if args.init_model else None,
-        max_loss=args.max_loss,
+        max_dropped=args.max_dropped,
         side_train=sides[0],
         side_dev=sides[1],
         cache_dir=args.cache_dir,
