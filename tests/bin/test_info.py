@@ -99,6 +99,7 @@ def test_a_network(dnn, capsys):
         "shape": "42-1x32-3",
         "num_pdfs": 3,
         "num_params": num_parameters(dnn),
+        "mode": "hard",
         "finished": True,
         "num_epochs": 2,
         "loss": {"train": last["train_loss"], "cv": last["cv_loss"]},
@@ -106,7 +107,9 @@ def test_a_network(dnn, capsys):
         "best_wer": {"decode_dev": 12.5, "decode_test": 15.0},
     }
     told = line(capsys, dnn)
-    assert told.startswith(f"{dnn}: network: dnn 42-1x32-3 num-params=1475 num-epochs=2 loss:train/cv=")
+    assert told.startswith(
+        f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:train/cv="
+    )
     assert told.endswith("best-wer[decode_dev]=12.50% best-wer[decode_test]=15.00%")
     assert f"accuracy:train/cv={last['train_frame_acc']:.2f}/{last['cv_frame_acc']:.2f}" in told
 
