@@ -107,7 +107,7 @@ def test_a_network(dnn, capsys):
         "best_wer": {"decode_dev": 12.5, "decode_test": 15.0},
     }
     told = line(capsys, dnn)
-    assert told.startswith(
+    assert told.startswith(f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:")
         f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:train/cv="
     )
     assert told.endswith("best-wer[decode_dev]=12.50% best-wer[decode_test]=15.00%")
