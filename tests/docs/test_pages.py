@@ -1,0 +1,190 @@
+"""README.md and docs/: what they name is there, what they tell of results is what there was."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from dkt.bin import COMMANDS, command_parser, main
+from tests.docs.pages import PAGES, blocks, calls, files, table
+from tests.shell import ROOT
+
+README, STEPS = PAGES["README.md"], PAGES["docs/steps.md"]
+#: All that people read, with links from one to the other.
+LINKED = sorted(
+    path
+    for path in (
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("egs/*/s5/*.md"),
+    )
+)
+#: Scripts of Kaldi's, and files that are made.
+NOT_OURS = r"steps/(nnet|scoring|info)|local/(score|wer_hyp_filter)|egs/wsj|egs/mine"
+
+
+def option_names(command: str) -> set[str]:
+    """The options of a command of dkt, as its help tells them."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
+        main([command, "--help"])
+    return set(re.findall(r"--[a-z0-9-]+", out.getvalue()))
+
+
+def anchors(path: Path) -> set[str]:
+    """What links to the headings of a page are called."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", LINKED, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", path.read_text()):
+        name, _, anchor = target.partition("#")
+        place = (path.parent / name).resolve() if name else path
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), target
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    pages = {page for page in PAGES if page.startswith("docs/")}
+    assert pages and {page for page in pages if f"]({page})" in README} == pages
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_path_named_is_there(page: str) -> None:
+    named = re.findall(
+        r"(?<![\w/.-])(?:\$DKT_ROOT\"?/|\./)?((?:steps|local|egs|docs|benchmarks|tests|dkt)/[\w./-]*\w)",
+        PAGES[page],
+    )
+    assert named or page == "docs/features.md"
+    for path in set(named) - set(files(PAGES[page])):
+        if not re.match(NOT_OURS, path):
+            assert list(ROOT.glob(f"{path}*")), path
+
+
+def test_every_option_of_a_call_is_there() -> None:
+    text = "\n\n".join(PAGES.values())
+    scripts, commands = calls(text, "$DKT_ROOT/"), calls(text, "dkt")
+    assert len(scripts) > 15 and len(commands) > 8
+    for script, *words in scripts:
+        source = (ROOT / script.removeprefix("$DKT_ROOT/")).read_text()
+        for word in words:
+            if word.startswith("--"):
+                name = word[2:].replace("-", "_")
+                assert re.search(rf"^{name}=", source, re.MULTILINE), f"{script} {word}"
+    for _, command, *words in commands:
+        options = option_names(command)
+        assert options, command
+        assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, command
+
+
+def test_every_command_named_is_there() -> None:
+    examples = {f"dkt/bin/{command.replace('-', '_')}.py" for command in ("copy-gselect",)}
+    assert examples <= files(PAGES["docs/adding.md"]).keys()
+    for text in PAGES.values():
+        for command in re.findall(r"`dkt ([a-z]+[a-z-]*)[^`]*`", text):
+            assert command in COMMANDS or command == "copy-gselect", command
+
+
+def test_every_step_is_in_the_tables_with_its_arguments() -> None:
+    usages: dict[str, str] = {}
+    for path in (ROOT / "steps").glob("*.sh"):
+        usage = re.search(
+            r'^help_message="Usage: steps/(\S+) \[options\] (.*)$', path.read_text(), re.MULTILINE
+        )
+        if usage:
+            for kind in ("fbank", "mfcc") if "$kind" in usage[1] else ("",):
+                usages[usage[1].replace("$kind", kind)] = usage[2]
+    rows = re.findall(r"^\| `steps/(\S+) ([^`]*)` \|(?: [^|]+\|){2}[^|]*\|$", STEPS, re.MULTILINE)
+    assert len(usages) >= 19 and dict(rows) == usages and len(rows) == len(usages)
+
+
+def test_every_command_is_in_the_tables_with_its_arguments() -> None:
+    rows = re.findall(r"^\| `dkt (\S+) ([^`]*)` \|", STEPS, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(COMMANDS)
+    for name, told in rows:
+        # An argument with several words stands for as many.
+        arguments = [
+            (action.nargs, word)
+            for action in command_parser(name)._actions
+            for word in (action.metavar or action.dest).split()
+            if not action.option_strings
+        ]
+        optional, several = (
+            (argparse.OPTIONAL, argparse.ZERO_OR_MORE),
+            (argparse.ONE_OR_MORE, argparse.ZERO_OR_MORE),
+        )
+        told = told.replace("=<", "=")
+        assert told.count("<") == len(arguments), name
+        assert re.sub(r"\[.*\]", "", told).count("<") == sum(
+            nargs not in optional for nargs, _ in arguments
+        ), name
+        alone = sum(nargs in several for nargs, _ in arguments) == 1
+        assert told.count("...") == alone, name
+
+
+def test_all_modes_of_a_student_are_told() -> None:
+    step = (ROOT / "steps/train_lstm.sh").read_text()
+    modes = re.search(r"--mode <mode> +((?:[a-z]+(?: \(.*?\))?,?\s+)+)", step)
+    assert modes
+    names = re.findall(r"[a-z]+", re.sub(r"\(.*?\)", "", modes[1]))
+    assert set(table(STEPS, "## Teacher and student")) == {f"`{name}`" for name in names}
+
+
+def test_the_main_job_and_the_tests_are_what_continuous_integration_runs() -> None:
+    ci = (ROOT / ".ci/run").read_text()
+    for script in ("./egs/digits/s5/run.sh", "./tests/run.sh"):
+        assert re.search(rf"^    {re.escape(script)} +# ", README, re.MULTILINE)
+        assert re.search(rf'^stage ".*" (\./)?{re.escape(script[2:])}$', ci, re.MULTILINE), script
+
+
+def test_the_results_are_those_of_the_recipes() -> None:
+    results = "\n".join(path.read_text() for path in (ROOT / "egs").glob("*/s5/RESULTS.md"))
+    shown = table(README, "| system |")
+    assert {"`dnn`, the teacher"} < set(shown)
+    for label, cells in shown.items():
+        system = re.match(r"`(.*?)`", label)[1]
+        rows = re.findall(rf"^\| (?:tri2b )?{system}\b(?!-).*", results, re.MULTILINE | re.IGNORECASE)
+        told = {figure for row in rows for figure in re.findall(r"\d+\.\d\d(?: ±\d+\.\d\d)?", row)}
+        assert {cell for cell in cells if cell != "-"} <= told, label
+    (beside,) = re.findall(r"have (\d+\.\d+) and (\d+\.\d+) on test", README)
+    assert all(re.search(rf"^\| nnet1 .* {figure} \|$", results, re.MULTILINE) for figure in beside)
+
+
+def test_the_run_that_is_shown_is_one_of_the_main_job() -> None:
+    (shown,) = blocks(README, "text")
+    lines = shown.splitlines()
+    recipe = (ROOT / "egs/digits/s5/run.sh").read_text()
+    students = re.search(r'^students="(.*)"$', recipe, re.MULTILINE)[1].split()
+    rows = {
+        cells[0]: cells[1:]
+        for cells in ([*map(str.strip, line.split("|")[1:-1])] for line in lines if "|" in line)
+    }
+    assert list(rows) == ["system", "---" + "-" * 13, "gmm", "dnn", *students]
+    assert re.fullmatch(r"=== stage 11: report \[\d+ s\]", lines[0]) and re.fullmatch(
+        r"=== done in \d+ s", lines[-1]
+    )
+    for line in lines[-3:-1]:
+        what = line.split(":")[0]
+        assert any(f"{what}: " in path.read_text() for path in (ROOT / "dkt").rglob("*.py")), line
+    # Within the bounds that continuous integration sets to such a run.
+    spec = importlib.util.spec_from_file_location("check_results", ROOT / ".ci/check_results.py")
+    bounds = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(bounds)
+    columns = [column.replace(" ", "_").lower() for column in rows["system"]]
+    for system, column, low, high in bounds.BOUNDS["espeak"]:
+        assert low <= float(rows[system][columns.index(column)]) <= high, (system, column)
+
+
+def test_the_rooms_are_those_that_there_are() -> None:
+    rooms = {f"dkt/{path.parent.name}" for path in (ROOT / "dkt").glob("*/__init__.py")}
+    told = [room for cell in table(README, "| room |") for room in re.findall(r"`(dkt/\w+)`", cell)]
+    assert rooms and sorted(told) == sorted(rooms)
