@@ -16,6 +16,7 @@ from tests.steps.test_steps import cut
 KALDI, README = PAGES["docs/kaldi.md"], PAGES["README.md"]
 START = blocks(KALDI, "bash")[0]
 SETUP = '. "$DKT_ROOT/local/setup_env.sh" standalone'
+LITTLE = """--max-active 500 --scoring-opts "--min-lmwt 9 --max-lmwt 10 --word-ins-penalty 0.0,1.0" """
 DNN = """
 features: {splice: 3}
 network: {hidden_layers: 1, hidden_dim: 64, activation: relu}
@@ -54,12 +55,10 @@ def experiment(tmp_path: Path, kaldi_fixtures: Path) -> Path:
 
 def run(typed: str, experiment: Path) -> subprocess.CompletedProcess[str]:
     """Run commands of a page in the directory of the experiment."""
-    # The environment is set up here already; a process a job takes longer than these data do, and a network
-    # that has learnt nothing keeps all states of the graph alive.
+    # The environment is set up here already; a process a job takes longer than these data do; a network that
+    # has learnt nothing keeps all states of the graph alive; and a program scores each weight.
     typed = typed.replace(SETUP, "true").replace("/path/to/dkt", str(experiment.parent / "dkt"))
-    typed = typed.replace('decode.sh" --nj 4', 'decode.sh" --nj 1 --max-active 500').replace(
-        "--nj 4", "--nj 1"
-    )
+    typed = typed.replace("--nj 4", "--nj 1").replace('decode.sh" --nj 1', f'decode.sh" --nj 1 {LITTLE}')
     environment = {k: v for k, v in os.environ.items() if k not in ("KALDI_ROOT", "DKT_ROOT")}
     environment |= {"PATH": f"{BIN}:{environment['PATH']}", "LC_ALL": "C", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
