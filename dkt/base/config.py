@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
 import difflib
 import functools
@@ -24,7 +25,11 @@ T = TypeVar("T")
 
 
 def load_config(
-    cls: type[T], path: str | Path | None, overrides: Sequence[str] = (), options: Sequence[str] = ()
+    cls: type[T],
+    path: str | Path | None,
+    overrides: Sequence[str] = (),
+    options: Sequence[str] = (),
+    values: dict[str, Any] | None = None,
 ) -> T:
     """Read a configuration; keys that are missing keep the defaults that ``cls`` gives them.
 
@@ -36,12 +41,15 @@ def load_config(
             wins, as of two equal options of a program of Kaldi's; a section as the value, ``{key: value}``,
             sets the keys that it names.
         options: such settings that options of their own gave; they win over the others.
+        values: what the file holds, if it was read before.
 
     Raises:
         DktError: no YAML, a key that stands twice, an unknown key (the nearest known one is named), or a
             value of another type or outside the range of its key; the file or the setting is named.
     """
-    values = read_yaml(path) if path is not None else {}
+    if values is None:
+        values = read_yaml(path) if path is not None else {}
+    values = copy.copy(values)
     given: list[tuple[str, str, Any]] = []
     for setting in (*overrides, *options):
         name, equals, text = setting.partition("=")
@@ -261,6 +269,11 @@ def _convert(kind: Any, value: Any, place: str, default: Any, wanted: str = "") 
                 check.check(converted, place)
         return converted
     kind = typing.get_origin(kind) if typing.get_origin(kind) is dict else kind
+    if typing.get_origin(kind) is list:
+        (inner,) = typing.get_args(kind)
+        if not isinstance(value, list):
+            raise DktError(f"'{place}' is {shown(value)}, expected a list, as [1, 2]")
+        return [_convert(inner, element, place, None, wanted) for element in value]
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, place, default)
     if isinstance(kind, types.UnionType):

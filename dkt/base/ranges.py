@@ -177,6 +177,7 @@ EPOCHS_OR_NONE = whole(0, 10_000)
 PENALTY = real(0.0, 1000.0)
 STREAMS = whole(1, 10_000)
 CHUNK = whole(1, 100_000, unit="frames")
+CHUNK_CONTEXT = whole(0, 10_000, unit="frames")
 BATCH_FRAMES = whole(1, 10_000_000, unit="frames")
 #: Batch normalisation has no variance on a single frame.
 MINIBATCH = whole(2, 10_000_000, unit="frames")
@@ -271,6 +272,18 @@ def check_name(value: object, name: str) -> None:
         )
     if "\0" in text:
         raise DktError(f"'{name}' is '{text[:100]}', expected the name of a file: none holds a zero byte")
+
+
+class OneOf:
+    """One of some words."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+
+    def check(self, value: object, name: str) -> None:
+        """Raise DktError, which lists them, if it is another one."""
+        if value not in self.words:
+            raise DktError(f"'{name}' is {shown(value)}, known are {', '.join(self.words)}")
 
 
 @dataclass(frozen=True)

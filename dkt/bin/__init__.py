@@ -51,8 +51,9 @@ _GMM = {
     "est-lda": ("est_lda", "the LDA transform from statistics of acc-lda"),
 }
 _NETWORKS = {
-    "train-dnn": ("train_dnn", "a DNN on the alignments of a GMM"),
-    "train-lstm": ("train_lstm", "an LSTM on labels, on the soft targets of a teacher, or on both"),
+    "train": ("train", "a network of any kind, on labels, on a teacher, or on both"),
+    "train-dnn": ("train_dnn", "a DNN, on labels, on a teacher, or on both"),
+    "train-lstm": ("train_lstm", "an LSTM, on labels, on a teacher, or on both"),
     "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
 }
 _SOFT_TARGETS = {

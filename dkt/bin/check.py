@@ -9,11 +9,11 @@ from dkt.base import ranges
 from dkt.base.errors import printable
 from dkt.bin.common.flags import add_flag
 from dkt.bin.common.options import Number, add_max_loss, add_max_oov, add_side_inputs, boolean, side_inputs
+from dkt.nnet.networks import NETWORKS
 
 if TYPE_CHECKING:
     from dkt.feat.pipeline import FeatureOptions
-    from dkt.train.train_dnn import DnnRecipe
-    from dkt.train.train_lstm import LstmRecipe
+    from dkt.train.recipes import Recipe
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="overrides it, as in a training",
     )
-    parser.add_argument("--recipe", choices=("dnn", "lstm"), help="what it trains (default: dnn)")
+    parser.add_argument(
+        "--recipe",
+        choices=tuple(NETWORKS),
+        metavar="NETWORK",
+        help=f"what it trains: {', '.join(NETWORKS)} (default: its network.type, or dnn)",
+    )
     add_side_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
@@ -69,20 +74,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _recipe(args: argparse.Namespace) -> DnnRecipe | LstmRecipe | None:
+def _recipe(args: argparse.Namespace) -> Recipe | None:
     """The configuration of the training of a network, if any of it is given."""
     if args.train_config is None and not args.set and args.recipe is None:
         return None
-    if args.train_config is not None:
-        from dkt.base.config import read_yaml
+    from dkt.base.config import read_yaml
 
-        read_yaml(args.train_config)
+    values = {} if args.train_config is None else read_yaml(args.train_config)
     from dkt.train.recipes import load_recipe  # brings PyTorch
 
-    return load_recipe(args.recipe or "dnn", args.train_config, args.set)
+    return load_recipe(args.recipe, args.train_config, args.set, values=values, default_kind="dnn")
 
 
-def _pipeline(args: argparse.Namespace, recipe: DnnRecipe | LstmRecipe | None) -> FeatureOptions:
+def _pipeline(args: argparse.Namespace, recipe: Recipe | None) -> FeatureOptions:
     """What the training does to the features."""
     from dkt.feat.pipeline import FeatureOptions
     from dkt.feat.speaker_inputs import Ivectors

@@ -1,4 +1,4 @@
-"""``dkt config-files [--recipe=dnn|lstm] <config> [<data-dir>...]``: files that a configuration reads."""
+"""``dkt config-files [--recipe=<network>] <config> [<data-dir>...]``: files that a configuration reads."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import argparse
 from pathlib import Path
 
 from dkt.base.errors import DktError
+from dkt.nnet.networks import NETWORKS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument(
         "--recipe",
-        choices=("dnn", "lstm"),
+        choices=(*NETWORKS, "any"),
+        metavar="NETWORK",
         default=None,
-        help="check the configuration of this training, and the matrices that it names, first",
+        help=f"check the configuration of this training ({', '.join(NETWORKS)}; any: what its network.type "
+        "says), and the matrices that it names, first",
     )
     parser.add_argument("config", help="YAML")
     parser.add_argument("data_dirs", nargs="*", metavar="data-dir", help="where it may name files, too")
@@ -33,10 +36,10 @@ def run(args: argparse.Namespace) -> None:
 def _check(recipe: str, config: str) -> None:
     from dkt.base.config import read_yaml
 
-    read_yaml(config)  # a wrong file is told before PyTorch is loaded
+    values = read_yaml(config)  # a wrong file is told before PyTorch is loaded
     from dkt.train.recipes import load_recipe
 
-    settings = load_recipe(recipe, config)
+    settings = load_recipe(None if recipe == "any" else recipe, config, values=values)
     try:
         settings.features.check_files()
     except DktError as error:

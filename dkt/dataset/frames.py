@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from dkt.dataset.batch import Batch
 from dkt.dataset.gather import Gatherer
 from dkt.dataset.utterances import Utterances
 
@@ -33,6 +34,9 @@ class SplicedFrames:
         pool_frames: frames of a pool, at most; a longer utterance is a pool by itself.
     """
 
+    num_states = 0
+    smaller = "optimizer.minibatch_size or features.splice"
+
     def __init__(
         self,
         utterances: Utterances,
@@ -56,14 +60,14 @@ class SplicedFrames:
         """The number of frames."""
         return self.utterances.num_frames
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All frames in order: spliced, and their labels, int64 of shape ``(B,)``."""
+    def __iter__(self) -> Iterator[Batch]:
+        """All frames in order."""
         for chosen, begin, end in self.utterances.runs(self.batch_size * -(-_RUN_FRAMES // self.batch_size)):
             pool = _Pool(self, chosen)
             yield from pool.batches(np.arange(begin, end))
 
-    def shuffled(self, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """All frames in an order that ``seed`` decides, as by iteration."""
+    def shuffled(self, seed: int) -> Iterator[Batch]:
+        """All frames in an order that ``seed`` decides."""
         generator = torch.Generator().manual_seed(seed)
         order = torch.randperm(len(self.utterances.lengths), generator=generator).numpy()
         data = self.utterances
@@ -73,6 +77,15 @@ class SplicedFrames:
             pool = _Pool(self, chosen)
             data.features.expect(data.numbers[following])
             yield from pool.batches(torch.randperm(num_frames, generator=generator).numpy())
+
+    def network_inputs(self) -> Iterator[torch.Tensor]:
+        """All spliced frames in order."""
+        for batch in self:
+            yield batch.inputs
+
+    def describe(self) -> str:
+        """How many frames there are."""
+        return f"{self.num_frames} training frames"
 
 
 class _Pool:
@@ -87,17 +100,25 @@ class _Pool:
         self._first = np.repeat(first, lengths)
         self._last = np.repeat(first + lengths - 1, lengths)
         self._own = self._first + within
-        self._labels = utterances.labels[np.repeat(utterances.begins[chosen], lengths) + within]
+        self._numbers = np.repeat(utterances.offsets[chosen], lengths) + within
+        self._labelled = np.repeat(utterances.begins[chosen], lengths) + within
+        self._labels = utterances.labels[self._labelled]
 
-    def batches(self, order: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(self, order: np.ndarray) -> Iterator[Batch]:
         """The frames of the given numbers, in mini-batches."""
         frames = self._frames
+        gatherer, targets = frames.gatherer, frames.utterances.targets
         for begin in range(0, len(order), frames.batch_size):
             chosen = order[begin : begin + frames.batch_size]
             index = self._own[chosen, None] + frames.context
             index = np.clip(index, self._first[chosen, None], self._last[chosen, None])
-            spliced = frames.gatherer.spliced(self._rows, index, frames.ivector_dim, frames.left)
-            yield spliced, frames.gatherer.send(self._labels[chosen].astype(np.int64))
+            soft = None if targets is None else targets.select(self._labelled[chosen])
+            yield Batch(
+                inputs=gatherer.spliced(self._rows, index, frames.ivector_dim, frames.left),
+                labels=gatherer.send(self._labels[chosen].astype(np.int64)),
+                targets=soft if soft is None else soft.to(gatherer.device),
+                frames=torch.from_numpy(self._numbers[chosen]),
+            )
 
 
 def pools(lengths: np.ndarray, order: np.ndarray, limit: int) -> list[np.ndarray]:

@@ -1,47 +1,26 @@
-"""Utterances to batches of sequences: chunks in parallel streams, or whole utterances."""
+"""Utterances to batches of sequences: chunks in streams, chunks with context, or whole utterances."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from dkt.base.errors import DktError
+from dkt.dataset.batch import Batch
 from dkt.dataset.gather import Gatherer
 from dkt.dataset.utterances import Utterances
-from dkt.targets.soft_targets import SoftTargets
+from dkt.nnet.network import Sequences
 
 # Padding may take this share of the computed frames; rather than exceed it, batches have fewer rows.
 _MAX_PADDING = 0.04
 # Open utterances a row: so many to choose from that enough of them can end at the same frame.
 _OPEN_PER_ROW = 4
-
-
-@dataclass
-class SequenceBatch:
-    """N pieces of utterances side by side.
-
-    Attributes:
-        features: shape ``(T, N, F)``, the target delay applied.
-        frames: int64, shape ``(T, N)``, in memory: the number of each frame among those of ``Utterances``;
-            0 on padding.
-        labels: int64, shape ``(B,)``: of the B frames that are no padding, in the order of ``mask``.
-        targets: the teacher's opinion on the same frames; None where there is no teacher.
-        mask: bool, shape ``(T, N)``: False on padding, which always follows the end of an utterance.
-        reset: bool, shape ``(N,)``: True where the piece begins an utterance, for its state to be zeroed.
-        streams: int64, shape ``(N,)``: the stream of each piece, by which its carried state is found.
-    """
-
-    features: torch.Tensor
-    frames: torch.Tensor
-    labels: torch.Tensor
-    targets: SoftTargets | None
-    mask: torch.Tensor
-    reset: torch.Tensor
-    streams: torch.Tensor
+# Frames of features that are read at a time, in order.
+_BLOCK = 1 << 16
 
 
 class Piece(NamedTuple):
@@ -54,7 +33,11 @@ class Piece(NamedTuple):
 
 
 class _Batches:
-    """What both kinds of batches share: the data, gathering by index, and the count of padding."""
+    """What all kinds of batches share: the data, gathering by index, and the count of padding."""
+
+    smaller = "batches.num_streams, batches.chunk or batches.frames_per_batch"
+    # Frames beside a piece that the network sees and does not learn.
+    left = right = 0
 
     def __init__(self, utterances: Utterances, target_delay: int, device: torch.device) -> None:
         _check(target_delay=(target_delay, 0))
@@ -69,27 +52,73 @@ class _Batches:
         """The number of frames, without padding."""
         return self.utterances.num_frames
 
-    def gather(self, pieces: list[Piece]) -> SequenceBatch:
+    @property
+    def num_states(self) -> int:
+        """Sequences whose state is carried from batch to batch."""
+        return 0
+
+    def _plan(self, seed: int | None) -> Iterator[list[Piece]]:
+        """The pieces of each batch, in an order that ``seed`` decides; None for that of the data."""
+        raise NotImplementedError
+
+    def __iter__(self) -> Iterator[Batch]:
+        """All frames, in the same order each time."""
+        for pieces in self._plan(None):
+            yield self.gather(pieces)
+
+    def shuffled(self, seed: int) -> Iterator[Batch]:
+        """All frames, in an order that ``seed`` decides."""
+        for pieces in self._plan(seed):
+            yield self.gather(pieces)
+
+    def padding_share(self, seed: int | None = None) -> float:
+        """The share of computed frames that are padding, in the order of ``seed``."""
+        computed = filled = 0
+        for pieces in self._plan(seed):
+            lengths = [sum(self._seen(piece)) for piece in pieces]
+            computed += len(pieces) * max(lengths)
+            filled += sum(lengths)
+        return 1.0 - filled / computed if computed else 0.0
+
+    def describe(self) -> str:
+        """How many frames there are, and how much of what is computed is padding."""
+        return f"{self.num_frames} training frames with {100.0 * self.padding_share():.1f} % padding"
+
+    def _seen(self, piece: Piece) -> tuple[int, int, int]:
+        """The frames of a piece that are before those with labels, those, and those behind."""
+        rest = self._lengths[piece.utterance] - piece.begin - piece.length
+        return min(self.left, piece.begin), piece.length, min(self.right, rest)
+
+    def network_inputs(self) -> Iterator[torch.Tensor]:
+        """All features in order, some at a time: ``(B, F)``."""
+        for rows in self.utterances.blocks(_BLOCK):
+            yield torch.from_numpy(rows).to(self.device)
+
+    def gather(self, pieces: list[Piece]) -> Batch:
         """The batch of some pieces."""
         data, send = self.utterances, self._gatherer.send
         stream, utterance, begin, length = np.array(pieces, dtype=np.int64).T
+        first = np.maximum(begin - self.left, 0)
+        seen = np.minimum(begin + length + self.right, data.lengths[utterance]) - first
         # Axes: frames of the batch down, pieces across.
-        step = np.arange(int(length.max()))[:, None]
-        mask = step < length
-        last = data.lengths[utterance] - 1
-        source = np.minimum(begin + step + self.target_delay, last)
+        step = np.arange(int(seen.max()))[:, None]
+        mask = (step >= begin - first) & (step < begin - first + length)
+        source = np.minimum(first + step + self.target_delay, data.lengths[utterance] - 1)
         # Of the utterance only what is needed, from the first frame to the last.
-        loaded, first = data.load(utterance, source[0], source[-1] + 1)
-        labelled = (data.begins[utterance] + begin + step)[mask]
+        loaded, place = data.load(utterance, source[0], source[-1] + 1)
+        labelled = (data.begins[utterance] + first + step)[mask]
         targets = None if data.targets is None else data.targets.select(labelled)
-        return SequenceBatch(
-            features=self._gatherer.rows(loaded, first + source - source[0]),
-            frames=torch.from_numpy(np.where(mask, data.offsets[utterance] + begin + step, 0)),
+        return Batch(
+            inputs=Sequences(
+                features=self._gatherer.rows(loaded, place + source - source[0]),
+                mask=send(mask),
+                lengths=send(seen),
+                reset=send(begin == 0),
+                streams=send(stream),
+            ),
             labels=send(data.labels[labelled].astype(np.int64)),
             targets=targets if targets is None else targets.to(self.device),
-            mask=send(mask),
-            reset=send(begin == 0),
-            streams=send(stream),
+            frames=torch.from_numpy((data.offsets[utterance] + first + step)[mask]),
         )
 
 
@@ -102,14 +131,14 @@ class Streams(_Batches):
     rows, a batch joins those that can be cut at the same length, and every frame is seen once an epoch. The
     price: an utterance goes on from a state that is some updates old (``num_states`` over rows), not one.
 
-    A trainer carries the state of all ``num_states`` streams from batch to batch::
+    ``SequenceNetwork.runner`` carries the state of all ``num_states`` streams from batch to batch::
 
         carried = network.zero_state(streams.num_states)
         for batch in streams.shuffled(seed):
-            state = reset_state(select_state(carried, batch.streams), batch.reset)
-            logits, state = network(batch.features, state)
+            state = reset_state(select_state(carried, batch.inputs.streams), batch.inputs.reset)
+            logits, state = network(batch.inputs.features, state)
             ...
-            store_state(carried, batch.streams, state)
+            store_state(carried, batch.inputs.streams, state)
 
     Args:
         utterances: the data.
@@ -134,20 +163,11 @@ class Streams(_Batches):
 
     @property
     def num_states(self) -> int:
-        """The number of streams, of which a batch has some; ``SequenceBatch.streams`` is below it."""
+        """The number of streams, of which a batch has some; ``Sequences.streams`` is below it."""
         return _OPEN_PER_ROW * self.num_streams
 
-    def shuffled(self, seed: int) -> Iterator[SequenceBatch]:
-        """All frames, utterances in an order that ``seed`` decides."""
-        for pieces in self._plan(seed):
-            yield self.gather(pieces)
-
-    def padding_share(self, seed: int = 0) -> float:
-        """The share of computed frames that are padding, in the order of ``seed``."""
-        return _padding_share(self._plan(seed))
-
-    def _plan(self, seed: int) -> Iterator[list[Piece]]:
-        waiting = [u for u in _permutation(len(self._lengths), seed) if self._lengths[u]]
+    def _plan(self, seed: int | None) -> Iterator[list[Piece]]:
+        waiting = [u for u in _permutation(len(self._lengths), seed or 0) if self._lengths[u]]
         free = list(range(self.num_states))
         # What is left of open utterances, those first that have waited longest.
         opened: list[Piece] = []
@@ -173,8 +193,7 @@ class Streams(_Batches):
 
     def _cut(self, left: int) -> int:
         """The length of the next chunk: what is left in equal parts, each as close to ``chunk`` as can be."""
-        parts = max(1, (2 * left + self.chunk) // (2 * self.chunk))
-        return -(-left // parts)
+        return -(-left // _num_chunks(left, self.chunk))
 
     def _choose(self, lefts: list[int], length: int, padding: int, computed: int) -> list[int]:
         """The open utterances of a batch of ``length`` frames, the first of them always.
@@ -217,22 +236,14 @@ class WholeUtterances(_Batches):
         _check(frames_per_batch=(frames_per_batch, 1))
         self.frames_per_batch = frames_per_batch
 
-    def __iter__(self) -> Iterator[SequenceBatch]:
-        """All frames, the longest utterances first."""
-        for pieces in self._plan(range(len(self._lengths))):
-            yield self.gather(pieces)
+    def _plan(self, seed: int | None) -> Iterator[list[Piece]]:
+        if seed is None:
+            return self._grouped(range(len(self._lengths)))
+        batches = list(self._grouped(_permutation(len(self._lengths), seed)))
+        return (batches[number] for number in _permutation(len(batches), seed))
 
-    def shuffled(self, seed: int) -> Iterator[SequenceBatch]:
-        """All frames, batches in an order that ``seed`` decides."""
-        batches = list(self._plan(_permutation(len(self._lengths), seed)))
-        for number in _permutation(len(batches), seed):
-            yield self.gather(batches[number])
-
-    def padding_share(self) -> float:
-        """The share of computed frames that are padding."""
-        return _padding_share(self._plan(range(len(self._lengths))))
-
-    def _plan(self, order: Iterable[int]) -> Iterator[list[Piece]]:
+    def _grouped(self, order: Iterable[int]) -> Iterator[list[Piece]]:
+        """Batches of utterances of nearly one length, the longest first; equal ones in ``order``."""
         utterances = [u for u in order if self._lengths[u]]
         utterances.sort(key=lambda u: -self._lengths[u])
         pieces: list[Piece] = []
@@ -251,20 +262,67 @@ class WholeUtterances(_Batches):
             yield pieces
 
 
+class Chunks(_Batches):
+    """Chunks of utterances side by side, each between frames that the network sees and does not learn.
+
+    As nnet3's chunks with ``--egs.chunk-left-context`` and ``-right-context``: no state is carried, so that
+    a network may look ahead as well as back. The edges of an utterance are those of its chunks.
+
+    Args:
+        utterances: the data.
+        target_delay: frames by which the features are ahead of labels and targets.
+        num_chunks: chunks of a batch, N.
+        chunk: about how many frames of a chunk have labels.
+        left, right: the most frames beside them on each side.
+        device: where batches are gathered.
+    """
+
+    def __init__(
+        self,
+        utterances: Utterances,
+        target_delay: int,
+        num_chunks: int,
+        chunk: int,
+        left: int,
+        right: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(utterances, target_delay, torch.device(device))
+        _check(num_chunks=(num_chunks, 1), chunk=(chunk, 1), left=(left, 0), right=(right, 0))
+        self.num_chunks = num_chunks
+        self.chunk = chunk
+        self.left, self.right = left, right
+
+    def _plan(self, seed: int | None) -> Iterator[list[Piece]]:
+        order = range(len(self._lengths)) if seed is None else _permutation(len(self._lengths), seed)
+        pieces = [piece for utterance in order for piece in self._cut(utterance)]
+        # Those that see equally much side by side leave little padding; equal ones stay in their order.
+        pieces.sort(key=lambda piece: -sum(self._seen(piece)))
+        batches = [pieces[n : n + self.num_chunks] for n in range(0, len(pieces), self.num_chunks)]
+        for number in range(len(batches)) if seed is None else _permutation(len(batches), seed):
+            yield [piece._replace(stream=row) for row, piece in enumerate(batches[number])]
+
+    def _cut(self, utterance: int) -> Iterator[Piece]:
+        """An utterance in parts that are as equal, and as close to ``chunk``, as can be."""
+        length = self._lengths[utterance]
+        parts = _num_chunks(length, self.chunk)
+        bounds = [length * part // parts for part in range(parts + 1)]
+        for begin, end in pairwise(bounds):
+            if end > begin:
+                yield Piece(0, utterance, begin, end - begin)
+
+
+def _num_chunks(length: int, chunk: int) -> int:
+    """The number of equal parts of so many frames that are as close to ``chunk`` as can be."""
+    return max(1, (2 * length + chunk) // (2 * chunk))
+
+
 def _rest(piece: Piece, length: int) -> Piece:
     return piece._replace(begin=piece.begin + length, length=piece.length - length)
 
 
 def _permutation(count: int, seed: int) -> list[int]:
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
-
-
-def _padding_share(batches: Iterable[list[Piece]]) -> float:
-    computed = filled = 0
-    for pieces in batches:
-        computed += len(pieces) * max(piece.length for piece in pieces)
-        filled += sum(piece.length for piece in pieces)
-    return 1.0 - filled / computed if computed else 0.0
 
 
 def _check(**values: tuple[int, int]) -> None:

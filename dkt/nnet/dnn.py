@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.nnet.normalisation import shift_and_scale
+from dkt.nnet.network import FrameNetwork
 from dkt.nnet.products import Linear
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"sigmoid": nn.Sigmoid, "relu": nn.ReLU, "tanh": nn.Tanh}
@@ -37,7 +37,7 @@ class DnnConfig:
     batch_norm: bool = False
 
 
-class Dnn(nn.Module):
+class Dnn(FrameNetwork):
     """Linear transform (LDA, optional), global normalisation, hidden layers, logits.
 
     Args:
@@ -50,22 +50,20 @@ class Dnn(nn.Module):
         DktError: the transform is of another input dimension.
     """
 
+    Config = DnnConfig
+    sizes = "network.hidden_dim or network.hidden_layers"
+    least_frames = 2  # batch normalisation has no variance on a single frame
+
     def __init__(
         self, config: DnnConfig, input_dim: int, num_pdfs: int, lda: torch.Tensor | np.ndarray | None = None
     ) -> None:
-        super().__init__()
-        self.shift: torch.Tensor
-        self.scale: torch.Tensor
-        self.config = config
-        self.input_dim = input_dim
-        self.num_pdfs = num_pdfs
+        super().__init__(config, input_dim, num_pdfs)
         dim = input_dim
         self.lda: nn.Module = nn.Identity()
         if lda is not None:
             self.lda = _fixed_linear(torch.as_tensor(lda, dtype=torch.float32), input_dim)
             dim = len(self.lda.weight)
-        self.register_buffer("shift", torch.zeros(dim))
-        self.register_buffer("scale", torch.ones(dim))
+        self._normalise(dim)
         layers: list[nn.Module] = []
         for _ in range(config.hidden_layers):
             layers.extend(_hidden_layer(config, dim))
@@ -84,16 +82,32 @@ class Dnn(nn.Module):
         nn.init.normal_(self.output.weight, std=0.01)
         nn.init.zeros_(self.output.bias)
 
-    @torch.no_grad()
-    def fit_normalisation(self, batches: Iterable[torch.Tensor]) -> None:
-        """Set shift and scale so that the input has zero mean and unit variance over ``batches``.
+    @classmethod
+    def build(
+        cls,
+        config: DnnConfig,
+        input_dim: int,
+        num_pdfs: int,
+        state: Mapping[str, torch.Tensor] | None = None,
+    ) -> Self:
+        """As ``Network.build``; ``lda.weight`` of the state is the transform."""
+        return cls(config, input_dim, num_pdfs, None if state is None else state.get("lda.weight"))
 
-        Args:
-            batches: spliced features, each of shape ``(B, input_dim)``.
-        """
-        shift, scale = shift_and_scale(self.lda(spliced) for spliced in batches)
-        self.shift.copy_(shift)
-        self.scale.copy_(scale)
+    def fit_normalisation(self, batches: Iterable[torch.Tensor]) -> None:
+        """As ``Network.fit_normalisation``, after the linear transform."""
+        super().fit_normalisation(self.lda(spliced) for spliced in batches)
+
+    @property
+    def transform(self) -> np.ndarray | None:
+        """As ``Network.transform``: the LDA, the last column an offset."""
+        if not isinstance(self.lda, nn.Linear):
+            return None
+        return torch.cat([self.lda.weight, self.lda.bias[:, None]], dim=1).detach().cpu().numpy()
+
+    def hidden_layers(self) -> list[nn.Module]:
+        """As ``Network.hidden_layers``: the activations."""
+        activation = _ACTIVATIONS[self.config.activation]
+        return [module for module in self.hidden if isinstance(module, activation)]
 
     def forward(self, spliced: torch.Tensor) -> torch.Tensor:
         """Logits of shape ``(B, P)`` of spliced features of shape ``(B, input_dim)``."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,15 @@ from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for, require_memory
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile
-from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.model_header import MODEL_FORMAT
+from dkt.nnet.network import Network
+from dkt.nnet.networks import network_class
 from dkt.nnet.torchfile import load_torch, save_torch
 
 _VERSION = 1
 # Of a weight.
 _BYTES = 4
 _LONGEST = 200
-
-Network = Dnn | Lstm
 
 #: Fields of ``FeatureOptions`` that a model file keeps as plain values, and as tensors.
 _PIPELINE = (
@@ -46,10 +44,10 @@ class ModelInfo:
     """What a model expects and gives, beside its weights.
 
     Attributes:
-        kind: the network, ``dnn`` or ``lstm``.
+        kind: the network, of ``dkt.nnet.networks.NETWORKS``.
         feature_dim: F of the features that enter the network's splice, after the whole feature pipeline.
         num_pdfs: P.
-        left_context, right_context: frames of splice, none for an LSTM.
+        left_context, right_context: frames of splice, none for sequence networks.
         cmvn_opts, delta_opts, splice_opts, online_cmvn_opts, streams, speaker_transforms, ivector_dim: the
             feature pipeline, see ``dkt.feat.pipeline.FeatureOptions``.
         network: the network's configuration.
@@ -102,48 +100,30 @@ class ModelInfo:
         return fields | {name: getattr(options, name).digest for name in self.matrices}
 
 
-@memory_for("the network", "lower network.hidden_dim or network.hidden_layers")
-def build_dnn(info: ModelInfo, lda: torch.Tensor | None = None) -> Dnn:
-    """A DNN with fresh weights.
+def build_network(info: ModelInfo, state: Mapping[str, torch.Tensor] | None = None) -> Network:
+    """A network with fresh weights.
+
+    Args:
+        info: what it is to be.
+        state: tensors that decide its shape beside its configuration: the transform of a DNN, ``lda.weight``.
 
     Raises:
-        DktError: the configuration or the transform does not fit it, or the network not into memory.
+        DktError: there is no such kind, its configuration does not fit it, or it does not fit into memory.
     """
-    config = build(DnnConfig, info.network, "network")
-    sizes = [info.spliced_dim, *[config.hidden_dim] * config.hidden_layers, info.num_pdfs]
-    _require(sum(a * b for a, b in pairwise(sizes)), "network.hidden_dim or network.hidden_layers")
-    return Dnn(config, info.spliced_dim, info.num_pdfs, lda)
+    kind = network_class(info.kind)
+    config: Any = build(kind.Config, info.network, "network")
 
+    def make() -> Network:
+        return kind.build(config, info.spliced_dim, info.num_pdfs, state)
 
-@memory_for("the network", "lower network.cells or network.layers")
-def build_lstm(info: ModelInfo) -> Lstm:
-    """An LSTM with fresh weights.
-
-    Raises:
-        DktError: the configuration does not fit it, or the network not into memory.
-    """
-    config = build(LstmConfig, info.network, "network")
-    outputs = config.projection or config.cells
-    inputs = [info.feature_dim, *[outputs] * (config.layers - 1)]
-    gates = sum(4 * config.cells * (dim + outputs) for dim in inputs)
-    projections = config.layers * config.cells * (config.projection or 0)
-    _require(gates + projections + outputs * info.num_pdfs, "network.cells or network.layers")
-    return Lstm(config, info.feature_dim, info.num_pdfs)
-
-
-def _require(weights: int, keys: str) -> None:
-    if torch.get_default_device().type == "meta":
-        return
-    what = f"a network of {weights / 1e6:.0f} million weights"
-    require_memory(_BYTES * weights, what, f"lower {keys}")
-
-
-def _build(info: ModelInfo, state: dict[str, torch.Tensor]) -> Network:
-    if info.kind == "dnn":
-        return build_dnn(info, state.get("lda.weight"))
-    if info.kind == "lstm":
-        return build_lstm(info)
-    raise DktError(f"unknown kind of network '{info.kind}'", hint="update dkt")
+    hint = f"lower {kind.sizes}"
+    with memory_for("the network", hint):
+        if torch.get_default_device().type != "meta":
+            # Nothing large is made to find out how large it is.
+            with torch.device("meta"):
+                weights = sum(weight.numel() for weight in make().parameters())
+            require_memory(_BYTES * weights, f"a network of {weights / 1e6:.0f} million weights", hint)
+        return make()
 
 
 def fingerprint(network: torch.nn.Module) -> str:
@@ -199,7 +179,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
         info = build(ModelInfo, _described(content), "info")
         info.matrices = matrices
         state = _checked_state(info, content.get("state"))
-        network = _build(info, state)
+        network = build_network(info, state)
         network.load_state_dict(state)
     except (DktError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise DktError(f"is no model of this dkt ({_short(error)})", path=path) from None
@@ -232,12 +212,12 @@ def _checked_state(info: ModelInfo, state: Any) -> dict[str, torch.Tensor]:
         raise DktError("a matrix of its features is none")
     if min(info.feature_dim, info.num_pdfs) < 1 or min(info.left_context, info.right_context) < 0:
         raise DktError("its dimensions are impossible")
-    layers = info.network.get("layers" if info.kind == "lstm" else "hidden_layers", 1)
+    layers = info.network.get("layers", info.network.get("hidden_layers", 1))
     # Each has weights, one tensor at least: otherwise building the layers alone would take for ever.
     if not isinstance(layers, int) or layers > len(state):
         raise DktError(f"it claims {_short(layers)} layers and holds {len(state)} tensors")
     with torch.device("meta"):
-        expected = _build(info, state).state_dict()
+        expected = build_network(info, state).state_dict()
     for name, tensor in expected.items():
         found = tuple(state[name].shape) if name in state else None
         if found != tuple(tensor.shape):

@@ -11,12 +11,10 @@ import torch
 
 from dkt.base.errors import DktError
 from dkt.base.sealed import is_torch_file
-from dkt.feat.functions import splice_indices
 from dkt.feat.pipeline import FeatureOptions
-from dkt.nnet.lstm import Lstm, delayed
-from dkt.nnet.model_file import ModelInfo, Network, load_model, model_file
+from dkt.nnet.model_file import ModelInfo, load_model, model_file
+from dkt.nnet.network import Network
 from dkt.nnet.nnet1.network import Nnet1
-from dkt.nnet.splice import gather_context
 from dkt.util.kaldi_io import is_input_pipe
 
 logger = logging.getLogger(__name__)
@@ -169,8 +167,4 @@ def load_scorer(model: str, options: OutputOptions, device: torch.device) -> For
 def logits_of(network: Network, info: ModelInfo, features: np.ndarray, device: torch.device) -> torch.Tensor:
     """Logits of one utterance: features ``(T, F)`` to ``(T, P)``, one row a frame."""
     frames = torch.from_numpy(np.ascontiguousarray(features)).to(device)
-    if isinstance(network, Lstm):
-        outputs, _ = network(delayed(frames, network.config.target_delay)[:, None])
-        return outputs[:, 0]
-    index = torch.from_numpy(splice_indices(len(features), info.left_context, info.right_context)).to(device)
-    return network(gather_context(frames, index, torch.arange(len(frames), device=device), info.ivector_dim))
+    return network.of_utterance(frames, info.left_context, info.right_context, info.ivector_dim)

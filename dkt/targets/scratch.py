@@ -25,6 +25,7 @@ class FrameTargets:
         log_post: reals of shape ``(R, K)``.
         tails: reals of shape ``(R, num_temperatures)``.
         temperatures: those of the columns of ``tails``.
+        hint: a hidden layer of the teacher, float32 of shape ``(R, H)``; None where nobody asked for it.
     """
 
     def __init__(
@@ -33,7 +34,9 @@ class FrameTargets:
         log_post: np.ndarray,
         tails: np.ndarray,
         temperatures: tuple[float, ...],
+        hint: np.ndarray | None = None,
     ) -> None:
+        self.hint = hint
         self.pdfs = pdfs
         self.log_post = log_post
         self.tails = tails
@@ -43,7 +46,8 @@ class FrameTargets:
     def of(cls, targets: SoftTargets) -> FrameTargets:
         """Those that are in memory."""
         pdfs = None if targets.dense else targets.pdfs.numpy()
-        return cls(pdfs, targets.log_post.numpy(), targets.tails.numpy(), targets.temperatures)
+        hint = None if targets.hint is None else targets.hint.numpy()
+        return cls(pdfs, targets.log_post.numpy(), targets.tails.numpy(), targets.temperatures, hint)
 
     def __len__(self) -> int:
         return len(self.log_post)
@@ -66,7 +70,8 @@ class FrameTargets:
         else:
             pdfs = torch.from_numpy(self.pdfs[rows].astype(np.int64))
         tails = torch.from_numpy(self.tails[rows].astype(np.float32))
-        return SoftTargets(pdfs, log_post, tails, self.temperatures, self.dense)
+        hint = None if self.hint is None else torch.from_numpy(np.array(self.hint[rows]))
+        return SoftTargets(pdfs, log_post, tails, self.temperatures, self.dense, hint)
 
 
 class TargetScratch:
@@ -83,6 +88,7 @@ class TargetScratch:
         real = np.dtype(np.float16 if half else np.float32)
         index = np.dtype(np.int16 if num_pdfs <= _INT16_PDFS else np.int32)
         self._pdfs, self._log_post, self._tails = (Scratch(dtype, place) for dtype in (index, real, real))
+        self._hint: Scratch | None = None
         # Of each utterance: frames, and pdfs kept of each.
         self._shapes: list[tuple[int, int]] = []
         self._temperatures: tuple[float, ...] | None = None
@@ -106,6 +112,9 @@ class TargetScratch:
             self._pdfs.append(targets.pdfs.numpy())
         self._log_post.append(targets.log_post.numpy())
         self._tails.append(targets.tails.numpy())
+        if targets.hint is not None:
+            self._hint = self._hint or Scratch(np.float32, self._place)
+            self._hint.append(targets.hint.numpy())
         self._shapes.append(tuple(targets.log_post.shape))  # type: ignore[arg-type]
 
     def finish(self) -> FrameTargets:
@@ -118,7 +127,8 @@ class TargetScratch:
         log_post = self._widened(self._log_post, width, -np.inf).reshape(-1, width)
         pdfs = None if self._dense else self._widened(self._pdfs, width, None).reshape(-1, width)
         tails = self._tails.array().reshape(len(log_post), len(self._temperatures))
-        return FrameTargets(pdfs, log_post, tails, self._temperatures)
+        hint = None if self._hint is None else self._hint.array().reshape(len(log_post), -1)
+        return FrameTargets(pdfs, log_post, tails, self._temperatures, hint)
 
     def _widened(self, scratch: Scratch, width: int, filler: float | None) -> np.ndarray:
         """All rows of one width; the filler is a number, or None for the first of the row."""

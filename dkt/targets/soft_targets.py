@@ -136,6 +136,7 @@ class SoftTargets:
             temperature; -inf where nothing is left. Float32, shape ``(T, num_temperatures)``.
         temperatures: those of the columns of ``tails``.
         dense: every row of ``pdfs`` is 0 to P - 1 (and a view that takes no memory).
+        hint: a hidden layer of the teacher, float32 of shape ``(T, H)``; None where nobody asked for it.
     """
 
     pdfs: torch.Tensor
@@ -143,6 +144,7 @@ class SoftTargets:
     tails: torch.Tensor
     temperatures: tuple[float, ...]
     dense: bool = False
+    hint: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.log_post)
@@ -182,14 +184,18 @@ class SoftTargets:
     def select(self, frames: torch.Tensor) -> SoftTargets:
         """The frames of the given indices, int64 of shape ``(B,)``."""
         pdfs = self.pdfs[:1].expand(len(frames), -1) if self.dense else self.pdfs[frames]
-        return SoftTargets(pdfs, self.log_post[frames], self.tails[frames], self.temperatures, self.dense)
+        hint = None if self.hint is None else self.hint[frames]
+        return SoftTargets(
+            pdfs, self.log_post[frames], self.tails[frames], self.temperatures, self.dense, hint
+        )
 
     def to(self, device: torch.device | str) -> SoftTargets:
         """A copy on a device."""
         # Moving a view of one row would make all rows real.
         row = self.pdfs[:1].to(device).expand(len(self), -1) if self.dense else self.pdfs.to(device)
+        hint = None if self.hint is None else self.hint.to(device)
         return SoftTargets(
-            row, self.log_post.to(device), self.tails.to(device), self.temperatures, self.dense
+            row, self.log_post.to(device), self.tails.to(device), self.temperatures, self.dense, hint
         )
 
 

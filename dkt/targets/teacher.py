@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,9 +16,11 @@ from dkt.base.errors import DktError
 from dkt.base.progress import Progress
 from dkt.base.tally import Tally
 from dkt.feat.reader import FeatureReader
-from dkt.hmm.transition_model import TransitionModel, load_transition_model
+from dkt.hmm.transition_model import TransitionModel
 from dkt.nnet import threads
-from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, model_file
+from dkt.nnet.hidden_layer import HiddenLayer
+from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
+from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
 from dkt.targets.kaldi_posteriors import Form, open_targets
 from dkt.targets.scratch import TargetScratch
@@ -91,6 +93,17 @@ class TeachingOptions:
         return path if path.is_dir() else None
 
 
+@dataclass(frozen=True)
+class Hint:
+    """The hidden layer of a teacher that a student is to match.
+
+    Attributes:
+        layer: its number, from 1 on; None for the middle one.
+    """
+
+    layer: int | None = None
+
+
 class RunningTeacher:
     """A teacher that is run over a data directory, its soft targets kept in a scratch file.
 
@@ -100,6 +113,7 @@ class RunningTeacher:
         top_k: posteriors kept of each frame.
         temperatures: where the tail is computed.
         device: where the teacher runs.
+        hint: the hidden layer whose output is kept, too; None for none.
 
     Raises:
         DktError: the features are not the teacher's.
@@ -115,6 +129,7 @@ class RunningTeacher:
         top_k: TopK,
         temperatures: tuple[float, ...],
         device: torch.device,
+        hint: Hint | None = None,
     ) -> None:
         _refuse_side_inputs(info, data)
         self.header = TargetHeader(
@@ -123,12 +138,15 @@ class RunningTeacher:
         self.where = f"what the teacher made of {data.path}"
         self._places: dict[str, slice] = {}
         seen = hashlib.sha256(str((self.header.top_k, temperatures)).encode())
+        layer = None if hint is None else HiddenLayer(network, hint.layer, "the teacher")
+        if layer is not None:
+            seen.update(f"hidden layer {layer.number}".encode())
         reader = FeatureReader(data, info.feature_options)
         reader.drop_missing(Tally(f"teacher on {data.path}", 1.0))
         logger.info("teacher on %s: %s", data.path, self.header.describe())
         scratch, place = TargetScratch(info.num_pdfs, self.half), 0
         with Progress("teacher", len(data.utt2spk), "utterances") as progress:
-            teach = partial(_teach, info, network, device, self.header, str(data.path))
+            teach = partial(_teach, info, network, device, self.header, str(data.path), layer)
             for utt, targets in threads.map_in_order(teach, _checked(reader, info, seen)):
                 scratch.append(targets)
                 self._places[utt] = slice(place, place + len(targets))
@@ -173,13 +191,16 @@ def _teach(
     device: torch.device,
     header: TargetHeader,
     source: str,
+    layer: HiddenLayer | None,
     utterance: tuple[str, np.ndarray],
 ) -> tuple[str, SoftTargets]:
     utt, frames = utterance
     log_post = torch.log_softmax(logits_of(network, info, frames, device), dim=1).cpu()
     if not log_post.isfinite().all():
         raise DktError("the output of the teacher is not a number", path=source, utt=utt)
-    return utt, top_k_targets(log_post, header.top_k, header.temperatures)
+    targets = top_k_targets(log_post, header.top_k, header.temperatures)
+    # Of a sequence network each frame stands among one sequence.
+    return utt, targets if layer is None else replace(targets, hint=layer.take().flatten(0, -2).cpu())
 
 
 def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
@@ -201,30 +222,33 @@ def _kept(top_k: TopK, num_pdfs: int) -> int | None:
 def open_teaching(
     options: TeachingOptions,
     data: dict[str, DataDir],
-    temperature: float,
+    temperatures: tuple[float, ...],
     hmm_dir: Path,
+    transitions: TransitionModel,
     device: torch.device,
+    hint: Hint | None = None,
 ) -> dict[str, TargetSource]:
     """The soft targets of training and cross-validation data.
 
     Args:
         options: where they come from.
         data: the student's data directories.
-        temperature: T.
+        temperatures: all T that are wanted.
         hmm_dir: with the student's ``final.mdl`` and, where there are, tree and phones.
+        transitions: what that ``final.mdl`` holds.
         device: where a teacher runs.
+        hint: the hidden layer of the teacher that is wanted, too; None for none.
 
     Raises:
         DktError: they are not there, are another teacher's, or are of other pdfs.
     """
-    transitions = load_transition_model(hmm_dir / "final.mdl")
     if options.directory is not None:
         _check_same(hmm_dir, options.directory)
     name = None
     if options.soft_targets is None:
-        sources = _run_teacher(options, data, temperature, device)
+        sources = _run_teacher(options, data, temperatures, device, hint)
     else:
-        sources = _read_targets(options, temperature, transitions)
+        sources = _read_targets(options, temperatures, transitions)
         if options.teacher is not None:
             name = fingerprint(load_model(model_file(options.teacher))[1])
     for source in sources.values():
@@ -253,7 +277,11 @@ def _content(path: Path) -> list[bytes]:
 
 
 def _run_teacher(
-    options: TeachingOptions, data: dict[str, DataDir], temperature: float, device: torch.device
+    options: TeachingOptions,
+    data: dict[str, DataDir],
+    temperatures: tuple[float, ...],
+    device: torch.device,
+    hint: Hint | None,
 ) -> dict[str, TargetSource]:
     info, network = load_model(model_file(options.teacher or ""), device)
     given = {"train": options.teacher_data_train, "dev": options.teacher_data_dev}
@@ -261,19 +289,19 @@ def _run_teacher(
     for part, own in data.items():
         place = given[part]
         teacher_data = own if place is None else DataDir(place)
-        sources[part] = RunningTeacher(info, network, teacher_data, options.top_k, (temperature,), device)
+        sources[part] = RunningTeacher(info, network, teacher_data, options.top_k, temperatures, device, hint)
     return sources
 
 
 def _read_targets(
-    options: TeachingOptions, temperature: float, transitions: TransitionModel
+    options: TeachingOptions, temperatures: tuple[float, ...], transitions: TransitionModel
 ) -> dict[str, TargetSource]:
     form = options.form or "posteriors"
     mapped = transitions if options.transition_ids else None
 
     def read(source: str) -> TargetSource:
         num_pdfs = transitions.num_pdfs
-        return open_targets(source, num_pdfs, _kept(options.top_k, num_pdfs), (temperature,), form, mapped)
+        return open_targets(source, num_pdfs, _kept(options.top_k, num_pdfs), temperatures, form, mapped)
 
     train = read(options.soft_targets or "")
     return {"train": train, "dev": read(options.soft_targets_dev) if options.soft_targets_dev else train}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
-from collections.abc import Callable
-from dataclasses import asdict, is_dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +32,13 @@ from dkt.base.sealed import is_torch_file
 from dkt.dataset.utterances import Utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.hmm.counts import count_pdfs, save_counts
-from dkt.nnet.model_file import ModelInfo, Network, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, save_model
+from dkt.nnet.network import Network
 from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform
 from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.targets.soft_targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
+from dkt.train.recipes import Recipe, load_recipe
 from dkt.util.object_io import ObjectWriter
 
 logger = logging.getLogger(__name__)
@@ -46,8 +48,8 @@ MODEL = "final.pt"
 KALDI_MODEL = "final.nnet"
 FEATURE_TRANSFORM = "final.feature_transform"
 CONFIG = "config.yaml"
-#: Where a soft training that a hard one follows has its own directory.
-SOFT = "soft"
+#: What of it is not a setting, but decides the result.
+DERIVED = "derived"
 COUNTS = "ali_train_pdf.counts"
 #: Where a model is moved that is to be trained again.
 _OPTION_FILES = ("cmvn_opts", "online_cmvn_opts", "delta_opts", "splice_opts")
@@ -70,14 +72,15 @@ def data_fingerprint(utterances: Utterances) -> str:
     return digest.hexdigest()[:16]
 
 
-def targets_fingerprint(utterances: Utterances, temperature: float) -> str:
-    """A hash of soft targets as they are used at a temperature: others make another experiment."""
+def targets_fingerprint(utterances: Utterances, temperatures: Sequence[float]) -> str:
+    """A hash of soft targets as they are used at some temperatures: others make another experiment."""
     stored = utterances.targets
     assert stored is not None
     digest = hashlib.sha256()
     parts: list[Callable[[SoftTargets], torch.Tensor]] = [lambda targets: targets.log_post]
     if not stored.dense:
-        parts += [lambda targets: targets.pdfs, lambda targets: targets.tail(temperature)]
+        parts.append(lambda targets: targets.pdfs)
+        parts += [functools.partial(SoftTargets.tail, temperature=value) for value in temperatures]
     for part in parts:
         for utterance in range(len(utterances.names)):
             values = part(stored.select(utterances.rows_of(utterance)))
@@ -95,12 +98,12 @@ def file_fingerprint(path: str | None) -> str | None:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
 
 
-def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) -> bool:
+def record_configuration(directory: Path, recipe: Recipe, facts: dict[str, Any]) -> bool:
     """Make the directory, or make sure that it belongs to the same experiment.
 
     Args:
         directory: the experiment directory.
-        config: the effective configuration, a dataclass.
+        recipe: the effective configuration.
         facts: what else decides the result: plain values, as the number of pdfs or fingerprints of the data.
 
     Returns:
@@ -110,16 +113,16 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
         DktError: the directory holds an experiment of another configuration, whose first difference is named,
             or a network of Kaldi's.
     """
-    assert is_dataclass(config) and not isinstance(config, type)
-    content = {**asdict(config), "derived": facts}
+    content = {**recipe.describe(), DERIVED: facts}
     # What is shown of a training does not change it: events may be asked for, or not, when it goes on.
-    content.get("training", {}).pop("tensorboard", None)
+    content["training"].pop("tensorboard", None)
     path = directory / CONFIG
     _refuse_kaldis(directory / KALDI_MODEL)
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
-    begun = any(is_there(place / MODEL) or has_checkpoint(place) for place in (directory, directory / SOFT))
+    places = (directory, directory / recipe.objective.first)
+    begun = any(is_there(place / MODEL) or has_checkpoint(place) for place in places)
     if begun and path.exists():
-        _compare(path, content)
+        _compare(path, recipe.kind, content)
     elif begun:
         raise DktError(
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
@@ -130,10 +133,10 @@ def record_configuration(directory: Path, config: Any, facts: dict[str, Any]) ->
         except OSError as error:
             raise cannot_write(directory, error) from None
         replace_file(path, yaml.safe_dump(content, sort_keys=False).encode("utf-8"))
-    return _is_finished(directory)
+    return _is_finished(directory, directory / recipe.objective.first)
 
 
-def _is_finished(directory: Path) -> bool:
+def _is_finished(directory: Path, first_phase: Path) -> bool:
     """Whether the model is there and whole; what a kill in its last moments left undone is done now."""
     model = directory / MODEL
     if not is_there(model):
@@ -149,15 +152,15 @@ def _is_finished(directory: Path) -> bool:
         except OSError as problem:
             raise cannot_write(kept, problem) from None
         return False
-    _warn_of_soft_phase(directory / SOFT / MODEL)
+    _warn_of_first_phase(first_phase / MODEL)
     if os.access(directory, os.W_OK):
         remove_leftovers(directory)
         remove_checkpoints(directory)
     return True
 
 
-def _warn_of_soft_phase(model: Path) -> None:
-    """A finished training needs the model of its soft phase no more, but its user may."""
+def _warn_of_first_phase(model: Path) -> None:
+    """A finished training needs the model of its first phase no more, but its user may."""
     try:
         if model.exists():
             load_model(model)
@@ -199,14 +202,26 @@ def _refuse_kaldis(network: Path) -> None:
         raise DktError("is a network that dkt did not train", path=network, hint="choose another directory")
 
 
-def _compare(path: Path, content: dict[str, Any]) -> None:
-    difference = first_difference(read_yaml(path), content)
+def _compare(path: Path, kind: str, content: dict[str, Any]) -> None:
+    difference = first_difference(_as_of_today(read_yaml(path), kind), content)
     if difference:
         raise DktError(
             f"the directory holds an experiment of another configuration: {difference}",
             path=path,
             hint="choose another directory or remove this one",
         )
+
+
+def _as_of_today(values: dict[str, Any], kind: str) -> dict[str, Any]:
+    """A configuration that was written by an earlier dkt, with the defaults of what came since."""
+    facts = {DERIVED: values.get(DERIVED, {})}
+    try:
+        recipe = load_recipe(kind, None, values={key: values[key] for key in values if key != DERIVED})
+    except DktError:
+        return values
+    plain = recipe.describe()
+    plain["training"].pop("tensorboard", None)
+    return plain | facts
 
 
 def copy_kaldi_files(source: Path, directory: Path) -> None:

@@ -38,8 +38,8 @@ class Trainable(Protocol):
     optimizer: torch.optim.Optimizer
     waited: float
 
-    def train_epoch(self, learn_rate: float, seed: int) -> Metrics:
-        """Improve the network by one pass over the data."""
+    def train_epoch(self, learn_rate: float, seed: int, epoch: int) -> Metrics:
+        """Improve the network by one pass over the data; epochs are numbered from 1."""
 
     def evaluate(self, name: str) -> Metrics:
         """Measure the network, in evaluation mode."""
@@ -170,7 +170,8 @@ class TrainingLoop:
         started, waited = time.monotonic(), self.task.waited
         rate = self.newbob.learn_rate
         # A seed of its own for each epoch: a resumed training repeats the one that was interrupted.
-        running = self.task.train_epoch(rate, self.config.seed + 1000 * (self.newbob.epoch + 1))
+        epoch = self.newbob.epoch + 1
+        running = self.task.train_epoch(rate, self.config.seed + 1000 * epoch, epoch)
         train, cv = self.task.evaluate("train"), self.task.evaluate("cv")
         accepted = self.newbob.update(cv.loss)
         if accepted:

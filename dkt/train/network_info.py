@@ -12,13 +12,13 @@ from dkt.base.errors import DktError
 from dkt.base.files import is_there
 from dkt.base.sealed import is_torch_file
 from dkt.nnet.model_header import ModelHeader, read_checkpoint_header, read_model_header
+from dkt.nnet.networks import layers_text
 from dkt.train.history import load_history
+from dkt.train.modes import OBJECTIVES, PRETRAIN, current_name
 
-# Of a training in mode pretrain, its first part.
-_SOFT = "soft"
+# The modes of the two trainings of pretrain, where a configuration says nothing of them.
+_PHASES = {"first": "soft", "then": "hard"}
 _CHECKPOINTS = ("checkpoint.pt", "checkpoint.previous.pt")
-# Modes of training in which nothing is divided by a temperature.
-_WITHOUT_TEMPERATURE = ("hard", "logits", "smooth")
 
 
 def network_facts(directory: Path) -> dict[str, Any]:
@@ -41,7 +41,8 @@ def network_facts(directory: Path) -> dict[str, Any]:
         facts = _planned(directory, values)
     else:
         raise DktError("holds no network", path=directory, hint="train it again")
-    return facts | _mode(values, config) | {"finished": finished} | _progress(directory, finished)
+    first = _phases(values.get("objective") or {})[0]
+    return facts | _mode(values, config) | {"finished": finished} | _progress(directory, finished, first)
 
 
 def _written_facts(model: Path) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def _sizes(info: Mapping[str, Any]) -> dict[str, Any]:
     ivector_dim = info.get("ivector_dim", 0)
     context = info.get("left_context", 0) + 1 + info.get("right_context", 0)
     inputs = (info["feature_dim"] - ivector_dim) * context + ivector_dim
-    layers = _layers(info["network"])
+    layers = layers_text(info["network"])
     return {
         "network": info["kind"],
         "shape": "-".join(map(str, filter(None, (inputs, layers, info["num_pdfs"])))),
@@ -62,21 +63,13 @@ def _sizes(info: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _layers(network: Mapping[str, Any]) -> str:
-    """Layers and their size: ``4x512``, ``2x320(128)`` with a projection."""
-    number = network.get("hidden_layers", network.get("layers"))
-    size = next((network[name] for name in ("hidden_dim", "cells", "units") if name in network), None)
-    if number is None or size is None:
-        return ""
-    return f"{number}x{size}" + (f"({network['projection']})" if network.get("projection") else "")
-
-
 def _planned(directory: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """The network of a training that has not ended, from its configuration and its last checkpoint."""
     network, features, derived = (values.get(name) or {} for name in ("network", "features", "derived"))
     splice = features.get("splice", 0)
     info = {
-        "kind": values.get("kind") or ("dnn" if "hidden_layers" in network else "lstm"),
+        # Those of earlier times do not say it.
+        "kind": network.get("type") or ("dnn" if "hidden_layers" in network else "lstm"),
         "network": network,
         "left_context": splice,
         "right_context": splice,
@@ -105,24 +98,30 @@ def _last_checkpoint(directory: Path) -> ModelHeader | None:
     return None
 
 
+def _phases(objective: Mapping[str, Any]) -> list[str]:
+    """The modes of the two trainings of pretrain."""
+    return [current_name(str(objective.get(key, name))) for key, name in _PHASES.items()]
+
+
 def _mode(values: Mapping[str, Any], config: Path) -> dict[str, Any]:
     """What is learnt, and at which temperature."""
     objective = values.get("objective") or {}
     mode = objective.get("mode")
-    plain = mode is None or mode in _WITHOUT_TEMPERATURE
-    temperature = None if plain else objective.get("temperature")
+    phases = _phases(objective) if mode == PRETRAIN else [current_name(str(mode))]
+    options = [option for phase in phases if phase in OBJECTIVES for option in OBJECTIVES[phase].options]
+    temperature = objective.get("temperature") if "temperature" in options else None
     if not isinstance(mode, str | None) or not isinstance(temperature, int | float | None):
         raise DktError(f"no objective of dkt: mode '{mode}', temperature '{temperature}'", path=config)
     return {"mode": mode, "temperature": temperature}
 
 
-def _progress(directory: Path, finished: bool) -> dict[str, Any]:
+def _progress(directory: Path, finished: bool, first: str = "") -> dict[str, Any]:
     path = directory / "history.csv"
     rows = load_history(path) if path.exists() else []
     kept = next((row for row in reversed(rows) if row["accepted"]), None)
     facts: dict[str, Any] = {"num_epochs": int(rows[-1]["epoch"]) if rows else None if finished else 0}
-    if not rows and not finished and (directory / _SOFT / "config.yaml").exists():
-        facts["soft_epochs"] = _progress(directory / _SOFT, False)["num_epochs"]
+    if not rows and not finished and first and (directory / first / "config.yaml").exists():
+        facts["soft_epochs"] = _progress(directory / first, False)["num_epochs"]
     if kept is not None:
         facts["loss"] = {"train": kept["train_loss"], "cv": kept["cv_loss"]}
         facts["accuracy"] = {"train": kept["train_frame_acc"], "cv": kept["cv_frame_acc"]}

@@ -179,3 +179,16 @@ def smooth(logits: torch.Tensor, labels: torch.Tensor, smoothing: float) -> torc
         A scalar.
     """
     return functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=smoothing)
+
+
+def hint(guided: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Half the squared distance of hidden layers, a mean over their units (Romero et al., arXiv 1412.6550).
+
+    Args:
+        guided: the student's, through a linear map, shape ``(B, H)``.
+        teacher: the teacher's, shape ``(B, H)``.
+
+    Returns:
+        A scalar.
+    """
+    return 0.5 * (guided - teacher).square().mean(dim=1).sum()

@@ -29,7 +29,7 @@ from dkt.validate.alignments import (
     read_all_labels,
 )
 from dkt.validate.data import DataCheckOptions, DataFiles
-from dkt.validate.data_facts import DataFacts, Recipe
+from dkt.validate.data_facts import DataFacts, TrainingConfig
 from dkt.validate.feats import Features, check_cmvn, compare_num_frames, read_all_features
 from dkt.validate.text import Transcripts, check_empty, check_lang_files, check_words
 
@@ -63,7 +63,7 @@ class CheckOptions:
     strict: bool = False
     pipeline: FeatureOptions | None = None
     side: SideInputs = field(default_factory=SideInputs)
-    recipe: Recipe | None = None
+    recipe: TrainingConfig | None = None
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV
     allow_implausible: bool = False

@@ -34,7 +34,7 @@ class DataFacts:
         return cls(train.dim - ivector_dim, int(train.lengths.max(initial=0)), frames)
 
 
-class Recipe(Protocol):
+class TrainingConfig(Protocol):
     """The configuration of a training of a network."""
 
     def check_data(self, facts: DataFacts) -> None:

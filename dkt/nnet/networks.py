@@ -1,0 +1,54 @@
+"""The kinds of network, by the names that configurations and model files call them: a row for each."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dkt.base.errors import DktError
+
+if TYPE_CHECKING:
+    from dkt.nnet.network import Network
+
+#: The class of each kind, as ``module:class``, which brings PyTorch and is imported when it is asked for.
+NETWORKS: dict[str, str] = {
+    "dnn": "dkt.nnet.dnn:Dnn",
+    "lstm": "dkt.nnet.lstm:Lstm",
+    "blstm": "dkt.nnet.blstm:Blstm",
+    "gru": "dkt.nnet.gru:Gru",
+}
+
+
+def layers_text(network: Mapping[str, Any]) -> str:
+    """The hidden layers of a configuration: ``4x512``, ``2x320(128)`` with a projection; empty if unknown."""
+    number = network.get("hidden_layers", network.get("layers"))
+    size = next((network[name] for name in ("hidden_dim", "cells", "units") if name in network), None)
+    if number is None or size is None:
+        return ""
+    return f"{number}x{size}" + (f"({network['projection']})" if network.get("projection") else "")
+
+
+def check_kind(kind: object) -> str:
+    """The name of a kind of network.
+
+    Raises:
+        DktError: there is no such kind; the known ones are listed.
+    """
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        near = difflib.get_close_matches(str(kind), NETWORKS, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise DktError(f"unknown kind of network '{kind}'", hint=f"{meant}known are {', '.join(NETWORKS)}")
+    return kind
+
+
+def network_class(kind: str) -> type[Network]:
+    """The class of a kind of network.
+
+    Raises:
+        DktError: there is no such kind.
+    """
+    module, _, name = NETWORKS[check_kind(kind)].partition(":")
+    found: type[Network] = getattr(importlib.import_module(module), name)
+    return found
