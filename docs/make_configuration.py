@@ -15,11 +15,16 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from dkt.base.ranges import FileName, Range
-from dkt.train.recipes import RECIPES
+from dkt.base.ranges import FileName, OneOf, Range
+from dkt.nnet.networks import NETWORKS, network_class
+from dkt.train.modes import OBJECTIVES, ModeName, ObjectiveConfig, mode_names
+from dkt.train.recipes import recipe_class
+
+RECIPES: dict[str, type] = {network: recipe_class(network) for network in NETWORKS}
 
 PAGE = Path(__file__).with_name("configuration.md")
 MARK = "<!-- From here on made by docs/make_configuration.py, from the docstrings of the dataclasses. -->\n"
@@ -28,7 +33,6 @@ MARK = "<!-- From here on made by docs/make_configuration.py, from the docstring
 class Key(NamedTuple):
     """A key of a section of one network."""
 
-    name: str
     kind: str
     default: str
     text: str
@@ -43,34 +47,23 @@ class Section(NamedTuple):
     keys: dict[str, Key]
 
 
-def sections_of(network: str, recipe: type) -> list[Section]:
-    """The sections of a configuration; keys outside of sections are in one without a name, the first."""
-    default, hints = recipe(), typing.get_type_hints(recipe, include_extras=True)
-    outside: dict[str, Key] = {}
-    sections = []
-    for field in dataclasses.fields(recipe):
-        value = getattr(default, field.name)
-        if dataclasses.is_dataclass(value):
-            sections.append(Section(field.name, network, type(value), keys_of(value)))
-        else:
-            text = _texts(recipe).get(field.name, "")
-            outside[field.name] = Key(field.name, kind_text(hints[field.name]), value_text(value), text)
-    return [Section("", network, recipe, outside), *sections] if outside else sections
-
-
-def keys_of(config: Any, prefix: str = "") -> dict[str, Key]:
-    """The keys of a section, those of sections inside it with their whole names."""
+def sections_of(network: str, config: Any, name: str = "") -> list[Section]:
+    """The section of that name and those inside it; the whole, without a name, if it has keys of its own."""
     hints, texts = typing.get_type_hints(type(config), include_extras=True), _texts(type(config))
     keys: dict[str, Key] = {}
+    inside: list[Section] = []
     for field in dataclasses.fields(config):
-        name, value = prefix + field.name, getattr(config, field.name)
-        if dataclasses.is_dataclass(value):
-            keys |= keys_of(value, f"{name}.")
-            continue
+        value, place = getattr(config, field.name), f"{name}.{field.name}" if name else field.name
+        is_section = dataclasses.is_dataclass(value)
+        if is_section:
+            inside += sections_of(network, value, place)
+            if not name:
+                continue
         if field.name not in texts:
             raise SystemExit(f"{type(config).__name__}: its docstring says nothing of '{field.name}'")
-        keys[name] = Key(name, kind_text(hints[field.name]), value_text(value), texts[field.name])
-    return keys
+        kind = "a section, see below" if is_section else kind_text(hints[field.name])
+        keys[field.name] = Key(kind, "" if is_section else value_text(value), texts[field.name])
+    return [Section(name, network, type(config), keys), *inside] if keys else inside
 
 
 def _texts(cls: type) -> dict[str, str]:
@@ -95,12 +88,24 @@ def kind_text(kind: Any) -> str:
                 return _or_null(kind, str(check))
             if isinstance(check, FileName):
                 return _or_null(kind, "names of files" if check.several else "name of a file")
+            if isinstance(check, OneOf | ModeName):
+                return _words(check.words if isinstance(check, OneOf) else _modes(check))
     if typing.get_origin(kind) is typing.Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(kind))
+        return _words(typing.get_args(kind))
+    if typing.get_origin(kind) is list:
+        return f"a list: {kind_text(*typing.get_args(kind))} each"
     if isinstance(kind, types.UnionType):
         return _or_null(kind, *(kind_text(one) for one in typing.get_args(kind) if one is not type(None)))
     plain = {bool: "`true`, `false`", int: "an integer", float: "a number", str: "text"}
     return plain.get(kind, getattr(kind, "__name__", str(kind)))
+
+
+def _modes(check: ModeName) -> list[str]:
+    return list(OBJECTIVES) if check.phase else mode_names()
+
+
+def _words(words: Iterable[object]) -> str:
+    return ", ".join(f"`{word}`" for word in words)
 
 
 def _or_null(kind: Any, *texts: str) -> str:
@@ -170,18 +175,30 @@ def differences(family: list[Section], known: dict[str, Section]) -> list[str]:
 
 def page_part() -> str:
     """The part of the page that is made."""
-    recipes = {network: sections_of(network, recipe) for network, recipe in RECIPES.items()}
+    recipes = {network: sections_of(network, recipe()) for network, recipe in RECIPES.items()}
     several = [section for sections in recipes.values() for section in sections]
     order = list(dict.fromkeys(section.name for section in several))
     lines = ["", "## Networks and their sections", "", "| network | sections | |", "|---|---|---|"]
     for network, sections in recipes.items():
-        named = ", ".join(f"`{section.name}`" for section in sections if section.name)
-        lines.append(f"| `{network}` | {named} | {summary(RECIPES[network])} |")
+        named = _words(section.name for section in sections if section.name and "." not in section.name)
+        text = summary(sys.modules[network_class(network).__module__]) if network in NETWORKS else ""
+        lines.append(f"| `{network}` | {named} | {text} |")
     told: list[Section] = []
     for family in families(sorted(several, key=lambda section: order.index(section.name))):
         lines += ["", *_described(family, told)]
         told += family
+        if family[0].of is ObjectiveConfig:
+            lines += ["", *modes_table()]
     return "\n".join(lines) + "\n"
+
+
+def modes_table() -> list[str]:
+    """What each mode learns, and what it needs for that."""
+    lines = ["| mode | learns | teacher | labels | keys |", "|---|---|---|---|---|"]
+    for name, row in OBJECTIVES.items():
+        needs = ["needed" if needed else "" for needed in (row.teacher, row.labels)]
+        lines.append(" | ".join([f"| `{name}`", row.text, *needs, f"{_words(row.options)} |"]))
+    return lines
 
 
 def _described(family: list[Section], told: list[Section]) -> list[str]:
@@ -189,7 +206,7 @@ def _described(family: list[Section], told: list[Section]) -> list[str]:
     networks = [section.network for section in family]
     heading = f"`{family[0].name}`" if family[0].name else "Keys outside of sections"
     if len(networks) < len(RECIPES):
-        heading += f" of {', '.join(f'`{network}`' for network in networks)}"
+        heading += f" of {_words(networks)}"
     known = {section.network: section for section in told if section.of is family[0].of}
     if known.keys() >= set(networks):
         return [f"## {heading}", "", *differences(family, known)]
@@ -198,9 +215,9 @@ def _described(family: list[Section], told: list[Section]) -> list[str]:
     return [f"## {heading}", "", summary(base), "", *table(family)]
 
 
-def summary(cls: type) -> str:
-    """The first paragraph of a class's docstring."""
-    return as_markdown(inspect.cleandoc(cls.__doc__ or "").split("\n\n")[0])
+def summary(of: type | types.ModuleType) -> str:
+    """The first paragraph of the docstring of a class or a module."""
+    return as_markdown(inspect.cleandoc(of.__doc__ or "").split("\n\n")[0])
 
 
 def as_markdown(text: str) -> str:

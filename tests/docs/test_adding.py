@@ -5,17 +5,29 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import dkt.bin
 import dkt.gmm
+import dkt.nnet
+import dkt.train
 from dkt.base.errors import DktError
-from dkt.util.table import read_table
+from dkt.nnet import networks
+from dkt.nnet.model_file import load_model
+from dkt.targets.soft_targets import SoftTargets
+from dkt.train import modes, recipes
+from dkt.util.table import read_matrices, read_table
 from tests.docs.pages import PAGES, blocks, files
 from tests.shell import BIN, ROOT
+from tests.student_lab import CPU, lab, taught, train
 from tests.tones import write_corpus
+
+__all__ = ["lab"]
 
 PAGE = PAGES["docs/adding.md"]
 FILES = files(PAGE)
@@ -31,13 +43,13 @@ def put(place: Path) -> None:
             path.chmod(0o755)
 
 
-def row_of(place: str) -> dict[str, object]:
+def rows_of(place: str) -> dict[str, object]:
     """The rows that the page adds to a table, which is named in the first line of their block."""
     rows: dict[str, object] = {}
     for block in blocks(PAGE, "python"):
         head, _, body = block.partition("\n")
         if head == f"# in {place}":
-            rows |= eval(f"{{{body}}}")
+            rows |= eval(f"{{{body}}}", vars(modes))
     assert rows, place
     return rows
 
@@ -72,18 +84,28 @@ def test_the_recipe_leads_to_a_table(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The modules of the page are a part of dkt; gives a directory to work in."""
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """What the page adds is a part of dkt; gives the directory that it is in."""
     put(tmp_path)
-    for package in (dkt.bin, dkt.gmm):
+    for package in (dkt.bin, dkt.gmm, dkt.nnet, dkt.train):
         path = tmp_path / package.__name__.replace(".", "/")
         assert list(path.glob("*.py"))
         monkeypatch.setattr(package, "__path__", [*package.__path__, str(path)])
-    for name, row in row_of("dkt/bin/__init__.py, _GMM").items():
-        monkeypatch.setitem(dkt.bin.COMMANDS, name, row)
+    for place, target in {
+        "dkt/bin/__init__.py, _GMM": dkt.bin.COMMANDS,
+        "dkt/train/modes.py, OBJECTIVES": modes.OBJECTIVES,
+        "dkt/nnet/networks.py, NETWORKS": networks.NETWORKS,
+    }.items():
+        for name, row in rows_of(place).items():
+            assert name not in target
+            monkeypatch.setitem(target, name, row)
+    before = set(sys.modules)
     yield tmp_path
-    for name in ("dkt.gmm.gselect", "dkt.bin.copy_gselect"):
-        sys.modules.pop(name, None)
+    recipes.recipe_class.cache_clear()
+    for name in FILES:
+        module = name.removesuffix(".py").replace("/", ".")
+        if module not in before:
+            sys.modules.pop(module, None)
 
 
 def copy(source: str, target: str) -> int:
@@ -131,3 +153,76 @@ def test_the_command_is_known(added: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit):
         dkt.bin.main(["copy-gselect", "--help"])
     assert "gselect-rspecifier wspecifier" in capsys.readouterr().out
+
+
+def test_the_objective_is_the_formula_that_it_tells(added: Path) -> None:
+    from dkt.train.criterion import Frames, make_criterion
+
+    rng = np.random.default_rng(3)
+    logits, labels = rng.normal(size=(5, 4)), np.array([0, 1, 2, 3, 0])
+    teacher = rng.dirichlet(np.ones(4), 5)
+    order = np.argsort(-teacher)[:, :2]
+    kept = np.take_along_axis(teacher, order, axis=1)
+    belief = np.where(order == labels[:, None], kept, 0).sum(axis=1)
+    assert 0 < (belief == 0).sum() < 5
+    costs = np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(5), labels]
+    targets = SoftTargets(torch.from_numpy(order), torch.from_numpy(np.log(kept)), torch.zeros(5, 0), ())
+    criterion = make_criterion(modes.ObjectiveConfig(mode="believed"))
+    loss = criterion(Frames(torch.from_numpy(logits), torch.from_numpy(labels), targets))
+    assert float(loss.objective) == pytest.approx((belief * costs).sum()) and float(loss.entropy) == 0
+
+
+def test_the_objective_is_one_of_all_networks(
+    added: Path, lab: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(lab, added / "student", "--mode=believed", *taught(lab)) == 0
+    assert "mode: believed" in (added / "student/config.yaml").read_text()
+    log = capsys.readouterr().err
+    assert train(lab, added / "none", "--mode=believed") == 1
+    assert "--mode believed needs a teacher" in capsys.readouterr().err, log
+    with pytest.raises(SystemExit):
+        dkt.bin.main(["train-dnn", "--help"])
+    assert "believed" in capsys.readouterr().out
+
+
+def test_the_network_is_trained_and_used(added: Path, lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    places = [str(lab / name) for name in ("train", "dev", "ali_train", "ali_dev")]
+    call = ["train", f"--config={added}/conf/tdnn.yaml", *CPU]
+    assert dkt.bin.main([*call, *places, str(added / "tdnn")]) == 0
+    capsys.readouterr()
+    assert dkt.bin.main(["info", str(added / "tdnn"), str(lab / "dnn")]) == 0
+    assert "3x32" in capsys.readouterr().out
+    history = (added / "tdnn/history.csv").read_text().splitlines()
+    assert len(history) == 4
+    taught_by_it = [*call, "--mode=soft", f"--teacher={added}/tdnn", *places, str(added / "student")]
+    assert dkt.bin.main(taught_by_it) == 0
+    assert dkt.bin.main([*call, "--set=batches.kind=streams", *places, str(added / "streams")]) == 1
+    assert "'batches.kind' is streams: a tdnn sees frames to come" in capsys.readouterr().err
+
+    # What an utterance gets does not depend on what it is computed with.
+    out = f"ark:{added}/logits"
+    assert (
+        dkt.bin.main(["forward", "--no-softmax=true", *CPU, f"{added}/tdnn/final.pt", str(lab / "dev"), out])
+        == 0
+    )
+    logits = dict(read_matrices(out))
+    _, network = load_model(added / "tdnn/final.pt")
+    network.eval()
+    features = [torch.randn(length, network.input_dim) for length in (9, 30)]
+    together = torch.nn.utils.rnn.pad_sequence(features, padding_value=1e4)
+    with torch.no_grad():
+        outputs, _ = network(together, None, torch.tensor([9, 30]))
+        for row, frames in enumerate(features):
+            alone = network.of_utterance(frames, 0, 0, 0)
+            assert torch.allclose(outputs[: len(frames), row], alone, atol=1e-5)
+    assert len(logits) == 20 and all(np.isfinite(values).all() for values in logits.values())
+
+
+def test_a_frame_of_the_network_sees_as_far_as_its_layers_tell(added: Path) -> None:
+    from dkt.nnet.tdnn import Tdnn, TdnnConfig
+
+    torch.manual_seed(1)
+    features = torch.randn(40, 1, 3, requires_grad=True)
+    Tdnn(TdnnConfig(layers=3, units=64), 3, 5)(features)[0][20].square().sum().backward()
+    (seen,) = features.grad.abs().sum(dim=(1, 2)).nonzero(as_tuple=True)
+    assert seen.min() == 20 - (1 + 2 + 3) and seen.max() == 20 + (1 + 2 + 3)

@@ -14,7 +14,8 @@ from typing import Annotated
 import pytest
 
 from dkt.base import ranges
-from dkt.train.recipes import RECIPES, load_recipe
+from dkt.nnet.networks import NETWORKS
+from dkt.train.recipes import load_recipe, recipe_class
 from tests.docs.pages import PAGES, blocks
 from tests.shell import ROOT
 
@@ -50,8 +51,8 @@ def test_a_page_that_is_not_current_is_told_and_made_anew(
 
 def test_every_key_of_every_network_is_on_the_page() -> None:
     page = PAGES["docs/configuration.md"]
-    for recipe in RECIPES.values():
-        default = recipe()
+    for network in NETWORKS:
+        default = recipe_class(network)()
         for section in dataclasses.fields(default):
             assert f"## `{section.name}`" in page
             for key in dataclasses.fields(getattr(default, section.name)):
@@ -127,10 +128,9 @@ def test_shared_sections_are_written_once(program: ModuleType, monkeypatch: pyte
     assert lines.count("## `section`") == 1 and "The first \\| the base." in lines
     assert "| `rate` | a number from 0 to 1 | one: `0.25`; two: `0.75` | of `<Rate>` |" in lines
     assert "| `file` | name of a file or `null` | `null` | a name |" in lines
-    assert (
-        "| `inner.warm_up` | an integer from 1 to 10000 | `3` | the epochs of `nothing` yet (two only) |"
-        in lines
-    )
+    assert "| `inner` | a section, see below |  | what stands inside (two only) |" in lines
+    assert "## `section.inner` of `two`" in lines
+    assert "| `warm_up` | an integer from 1 to 10000 | `3` | the epochs of `nothing` yet |" in lines
     assert (
         lines[lines.index("## `second` of `one`") + 2]
         == "The keys of `section`, but for the default of `rate` (`0.5`)."
@@ -150,4 +150,4 @@ class Silent:
 
 def test_a_key_that_the_docstring_does_not_tell_of_is_an_error(program: ModuleType) -> None:
     with pytest.raises(SystemExit, match="Silent: its docstring says nothing of 'untold'"):
-        program.keys_of(Silent())
+        program.sections_of("one", Silent())
