@@ -40,5 +40,5 @@ setup(
         "tensorboard": ["tensorboard"],
         "dev": DEV,
     },
-    entry_points={"console_scripts": ["dkt=dkt.bin:main"]},
+    entry_points={"console_scripts": ["dkt=dkt.__main__:run_program"]},
 )

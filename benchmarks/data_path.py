@@ -32,7 +32,7 @@ NETWORKS = {
     "train-lstm": ["--set=network.layers=1", "--set=network.cells=64", "--set=network.projection=32"],
 }
 ONE_EPOCH = ["--set=schedule.max_iters=1", "--set=schedule.learn_rate=0.002"]
-COMMON = ["--use-gpu=no", "--num-threads=1", "--max-loss=1", *ONE_EPOCH]
+COMMON = ["--use-gpu=no", "--num-threads=1", "--max-dropped=1", *ONE_EPOCH]
 #: A line of the log with one of these is the end of reading.
 READY = ("INFO (dkt train-dnn) DNN of", "INFO (dkt train-lstm) LSTM of")
 DIM, MEAN_FRAMES, PHONES = 40, 300, 32

@@ -14,9 +14,8 @@ from typing import Any
 import torch
 
 from dkt.bin import main as dkt
-from dkt.train.frames import FrameTraining
 from dkt.train.metrics import Metrics
-from dkt.train.sequence import SequenceTraining
+from dkt.train.trainer import Trainer
 
 #: The steps that are profiled: enough of them, and not the first.
 FIRST, LAST = 101, 160
@@ -103,8 +102,7 @@ def report(profile: Any, seconds: float, num_frames: int) -> None:
 
 def main() -> int:
     """Run dkt's command with profiled steps."""
-    for training in (FrameTraining, SequenceTraining):
-        training._step = Window().wrap(training._step)  # type: ignore[method-assign]
+    Trainer._step = Window().wrap(Trainer._step)  # type: ignore[method-assign]
     return dkt(sys.argv[1:])
 
 

@@ -26,8 +26,8 @@ options:
 
 [ $# = 4 ] || usage
 graph=$1
-model=$4
-details=$model/decode_dev/scoring_kaldi/wer_details
+srcdir=$4
+details=$srcdir/decode_dev/scoring_kaldi/wer_details
 search=(--nj "$nj" --cmd "$cmd" --beam "$beam" --max-active "$max_active" --min-active "$min_active"
   --class-frame-counts "$class_frame_counts")
 
@@ -42,9 +42,9 @@ decode() {
   fi
 }
 
-decode "$2" "$model/decode_dev" "$lmwts" "$word_ins_penalties"
+decode "$2" "$srcdir/decode_dev" "$lmwts" "$word_ins_penalties"
 # Without them the scoring would choose on test. Within arguments a failure would not stop the script.
 lmwt=$(cat "$details/lmwt")
 wip=$(cat "$details/wip")
 [ -n "$lmwt" ] && [ -n "$wip" ] || die "$details/lmwt or wip is empty: dev was not scored"
-decode "$3" "$model/decode_test" "$lmwt" "$wip"
+decode "$3" "$srcdir/decode_test" "$lmwt" "$wip"

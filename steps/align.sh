@@ -13,7 +13,7 @@ beam=10
 retry_beam=40
 oov_policy=map
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 max_oov=0.1
 allow_implausible=false
 transform_dir=
@@ -30,11 +30,10 @@ options (names and defaults of Kaldi's script):
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
-  --max-loss <share>   share of utterances that may fail, all jobs together (0.05)
+  --max-dropped <share>  share of utterances that may fail, all jobs together (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
-  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the network was trained with them
-  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
+$side_inputs_help"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage
@@ -42,8 +41,8 @@ data=$1
 lang=$2
 srcdir=$3
 dir=$4
-log=$dir/log
-check_runner "$log"
+logdir=$dir/log
+check_runner "$logdir"
 parts=$dir/.parts
 
 # assemble: makes an alignment directory of what the jobs wrote, in $parts.
@@ -65,8 +64,8 @@ assemble() {
 # verdict: tells what was dropped and what the alignments of all jobs together look like; stops at too many dropped, and
 # if they cannot be right.
 verdict() {
-  local retried analyze=$log/analyze_alignments.log
-  check_losses "$max_loss" "${judged_logs[@]}"
+  local retried analyze=$logdir/analyze_alignments.log
+  check_losses "$max_dropped" "${judged_logs[@]}"
   retried=$(awk '/^INFO .*[)] retried [0-9]+ utterances/ { sum += $5 } END { print sum + 0 }' "${judged_logs[@]}")
   dkt analyze-alignments --data="$data" --num-retried="$retried" --max-oov="$max_oov" \
     --allow-implausible="$allow_implausible" "$lang" "$judged_dir" >"$analyze" 2>&1 || job_failed "$analyze"
@@ -79,7 +78,7 @@ nnet=
 class_frame_counts=
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" "$srcdir/tree"
-  check_share "$max_loss"
+  check_share "$max_dropped"
   set_model
   check_phones "$lang" "$srcdir"
   [ ! "$srcdir" -ef "$dir" ] || die "$dir is the directory of the model: align into one of its own"
@@ -87,27 +86,27 @@ if [ "$stage" -le 0 ]; then
   is_network || [ -z "$transform_dir$ivectors" ] ||
     die "--transform-dir and --ivectors are of a network, and $srcdir holds none: a GMM aligns features that are made"
   hold_directory "$dir"
-  depends_on "nj beam retry_beam oov_policy max_loss max_oov allow_implausible ivectors" "$data"/*.scp \
+  depends_on "nj beam retry_beam oov_policy max_dropped max_oov allow_implausible ivectors" "$data"/*.scp \
     "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$model" "$srcdir/tree" "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/ali.JOB.gz"
-  set_judged_logs "$log/align.JOB.log"
+  set_judged_logs "$logdir/align.JOB.log"
   judged_dir=$dir
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align.done" "${job_files[@]}" "$dir/num_jobs" "$dir/final.mdl" "$dir/tree"; then
-  make_dir "$log"
-  begin_jobs "$nj" "$log/align.JOB.log" "$dir/ali.JOB.gz"
+  make_dir "$logdir"
+  begin_jobs "$nj" "$logdir/align.JOB.log" "$dir/ali.JOB.gz"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_loglikes
   # The features that a GMM aligns are made for it already.
   if is_network; then loglikes+=("$sdata/JOB"); else loglikes+=("scp:$sdata/JOB/feats.scp"); fi
   set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  run_jobs ${resources[@]+"${resources[@]}"} "$log/align.JOB.log" set -o pipefail "$THEN" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$logdir/align.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" ark:- "$PIPE" \
-    dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-loss=1 \
+    dkt align --nj=1 --beam="$beam" --retry-beam="$retry_beam" --oov-policy="$oov_policy" --max-dropped=1 \
     --max-oov=1 --allow-implausible --loglikes=ark:- "$sdata/JOB" "$lang" "$srcdir" "$made/JOB" "$AND" \
     mv "$made/JOB/ali.1.gz" "$made/ali.JOB.gz"
   assemble
@@ -124,4 +123,4 @@ if [ "$stage" -le 0 ] &&
   mark_done
 fi
 require_files "$dir/ali.1.gz" "$dir/num_jobs" "$dir/final.mdl"
-echo "$script_name: alignments of $data in $dir, logs in $log"
+echo "$script_name: alignments of $data in $dir, logs in $logdir"

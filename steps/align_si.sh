@@ -10,7 +10,7 @@ beam=10
 retry_beam=40
 boost_silence=1.0
 oov_policy=map
-max_loss=0.05
+max_dropped=0.05
 max_oov=0.1
 allow_implausible=false
 help_message="Usage: steps/align_si.sh [options] <data-dir> <lang-dir> <model-dir> <ali-dir>
@@ -23,7 +23,7 @@ options (names and defaults of Kaldi's script):
   --retry-beam <x>     beam of a second try (40)
   --boost-silence <x>  factor on the likelihoods of silence (1.0)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
-  --max-loss <share>   share of utterances that may fail (0.05)
+  --max-dropped <share>  share of utterances that may fail (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)"
 . "$DKT_ROOT/steps/lib/options.sh"
@@ -39,7 +39,7 @@ check_runner "$(dirname "$log")"
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
     "$srcdir/final.mdl" "$srcdir/tree"
-  depends_on "nj beam retry_beam boost_silence oov_policy max_loss max_oov allow_implausible" "$data"/*.scp \
+  depends_on "nj beam retry_beam boost_silence oov_policy max_dropped max_oov allow_implausible" "$data"/*.scp \
     "$data"/{utt2spk,text} \
     "$lang"/{L.fst,phones.txt,words.txt,oov.txt} "$lang/phones" "$srcdir"/{final.{mdl,mat},tree,{cmvn,delta,splice}_opts}
   set_job_files "$dir/ali.JOB.gz"
@@ -50,12 +50,10 @@ if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
   hold_directory "$dir"
   make_dir "$dir/log"
-  run_job "$log" \
+  run_job_or_die "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
-    --oov-policy="$oov_policy" --max-loss="$max_loss" --max-oov="$max_oov" \
-    --allow-implausible="$allow_implausible" --steal-lock="$steal_lock" "$data" "$lang" "$srcdir" "$dir" ||
-    job_failed "$log"
-  tell_losses "$log"
+    --oov-policy="$oov_policy" --max-dropped="$max_dropped" --max-oov="$max_oov" \
+    --allow-implausible="$allow_implausible" --steal-lock="$steal_lock" "$data" "$lang" "$srcdir" "$dir"
   tell_alignment "$log"
   mark_done
 fi

@@ -24,7 +24,7 @@ train_config=
 recipe=
 transform_dir=
 ivectors=
-max_loss=0.05
+max_dropped=0.05
 log_dir=
 help_message="Usage: steps/check_data.sh [options] <data-dir> [<lang-dir> [<ali-dir>...]]
  e.g.: steps/check_data.sh data/train data/lang exp/tri3_ali
@@ -32,7 +32,7 @@ With several alignments the first is that of the data; the others, or the direct
 options:
   --stage <n>          up to 0: check, 1: only show what was found (0)
   --cmd <cmd>          how to run the job (run.pl)
-  --max-loss <share>   share of utterances that may be of no use (0.05)
+  --max-dropped <share>  share of utterances that may be of no use (0.05)
   --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
   --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
   --cmvn <how>         optional or required: whether missing statistics are an error (required)
@@ -65,7 +65,7 @@ if [ -z "$log_dir" ]; then
 fi
 logs=("$log_dir/check.1.log")
 require_files "$data/utt2spk" ${lang:+"$lang/phones.txt"}
-options=(--max-loss="$max_loss" ${lang:+--lang="$lang"})
+options=(--max-dropped="$max_dropped" ${lang:+--lang="$lang"})
 for name in no_feats no_text no_wav no_spk_sort non_print strict; do
   ! "${!name}" || options+=("--${name//_/-}")
 done

@@ -5,49 +5,49 @@ set -euo pipefail
 
 stage=0
 cmd=run.pl
-streams=feats.scp
-max_loss=0.05
+paste=feats.scp
+max_dropped=0.05
 help_message="Usage: steps/compute_cmvn_stats.sh [options] <data-dir> [<log-dir> [<cmvn-dir>]]
  e.g.: steps/compute_cmvn_stats.sh data/train
 options:
   --stage <n>         0: compute, 1: only put the list of what was computed into the data directory (0)
   --cmd <cmd>         how to run the job (run.pl)
-  --streams <list>    script files of <data-dir> whose features are pasted first (feats.scp)
-  --max-loss <share>  share of utterances that may be without features (0.05)"
+  --paste <list>      script files of <data-dir> whose features are pasted first (feats.scp)
+  --max-dropped <share>  share of utterances that may be without features (0.05)"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# -ge 1 ] && [ $# -le 3 ] || usage
 data=$1
-log=${2:-$data/log}
-dir=${3:-$data/data}
+logdir=${2:-$data/log}
+tables=${3:-$data/data}
 name=$(basename "$data")
-log_file=$log/cmvn_$name.log
-check_runner "$log_file"
+log=$logdir/cmvn_$name.log
+check_runner "$log"
 
 require_files "$data/feats.scp" "$data/utt2spk"
-check_share "$max_loss"
-[ -d "$log" ] && [ -d "$dir" ] || require_writable "$data"
-make_dir "$log" "$dir"
-set_table_dir dir "$dir"
-for place in "$data" "$log" "$dir"; do refuse_job_word "$place"; done
+check_share "$max_dropped"
+[ -d "$logdir" ] && [ -d "$tables" ] || require_writable "$data"
+make_dir "$logdir" "$tables"
+set_table_dir tables "$tables"
+for place in "$data" "$logdir" "$tables"; do refuse_job_word "$place"; done
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
-for stream in $streams; do inputs+=("$data/$stream"); done
-depends_on "streams max_loss" "${inputs[@]}"
-set_judged_logs "$log_file"
-if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$dir/cmvn_$name.ark"; then exit 0; fi
+for script in $paste; do inputs+=("$data/$script"); done
+depends_on "paste max_dropped" "${inputs[@]}"
+set_judged_logs "$log"
+if [ "$stage" -le 0 ] && already_done "$mark" "$data/cmvn.scp" "$tables/cmvn_$name.ark"; then exit 0; fi
 require_writable "$data"
 hold_directory "$data"
 if [ "$stage" -le 0 ]; then
-  begin_jobs 1 "$log_file" "$dir/cmvn_$name".{ark,scp}
+  begin_jobs 1 "$log" "$tables/cmvn_$name".{ark,scp}
   # The limit is on what is judged below.
-  run_jobs "$log_file" dkt compute-cmvn-stats --streams="$streams" --max-loss=1 "$data" \
+  run_jobs "$log" dkt compute-cmvn-stats --paste="$paste" --max-dropped=1 "$data" \
     ark,scp:"$made/cmvn_$name.ark,$made/cmvn_$name.scp"
   verdict
   back_up "$data" cmvn.scp
   place_jobs
 fi
-require_files "$dir/cmvn_$name.scp"
-copy_file "$dir/cmvn_$name.scp" "$data/cmvn.scp"
+require_files "$tables/cmvn_$name.scp"
+copy_file "$tables/cmvn_$name.scp" "$data/cmvn.scp"
 [ "$stage" -ge 1 ] || mark_done
-echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log_file"
+echo "$script_name: CMVN statistics of $(wc -l <"$data/cmvn.scp") speakers in $data/cmvn.scp, log in $log"

@@ -26,7 +26,7 @@ scoring_opts=default
 latgen=auto
 num_threads=1
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
  e.g.: steps/decode.sh --nj 4 exp/tri3/graph data/test exp/dnn/decode_test
 options (names and defaults of Kaldi's script):
@@ -38,13 +38,12 @@ options (names and defaults of Kaldi's script):
   --srcdir <dir>         where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   in place of <srcdir>/final.mdl, final.pt, and prior_counts or
                          ali_train_pdf.counts
-  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
-  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
+$side_inputs_help
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
                          found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
   --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may have no lattice, all jobs together (0.05)
+  --max-dropped <share>  share of utterances that may have no lattice, all jobs together (0.05)
   --skip-scoring <bool>  do not score (false)
   --scoring-opts <opts>  of local/score.sh, if KALDI_ROOT is set and it is there, or of steps/score.sh
                          (--min-lmwt 4 --max-lmwt 15; of a GMM none)"
@@ -55,8 +54,8 @@ graph=$1
 data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
-log=$dir/log
-check_runner "$log"
+logdir=$dir/log
+check_runner "$logdir"
 
 if is_network; then default_acwt=0.1 default_scoring="--min-lmwt 4 --max-lmwt 15"; else
   default_acwt=0.083333 default_scoring=
@@ -66,7 +65,7 @@ acwt=${acwt:-$default_acwt}
 
 # Sets what the lattices depend on, which the program search_name makes.
 set_inputs() {
-  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_loss ivectors search_name" "$graph/HCLG.fst" \
+  depends_on "nj acwt beam lattice_beam min_active max_active max_mem max_dropped ivectors search_name" "$graph/HCLG.fst" \
     "$graph/words.txt" "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" \
     "$class_frame_counts" "$transform_dir" "$ivectors"
 }
@@ -79,7 +78,7 @@ if [ "$stage" -le 0 ]; then
   for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
-  set_judged_logs "$log/decode.JOB.log"
+  set_judged_logs "$logdir/decode.JOB.log"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$dir/num_jobs"; then
   # Lattices of two programs are not mixed.
@@ -88,15 +87,15 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   search_name=${search[*]}
   set_inputs
   note_inputs
-  make_dir "$log"
-  begin_jobs "$nj" "$log/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
+  make_dir "$logdir"
+  begin_jobs "$nj" "$logdir/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_loglikes
   limit_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
-  run_jobs "${resources[@]}" "$log/decode.JOB.log" set -o pipefail "$THEN" \
+  run_jobs "${resources[@]}" "$logdir/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
     --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
@@ -118,4 +117,4 @@ if ! "$skip_scoring" && can_score; then
   set_local_score
   score_lattices
 fi
-echo "$script_name: lattices of $data in $dir, logs in $log"
+echo "$script_name: lattices of $data in $dir, logs in $logdir"

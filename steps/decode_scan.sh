@@ -14,7 +14,7 @@ min_active=200
 lmwts="7 8 9 10 11 12 13 14 15 16 17"
 word_ins_penalties="0.0 0.5 1.0"
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 transform_dir=
 ivectors=
 skip_scoring=false
@@ -34,9 +34,8 @@ options:
   --lmwts <list>               language-model weights; the acoustic scale is 1 / weight
   --word-ins-penalties <list>  costs of a word
   --use-gpu <how>              yes, no or optional (no)
-  --max-loss <share>           share of utterances that may fail, all jobs together (0.05)
-  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
-  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier
+  --max-dropped <share>        share of utterances that may fail, all jobs together (0.05)
+$side_inputs_help
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"
@@ -47,28 +46,28 @@ graph=$1
 data=$2
 dir=$3
 srcdir=${srcdir:-$(dirname "$dir")}
-log=$dir/log
-check_runner "$log"
+logdir=$dir/log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   set_search_inputs
-  depends_on "nj beam max_active min_active lmwts word_ins_penalties max_loss ivectors" "$graph"/{HCLG.fst,words.txt} \
+  depends_on "nj beam max_active min_active lmwts word_ins_penalties max_dropped ivectors" "$graph"/{HCLG.fst,words.txt} \
     "$data"/*.scp "$data/utt2spk" "$model" ${feature_files[@]+"${feature_files[@]}"} "$nnet" "$class_frame_counts" \
     "$transform_dir" "$ivectors"
   set_job_files "$dir/scoring/job.JOB"
-  set_judged_logs "$log/decode.JOB.log"
+  set_judged_logs "$logdir/decode.JOB.log"
 fi
 if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]}" "$dir/num_jobs"; then
   hold_directory "$dir"
-  make_dir "$log"
-  begin_jobs "$nj" "$log/decode.JOB.log" "$dir/scoring/job.JOB"
+  make_dir "$logdir"
+  begin_jobs "$nj" "$logdir/decode.JOB.log" "$dir/scoring/job.JOB"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_loglikes
   set_resources "$use_gpu"
-  run_jobs ${resources[@]+"${resources[@]}"} "$log/decode.JOB.log" set -o pipefail "$THEN" \
+  run_jobs ${resources[@]+"${resources[@]}"} "$logdir/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     dkt decode-scan --beam="$beam" --max-active="$max_active" --min-active="$min_active" --lmwts="$lmwts" \
-    --word-ins-penalties="$word_ins_penalties" --max-loss=1 "$model" "$graph" "$graph/words.txt" ark:- \
+    --word-ins-penalties="$word_ins_penalties" --max-dropped=1 "$model" "$graph" "$graph/words.txt" ark:- \
     "$made/job.JOB"
   verdict
   clear_scores
@@ -79,6 +78,6 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]
   place_jobs
   write_file "$dir/num_jobs" echo "$nj"
   mark_done
-  echo "$script_name: hypotheses of $data in $dir/scoring, logs in $log"
+  echo "$script_name: hypotheses of $data in $dir/scoring, logs in $logdir"
 fi
 "$skip_scoring" || ! can_score || "$DKT_ROOT/steps/score.sh" --cmd "$cmd" "$data" "$graph" "$dir"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Keeps the posteriors of a teacher as soft targets, for students to be trained on.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
+. "$DKT_ROOT/steps/lib/networks.sh"
 set -euo pipefail
 
 stage=0
@@ -9,7 +10,7 @@ cmd=run.pl
 top_k=
 temperatures="1 2 5"
 use_gpu=no
-max_loss=0.05
+max_dropped=0.05
 transform_dir=
 ivectors=
 help_message="Usage: steps/make_soft_targets.sh [options] <data-dir> <teacher-dir> <targets-dir>
@@ -21,50 +22,43 @@ options:
   --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature
                          (20, or all where there are fewer pdfs)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
-  --use-gpu <how>        yes, no or optional (no)
-  --max-loss <share>     share of utterances that may lack features, all jobs together (0.05)
-  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
-  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
+$network_help"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 3 ] || usage
 data=$1
-teacher=$2
+srcdir=$2
 dir=$3
-log=$dir/log
-check_runner "$log"
-
-require_files "$data/feats.scp" "$data/utt2spk" "$teacher/final.pt"
-check_share "$max_loss"
 # The mark tells what is kept, not who chose it.
 options=(${top_k:+--top-k="$top_k"})
 top_k=${top_k:-20}
-depends_on "nj top_k temperatures max_loss ivectors" "$data"/*.scp "$data/utt2spk" "$teacher/final.pt" \
+logdir=$dir/log
+check_runner "$logdir"
+
+require_network
+depends_on "nj top_k temperatures max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "$srcdir/final.pt" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/soft.JOB.{ark,scp}
-set_judged_logs "$log/make_soft_targets.JOB.log"
+set_judged_logs "$logdir/make_soft_targets.JOB.log"
 if [ "$stage" -le 0 ] &&
   already_done "$dir/.make_soft_targets.done" "$dir"/{soft.scp,header.yaml} "${job_files[@]}"; then exit 0; fi
 refuse_other_kinds "$dir" targets
 hold_directory "$dir"
-make_dir "$log"
+make_dir "$logdir"
 
 if [ "$stage" -le 0 ]; then
   # Without the script, which errors about damage say to remove, or with another header, nothing is kept: sizes and
   # times do not tell which archive is damaged.
   if ! [ -e "$dir/soft.scp" ] || ! is_kept "$dir/header.yaml"; then kept_results=; fi
-  sdata=$(make_split "$data" "$nj" "$dir") || exit 1
-  set_side_inputs
-  set_resources "$use_gpu"
   # Each job may lose what it must; the limit is on their sum.
-  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-loss=1
+  options+=(--num-jobs="$nj" --temperatures="$temperatures" --num-threads=1 --max-dropped=1
     --steal-lock="$steal_lock")
-  begin_jobs "$nj" "$log/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
+  begin_network_jobs "$dir" "$logdir/make_soft_targets.JOB.log" "$dir"/soft.JOB.{ark,scp}
   # It tells the size before anything is written.
-  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$teacher/final.pt" "$data" "$made"
-  run_jobs ${resources[@]+"${resources[@]}"} "$log/make_soft_targets.JOB.log" \
+  dkt make-soft-targets --job=begin --use-gpu=no "${options[@]}" "$srcdir/final.pt" "$data" "$made"
+  run_jobs ${resources[@]+"${resources[@]}"} "$logdir/make_soft_targets.JOB.log" \
     dkt make-soft-targets --job=JOB --use-gpu="$use_gpu" "${options[@]}" ${side[@]+"${side[@]}"} \
-    "$teacher/final.pt" "$sdata/JOB" "$made"
+    "$srcdir/final.pt" "$sdata/JOB" "$made"
   verdict
   # Until they are joined they are not whole.
   rm -f "$dir/soft.scp"
@@ -76,8 +70,8 @@ fi
 
 # What a student without alignments needs of its teacher.
 for name in final.mdl tree phones.txt ali_train_pdf.counts; do
-  [ ! -e "$teacher/$name" ] || copy_file "$teacher/$name" "$dir/$name"
+  [ ! -e "$srcdir/$name" ] || copy_file "$srcdir/$name" "$dir/$name"
 done
-dkt make-soft-targets --job=end --steal-lock="$steal_lock" "$teacher/final.pt" "$data" "$dir"
+dkt make-soft-targets --job=end --steal-lock="$steal_lock" "$srcdir/final.pt" "$data" "$dir"
 [ "$stage" -ge 1 ] || mark_done
-echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $log"
+echo "$script_name: soft targets of $(wc -l <"$dir/soft.scp") utterances in $dir, logs in $logdir"

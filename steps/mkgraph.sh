@@ -18,25 +18,24 @@ options:
 
 [ $# = 3 ] || usage
 lang=$1
-model=$2
+srcdir=$2
 dir=$3
 log=$dir/log/mkgraph.log
 check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
-  require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$model/final.mdl" \
-    "$model/tree"
+  require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$srcdir/final.mdl" \
+    "$srcdir/tree"
   depends_on "transition_scale self_loop_scale" "$lang"/{L_disambig.fst,G.fst,phones.txt,words.txt} "$lang/phones" \
-    "$model"/{final.mdl,tree}
+    "$srcdir"/{final.mdl,tree}
 fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
   hold_directory "$dir"
   make_dir "$dir/log"
-  run_job "$log" \
+  run_job_or_die "$log" \
     dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" --steal-lock="$steal_lock" \
-    "$lang" "$model" "$dir" || job_failed "$log"
-  tell_losses "$log"
+    "$lang" "$srcdir" "$dir"
   mark_done
 fi
 require_files "$dir/HCLG.fst" "$dir/words.txt"

@@ -8,37 +8,36 @@ set -euo pipefail
 stage=0
 cmd=run.pl
 factors="0.9 1.1"
-max_loss=0
+max_dropped=0
 help_message="Usage: steps/perturb_data_dir_speed.sh [options] <source-dir> <target-dir>
  e.g.: steps/perturb_data_dir_speed.sh data/train data/train_sp
 options:
   --stage <n>         up to 0: perturb, 1: only see that the directory is there (0)
   --cmd <cmd>         how to run the job (run.pl)
   --factors <list>    speeds of the copies, above 1 is faster (0.9 1.1)
-  --max-loss <share>  share of unreadable recordings allowed (0)"
+  --max-dropped <share>  share of unreadable recordings allowed (0)"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 2 ] || usage
-source=$1
-target=$2
-log=$target/log/perturb_speed.log
+data=$1
+dir=$2
+log=$dir/log/perturb_speed.log
 check_runner "$(dirname "$log")"
 
 if [ "$stage" -le 0 ]; then
-  require_files "$source/wav.scp" "$source/utt2spk" "$source/text"
+  require_files "$data/wav.scp" "$data/utt2spk" "$data/text"
   # shellcheck disable=SC2034 # by its name
-  audio=$(listed_files "$source/wav.scp")
-  depends_on "factors max_loss audio" "$source"/{wav.scp,utt2spk,text,segments,spk2gender}
+  audio=$(listed_files "$data/wav.scp")
+  depends_on "factors max_dropped audio" "$data"/{wav.scp,utt2spk,text,segments,spk2gender}
   set_judged_logs "$log"
 fi
 if [ "$stage" -le 0 ] &&
-  ! already_done "$target/.perturb_data_dir_speed.done" "$target"/{wav.scp,utt2spk,spk2utt,text,wav}; then
-  hold_directory "$target"
-  make_dir "$target/log"
-  run_job "$log" dkt perturb-speed --factors="$factors" --max-loss="$max_loss" --steal-lock="$steal_lock" \
-    "$source" "$target" || job_failed "$log"
-  tell_losses "$log"
+  ! already_done "$dir/.perturb_data_dir_speed.done" "$dir"/{wav.scp,utt2spk,spk2utt,text,wav}; then
+  hold_directory "$dir"
+  make_dir "$dir/log"
+  run_job_or_die "$log" dkt perturb-speed --factors="$factors" --max-dropped="$max_dropped" --steal-lock="$steal_lock" \
+    "$data" "$dir"
   mark_done
 fi
-require_files "$target/wav.scp" "$target/utt2spk" "$target/text"
-echo "$script_name: $(wc -l <"$target/utt2spk") utterances in $target, log in $log"
+require_files "$dir/wav.scp" "$dir/utt2spk" "$dir/text"
+echo "$script_name: $(wc -l <"$dir/utt2spk") utterances in $dir, log in $log"

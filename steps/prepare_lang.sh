@@ -29,8 +29,8 @@ dict=$1
 oov=$2
 text=$3
 lang=$4
-log=$lang/log
-check_runner "$log"
+logdir=$lang/log
+check_runner "$logdir"
 
 require_files "$dict/lexicon.txt" "$text"
 hold_directory "$lang"
@@ -40,31 +40,25 @@ if [ "$stage" -le 1 ] && already_done "$mark" "$lang"/{L.fst,G.fst} "$lang"/{L_d
   "$lang"/{words.txt,phones.txt,topo,oov.txt,oov.int,phones}; then exit 0; fi
 # Stages are done again with other options than those of the mark.
 forget_done "$mark"
-make_dir "$log"
-
-# run_part name command...: runs one job, whose log is named so.
-run_part() {
-  run_job "$log/$1.log" "${@:2}" || job_failed "$log/$1.log"
-  tell_losses "$log/$1.log"
-}
+make_dir "$logdir"
 
 if [ "$stage" -le 1 ]; then
-  run_part prepare_lang dkt prepare-lang --position-dependent-phones="$position_dependent_phones" \
+  run_job_or_die "$logdir/prepare_lang.log" dkt prepare-lang --position-dependent-phones="$position_dependent_phones" \
     --sil-prob="$sil_prob" "$dict" "$oov" "$lang"
 fi
 if [ "$stage" -le 2 ]; then
   dev=()
   [ -z "$dev_text" ] || dev=(--dev="$dev_text" --dev-utt-ids=true)
-  run_part train_lm dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" \
+  run_job_or_die "$logdir/train_lm.log" dkt train-lm --order="$order" --smoothing="$smoothing" --words="$lang/words.txt" \
     --exclude-words="$oov" ${dev[@]+"${dev[@]}"} "$text" "$lang/lm.arpa.gz"
 fi
 if [ "$stage" -le 3 ]; then
   require_files "$lang/lm.arpa.gz"
-  run_part format_lm dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
+  run_job_or_die "$logdir/format_lm.log" dkt format-lm "$lang" "$lang/lm.arpa.gz" "$lang"
 fi
 require_files "$lang/L.fst" "$lang/G.fst"
 [ "$stage" -gt 1 ] || mark_done
-perplexity=$(sed -n 's/.*ppl= *\([^ ]*\).*/\1/p' "$log/train_lm.log" 2>/dev/null | head -n 1) || true
-oovs=$(sed -n 's/.* \([0-9]*\) OOVs.*/, \1 words outside the vocabulary/p' "$log/train_lm.log" 2>/dev/null) || true
+perplexity=$(sed -n 's/.*ppl= *\([^ ]*\).*/\1/p' "$logdir/train_lm.log" 2>/dev/null | head -n 1) || true
+oovs=$(sed -n 's/.* \([0-9]*\) OOVs.*/, \1 words outside the vocabulary/p' "$logdir/train_lm.log" 2>/dev/null) || true
 [ -z "$perplexity" ] || echo "$script_name: perplexity $perplexity on ${dev_text:-the text of --dev-text}$oovs"
-echo "$script_name: lexicon and grammar in $lang, logs in $log"
+echo "$script_name: lexicon and grammar in $lang, logs in $logdir"

@@ -28,6 +28,8 @@ data=$1
 graph=$2
 dir=$3
 scoring=$dir/scoring
+# Where the scores are made: those of before stay until the new ones are whole.
+new=$dir/.new_scores
 check_runner "$dir"
 for place in "$data" "$graph" "$dir"; do refuse_job_word "$place"; done
 
@@ -40,23 +42,38 @@ if [ "$stage" -le 0 ] && already_done "$dir/.score.done" "$dir/scoring_kaldi/bes
   exit 0
 fi
 hold_directory "$dir"
+words=
+[ ! -f "$graph/words.txt" ] || words=--words=$graph/words.txt
+
+# find_best dir: has the best of the scores in a directory written into scoring_kaldi there, by the names of $dir.
+find_best() {
+  local said best=$1/scoring_kaldi/best_wer
+  if ! said=$(dkt best-wer --write --data="$data" ${words:+"$words"} "$1" 2>&1 >/dev/null); then
+    echo "$said" >&2
+    die "the best of the scores was not found (the reason is above)"
+  fi
+  [ -z "$said" ] || echo "${said//"$1/"/"$dir/"}" >&2
+  said=$(<"$best")
+  write_file "$best" echo "${said//"$1/"/"$dir/"}"
+}
+
 if [ "$stage" -le 0 ]; then
   require_files "$data/text" "$dir/num_jobs"
   if [ -e "$dir/lat.1.gz" ]; then read_num_jobs "$dir" "lat.JOB.gz"; else read_num_jobs "$dir" "scoring/job.JOB"; fi
   if [ -e "$dir/lat.1.gz" ]; then
     require_files "$graph/words.txt"
     lmwts=${lmwts:-$(seq -s " " "$min_lmwt" "$max_lmwt")} || die "--min-lmwt, --max-lmwt: $min_lmwt, $max_lmwt"
-    begin_jobs "$nj" "$dir/log/lattice_scan.JOB.log" "$scoring/job.JOB"
-    run_jobs "$dir/log/lattice_scan.JOB.log" \
+    log=$dir/log/lattice_scan.JOB.log
+    begin_jobs "$nj" "$log" "$scoring/job.JOB"
+    run_jobs "$log" \
       dkt lattice-scan --lmwts="$lmwts" --word-ins-penalties="${word_ins_penalties:-${word_ins_penalty//,/ }}" \
-      --max-loss=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
+      --max-dropped=1 ark:"$dir/lat.JOB.gz" "$graph/words.txt" "$made/job.JOB"
     place_jobs
-    tell_losses "$dir"/log/lattice_scan.[0-9]*.log
+    tell_losses "${log%JOB.log}"[0-9]*.log
   fi
-  # The mark of decode.sh goes with the scores that it is about.
-  rm -rf "$dir"/.{score,local_score}.done "$dir"/wer_* "$dir/scoring_kaldi" "$scoring"/*.txt "$scoring"/point.* \
-    "$dir"/log/score.[0-9]*.log
   require_files "$scoring/job.1"
+  rm -rf "$new"
+  make_dir "$new/scoring"
   names=()
   for first in "$scoring"/job.1/*.txt; do
     name=$(basename "$first" .txt)
@@ -64,18 +81,24 @@ if [ "$stage" -le 0 ]; then
     names+=("$name")
     parts=()
     for job in $(seq "$nj"); do parts+=("$scoring/job.$job/$name.txt"); done
-    write_file "$scoring/$name.txt" sort_files "${parts[@]}"
-    ln -s "$name.txt" "$scoring/point.${#names[@]}.txt" # jobs are numbered
+    write_file "$new/scoring/$name.txt" sort_files "${parts[@]}"
+    ln -s "$name.txt" "$new/scoring/point.${#names[@]}.txt" # jobs are numbered
   done
-  begin_jobs "${#names[@]}" "$dir/log/score.JOB.log" "$scoring/point.JOB.wer"
-  run_jobs "$dir/log/score.JOB.log" \
-    dkt compute-wer --mode=present ark:"$data/text" ark:"$scoring/point.JOB.txt" "$INTO" "$made/point.JOB.wer"
-  tell_losses "$dir"/log/score.[0-9]*.log
+  log=$dir/log/score.JOB.log
+  begin_jobs "${#names[@]}" "$log" "$scoring/point.JOB.wer"
+  run_jobs "$log" \
+    dkt compute-wer --mode=present ark:"$data/text" ark:"$new/scoring/point.JOB.txt" "$INTO" "$made/point.JOB.wer"
   place_jobs
-  for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$dir/wer_${names[point - 1]}"; done
-  rm "$scoring"/point.*
+  tell_losses "${log%JOB.log}"[0-9]*.log
+  rm "$new"/scoring/point.*
+  for point in $(seq "${#names[@]}"); do mv "$scoring/point.$point.wer" "$new/wer_${names[point - 1]}"; done
+  find_best "$new"
+  # The mark of decode.sh goes with the scores that it is about.
+  rm -rf "$dir"/.{score,local_score}.done "$dir"/wer_* "$dir/scoring_kaldi"
+  mv "$new"/{wer_*,scoring_kaldi} "$dir"
+  rm -rf "$new" "$scoring"/{*.txt,point.*}
+else
+  find_best "$dir"
 fi
-words=
-[ ! -f "$graph/words.txt" ] || words=--words=$graph/words.txt
-dkt best-wer --write --data="$data" ${words:+"$words"} "$dir"
+cat "$dir/scoring_kaldi/best_wer"
 [ "$stage" -ge 1 ] || mark_done "$dir/scoring_kaldi/best_wer" "$dir"/wer_*

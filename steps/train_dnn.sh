@@ -11,7 +11,7 @@ dnn_config=
 seed=
 use_gpu=optional
 num_threads=
-max_loss=0.05
+max_dropped=0.05
 cache_dir=
 transform_dir=
 transform_dir_dev=
@@ -27,7 +27,7 @@ options:
   --seed <n>           overrides training.seed of the configuration
   --use-gpu <how>      yes, no or optional (optional)
   --num-threads <n>    CPU threads, asked of the queue too, or auto: as many as pay, one where others compute (auto)
-  --max-loss <share>   share of utterances that may lack an alignment (0.05)
+  --max-dropped <share>  share of utterances that may lack an alignment (0.05)
   --cache-dir <dir>    where packed features are kept (.packed of the data, or of <exp-dir> if those cannot be written
                        in); none: read the archives all along
   --steal-lock <bool>  take <exp-dir> from another process: one of another host that is dead (false)
@@ -55,12 +55,12 @@ check_phones "$lang" "$ali" "$ali_dev"
 configured=()
 set_config_files configured "" "$dnn_config" "$data" "$data_dev"
 hold_directory "$dir"
-depends_on "seed max_loss ivectors ivectors_dev" "${configured[@]}" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
+depends_on "seed max_dropped ivectors ivectors_dev" "${configured[@]}" "$data"/*.scp "$data/utt2spk" "$data_dev"/*.scp \
   "$data_dev/utt2spk" "$ali" "$ali_dev" "$transform_dir" "$transform_dir_dev" "$ivectors" "$ivectors_dev"
 if [ "$stage" -le 0 ] && ! already_done "$dir/.train_dnn.done" "$dir"/final.{pt,mdl,nnet,feature_transform} \
   "$dir"/{tree,phones.txt,ali_train_pdf.counts}; then
   check_training_data "$dir" "$lang" "$data" "$data_dev" "$ali" "$ali_dev"
-  options=(--use-gpu="$use_gpu" --max-loss="$max_loss" --steal-lock="$steal_lock")
+  options=(--use-gpu="$use_gpu" --max-dropped="$max_dropped" --steal-lock="$steal_lock")
   [ -z "$dnn_config" ] || options+=(--config="$dnn_config")
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
   for name in transform_dir transform_dir_dev ivectors ivectors_dev cache_dir; do

@@ -26,7 +26,7 @@ lstm_config=
 seed=
 use_gpu=optional
 num_threads=
-max_loss=0.05
+max_dropped=0.05
 cache_dir=
 transform_dir=
 transform_dir_dev=
@@ -56,7 +56,7 @@ options:
   --no-ali <bool>            no alignments: the teacher alone labels the data (false)
   --hmm-dir <dir>            of --no-ali: with final.mdl and ali_train_pdf.counts (that of the teacher)
   --lstm-config <yaml>       features, network, objective, batches, optimizer, schedule and fine_tuning
-  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-loss, --cache-dir, --skip-check, --allow-implausible,
+  --stage, --cmd, --seed, --use-gpu, --num-threads, --max-dropped, --cache-dir, --skip-check, --allow-implausible,
   --steal-lock               as of train_dnn.sh
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
@@ -85,7 +85,7 @@ else
   check_phones "$lang" "${alignments[@]}"
 fi
 names="mode soft_targets soft_targets_dev targets_form teacher teacher_data_train teacher_data_dev top_k temperature \
-  lambda smoothing init_model hmm_dir transform_dir transform_dir_dev ivectors ivectors_dev max_loss"
+  lambda smoothing init_model hmm_dir transform_dir transform_dir_dev ivectors ivectors_dev max_dropped"
 [ -z "$lstm_config" ] || require_files "$lstm_config"
 configured=()
 set_config_files configured "" "$lstm_config" "$data" "$data_dev"

@@ -16,7 +16,7 @@ cmvn_opts=
 delta_opts=
 oov_policy=map
 seed=0
-max_loss=0.05
+max_dropped=0.05
 max_oov=0.1
 allow_implausible=false
 help_message="Usage: steps/train_mono.sh [options] <data-dir> <lang-dir> <exp-dir>
@@ -35,7 +35,7 @@ options (names and defaults of Kaldi's script):
   --delta-opts <opts>     options of add-deltas
   --oov-policy <p>        map words outside the lexicon to oov.txt's, or error (map)
   --seed <n>              of the splitting of Gaussians (0)
-  --max-loss <share>      share of utterances that may fail to align (0.05)
+  --max-dropped <share>   share of utterances that may fail to align (0.05)
   --max-oov <share>       share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>   an alignment that cannot be right is a warning, not an error (false)
   --steal-lock <bool>     take <exp-dir> from another process: one of another host that is dead (false)"
@@ -52,7 +52,7 @@ if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
     "$lang/L.fst"
   depends_on "nj num_iters max_iter_inc totgauss realign_iters boost_silence power cmvn_opts delta_opts oov_policy \
-    seed max_loss max_oov allow_implausible" "$data"/*.scp "$data"/{utt2spk,text} "$lang"/{L.fst,topo,phones.txt,words.txt,oov.txt} "$lang/phones"
+    seed max_dropped max_oov allow_implausible" "$data"/*.scp "$data"/{utt2spk,text} "$lang"/{L.fst,topo,phones.txt,words.txt,oov.txt} "$lang/phones"
   set_job_files "$dir/ali.JOB.gz"
   set_judged_logs "$log"
   verdict() { verdict_on_alignment "$dir" "$lang"; }
@@ -61,13 +61,12 @@ if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then
   hold_directory "$dir"
   make_dir "$dir/log"
-  run_job "$log" \
+  run_job_or_die "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \
     --cmvn-opts="$cmvn_opts" --delta-opts="$delta_opts" --oov-policy="$oov_policy" --seed="$seed" \
-    --max-loss="$max_loss" --max-oov="$max_oov" --allow-implausible="$allow_implausible" \
-    --steal-lock="$steal_lock" "$data" "$lang" "$dir" || job_failed "$log"
-  tell_losses "$log"
+    --max-dropped="$max_dropped" --max-oov="$max_oov" --allow-implausible="$allow_implausible" \
+    --steal-lock="$steal_lock" "$data" "$lang" "$dir"
   tell_alignment "$log"
   mark_done
 fi

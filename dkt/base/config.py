@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-import difflib
 import functools
 import math
 import re
@@ -19,6 +18,7 @@ import yaml
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range, shown
+from dkt.base.spelling import nearest
 from dkt.base.yaml_text import RefusedYamlError, RepeatedKeyError, Section, is_plain_number, parse_yaml
 
 T = TypeVar("T")
@@ -35,7 +35,8 @@ def load_config(
 
     Args:
         cls: a dataclass, possibly of dataclasses. A section that is named in part keeps the rest of the
-            default that the field of the section has in ``cls``, not of the default of its own class.
+            default that the field of the section has in ``cls``, not of the default of its own class. Keys
+            may have their earlier names, see ``current_names``.
         path: the YAML file; None for the defaults.
         overrides: ``section.key=value`` settings that win over the file. Of two settings of one key the last
             wins, as of two equal options of a program of Kaldi's; a section as the value, ``{key: value}``,
@@ -44,36 +45,95 @@ def load_config(
         values: what the file holds, if it was read before.
 
     Raises:
-        DktError: no YAML, a key that stands twice, an unknown key (the nearest known one is named), or a
+        DktError: not YAML, a duplicate key, an unknown key (the nearest known one is named), or a
             value of another type or outside the range of its key; the file or the setting is named.
     """
-    if values is None:
-        values = read_yaml(path) if path is not None else {}
-    values = copy.copy(values)
+    values = _read_values(cls, path, values)
     given: list[tuple[str, str, Any]] = []
     for setting in (*overrides, *options):
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise DktError(f"'{setting}': expected section.key=value")
+        names, value = _parse_setting(cls, setting)
         try:
-            value = parse_yaml(text)
-        except RefusedYamlError as error:
-            raise DktError(f"'{setting}': {error}") from None
-        except (yaml.YAMLError, ValueError, RecursionError):
-            raise DktError(f"'{setting}': the value is no YAML") from None
-        names = name.strip().split(".")
-        try:
-            _check_replaced(
-                cls, values, functools.reduce(lambda inner, key: {key: inner}, names[::-1], value)
-            )
+            _check_replaced(cls, values, _nested(names, value))
         except DktError as error:
             raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
         _set(values, names, value, setting)
-        given.append((f"--set {setting}" if len(given) < len(overrides) else "options", name.strip(), value))
+        what = f"--set {setting}" if len(given) < len(overrides) else "options"
+        given.append((what, ".".join(names), value))
     try:
         return build(cls, values, "")
     except DktError as error:
         raise DktError(str(error), path=_at_fault(str(error), given) or path) from None
+
+
+def _read_values(cls: type, path: str | Path | None, values: dict[str, Any] | None) -> dict[str, Any]:
+    """The values of a file, which may have been read before, with the names that its keys have now."""
+    if values is None:
+        values = read_yaml(path) if path is not None else {}
+    try:
+        return copy.copy(current_names(cls, values))
+    except DktError as error:
+        raise DktError(str(error), path=path) from None
+
+
+def _parse_setting(cls: type, setting: str) -> tuple[list[str], Any]:
+    """The names that lead to the key of ``section.key=value``, those it has now, and the value.
+
+    Raises:
+        DktError: the setting is not of this form, or its value not YAML.
+    """
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise DktError(f"'{setting}': expected section.key=value")
+    names = name.strip().split(".")
+    try:
+        value: Any = current_names(cls, _nested(names, parse_yaml(text)))
+    except (RefusedYamlError, DktError) as error:
+        raise DktError(f"'{setting}': {error}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise DktError(f"'{setting}': the value is not YAML") from None
+    for depth in range(len(names)):
+        ((names[depth], value),) = value.items()
+    return names, value
+
+
+def _nested(names: Sequence[str], value: Any) -> dict[str, Any]:
+    """A value within the sections that it is in."""
+    return functools.reduce(lambda inner, name: {name: inner}, reversed(names), value)
+
+
+def current_names(cls: Any, values: dict[Any, Any], where: str = "") -> dict[Any, Any]:
+    """A copy of plain values of a dataclass, with the names that its keys have now.
+
+    Args:
+        cls: the dataclass. Its attribute ``RENAMED``, if it has one, maps earlier names of keys to those of
+            now.
+        values: the keys and their values, those of inner dataclasses within them.
+        where: the section's name, for errors.
+
+    Raises:
+        DktError: a key has a value under its earlier name and another under the one of now.
+    """
+    renamed = getattr(cls, "RENAMED", {})
+    hints = typing.get_type_hints(cls, include_extras=True)
+    result = Section() if isinstance(values, Section) else {}
+    if isinstance(values, Section) and isinstance(result, Section):
+        result.lines = {renamed.get(name, name): line for name, line in values.lines.items()}
+    for name, value in values.items():
+        key = renamed.get(name, name)
+        place = f"{where}.{key}" if where else str(key)
+        if key != name and key in values:
+            earlier = f"{where}.{name}" if where else name
+            error = DktError(f"'{earlier}' and '{place}' are one key", hint=f"keep '{place}', its name now")
+            raise _with_line(error, values, name)
+        section = _section_class(hints.get(key))
+        result[key] = current_names(section, value, place) if section and isinstance(value, dict) else value
+    return result
+
+
+def _section_class(hint: Any) -> Any:
+    """The dataclass that a field is of, None being allowed or not; None if it is of none."""
+    kinds = () if typing.get_origin(hint) is dict else (hint, *typing.get_args(hint))
+    return next((one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)), None)
 
 
 def _check_replaced(kind: Any, values: Any, setting: dict[str, Any], where: str = "") -> None:
@@ -89,10 +149,7 @@ def _check_replaced(kind: Any, values: Any, setting: dict[str, Any], where: str 
         if name not in values or name not in hints:
             continue
         place = f"{where}.{name}" if where else name
-        kinds = (hints[name], *typing.get_args(hints[name]))
-        section = next(
-            (one for one in kinds if isinstance(one, type) and dataclasses.is_dataclass(one)), None
-        )
+        section = _section_class(hints[name])
         if section is None:
             try:
                 _convert(hints[name], values[name], place, None)
@@ -135,7 +192,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         raise DktError(str(error), path=path) from None
     # A date of month 13 or a number of thousands of digits is a ValueError.
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DktError(f"is no YAML: {error}", path=path) from None
+        raise DktError(f"not YAML: {error}", path=path) from None
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -149,13 +206,13 @@ def named_files(path: str | Path, directories: Sequence[Path] = ()) -> list[str]
     Args:
         path: the YAML file.
         directories: places, beside the working directory, that a name may be relative to; several names may
-            stand in one value there, with white space between them, as in ``features.streams``.
+            stand in one value there, with white space between them, as in ``features.paste``.
 
     Returns:
         The names as they can be opened, each once, in the order of the file.
 
     Raises:
-        DktError: the configuration cannot be read, or is no YAML.
+        DktError: the configuration cannot be read, or is not YAML.
     """
     found: dict[str, None] = {}
     for text in _texts(read_yaml(path)):
@@ -189,7 +246,7 @@ def _set(values: dict[str, Any], names: list[str], value: Any, setting: str) -> 
         _forget_line(values, name)
         section = values.get(name)
         if section is not None and not isinstance(section, dict):
-            raise DktError(f"'{setting}': '{name}' is no section")
+            raise DktError(f"'{setting}': '{name}' is not a section")
         # A section without keys is None in YAML. A copy: an alias may make it another section, too.
         values[name] = section = dict(section or {})
         values = section
@@ -223,14 +280,14 @@ def build(cls: type[T], values: Any, where: str, default: T | None = None) -> T:
         values = {}
     if not isinstance(values, dict):
         raise DktError(f"'{where}' is a section, found {shown(values)}")
+    values = current_names(cls, values, where)
     hints = typing.get_type_hints(cls, include_extras=True)
     fields = {field.name: field for field in dataclasses.fields(typing.cast(Any, cls))}
     arguments = {} if default is None else {name: getattr(default, name) for name in fields}
     for name, value in values.items():
         place = f"{where}.{name}" if where else str(name)
         if name not in fields:
-            near = difflib.get_close_matches(str(name), fields, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(sorted(fields))}"
+            hint = nearest(str(name), fields, "'{}'")
             raise _with_line(DktError(f"unknown key '{place}'", hint=hint), values, name)
         inner = arguments[name] if name in arguments else _default(fields[name])
         try:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from dkt.base.errors import DktError
 
@@ -81,6 +82,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("" if count == 1 else "s")
 
 
+class _Particulars(TypedDict, total=False):
+    """What may be told of a fault, see ``Findings.add``."""
+
+    path: str | Path | None
+    names: Sequence[str]
+    hint: str | None
+
+
 class Findings:
     """Collects what the checks of a data directory find.
 
@@ -117,29 +126,13 @@ class Findings:
         self._listed += [f"{check}\t{level.value}\t{name}\t{message}" for name in names]
         self.rows.append(Finding(check, level, str(DktError(listed, path=path, hint=hint))))
 
-    def error(
-        self,
-        check: str,
-        message: str,
-        *,
-        path: str | Path | None = None,
-        names: Sequence[str] = (),
-        hint: str | None = None,
-    ) -> None:
+    def error(self, check: str, message: str, **particulars: Unpack[_Particulars]) -> None:
         """Note what makes a training fail, as ``add``."""
-        self.add(Level.ERROR, check, message, path=path, names=names, hint=hint)
+        self.add(Level.ERROR, check, message, **particulars)
 
-    def warn(
-        self,
-        check: str,
-        message: str,
-        *,
-        path: str | Path | None = None,
-        names: Sequence[str] = (),
-        hint: str | None = None,
-    ) -> None:
+    def warn(self, check: str, message: str, **particulars: Unpack[_Particulars]) -> None:
         """Note what a training gets over, as ``add``."""
-        self.add(Level.WARNING, check, message, path=path, names=names, hint=hint)
+        self.add(Level.WARNING, check, message, **particulars)
 
     def passed(self, check: str, text: str) -> None:
         """Note that a check found nothing, unless it has found something."""

@@ -182,6 +182,8 @@ BATCH_FRAMES = whole(1, 10_000_000, unit="frames")
 #: Batch normalisation has no variance on a single frame.
 MINIBATCH = whole(2, 10_000_000, unit="frames")
 TEMPERATURE = real(0.01, 1000.0)
+#: Of a schedule: temperatures and shares.
+SCHEDULED = real(0.0, 1000.0)
 TOP_K = whole(1, 1_000_000)
 
 # Search and lattices.

@@ -10,7 +10,7 @@ from dkt.base.findings import kind_of, shorten, some
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MAX_LOSS = 0.05
+DEFAULT_MAX_DROPPED = 0.05
 _KINDS_TOLD = 3
 _LONGEST_REASON = 250
 
@@ -20,16 +20,16 @@ class Tally:
 
     Args:
         what: the pass, as it should read in the log (``"align"``).
-        max_loss: the share of utterances, in [0, 1], that may be lost before ``finish`` fails.
+        max_dropped: the share of utterances, in [0, 1], that may be lost before ``finish`` fails.
         place: where all that are lost are listed.
     """
 
-    def __init__(self, what: str, max_loss: float = DEFAULT_MAX_LOSS, place: str = "the log") -> None:
-        if not 0.0 <= max_loss <= 1.0:
-            raise DktError(f"--max-loss is {max_loss}, expected a share from 0 to 1")
+    def __init__(self, what: str, max_dropped: float = DEFAULT_MAX_DROPPED, place: str = "the log") -> None:
+        if not 0.0 <= max_dropped <= 1.0:
+            raise DktError(f"--max-dropped is {max_dropped}, expected a share from 0 to 1")
         self.what = what
         self.place = place
-        self.max_loss = max_loss
+        self.max_dropped = max_dropped
         self.num_done = 0
         self.dropped: dict[str, list[str]] = defaultdict(list)
 
@@ -71,16 +71,16 @@ class Tally:
             path: the file to name in the error.
 
         Raises:
-            DktError: nothing was done, or the share lost is over ``max_loss``.
+            DktError: nothing was done, or the share lost is over ``max_dropped``.
         """
         logger.info("%s", self.summary())
         total = self.num_done + self.num_dropped
         if self.num_done == 0:
             raise DktError(f"no utterance could be used; {self.summary()}", path=path)
-        if self.num_dropped > self.max_loss * total:
+        if self.num_dropped > self.max_dropped * total:
             raise DktError(
                 f"{self.num_dropped} of {total} utterances were dropped, over the limit of "
-                f"{100 * self.max_loss:g} %; {self.summary()}",
+                f"{100 * self.max_dropped:g} %; {self.summary()}",
                 path=path,
-                hint="mend the data, or allow it with --max-loss",
+                hint="mend the data, or allow it with --max-dropped",
             )

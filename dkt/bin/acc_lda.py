@@ -6,7 +6,7 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, Numbers, add_max_loss, boolean
+from dkt.bin.common.options import Number, Numbers, add_max_dropped, boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         help="multiplies posteriors of silence",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("model", help="final.mdl of the system that made the posteriors")
     parser.add_argument("features", metavar="features-rspecifier", help="features, spliced already")
     parser.add_argument("posteriors", metavar="posterior-rspecifier", help="posteriors of transition-ids")
@@ -52,6 +52,6 @@ def run(args: argparse.Namespace) -> None:
         args.features,
         LabelTable(args.posteriors, args.ali),
         options,
-        Tally("acc-lda", args.max_loss),
+        Tally("acc-lda", args.max_dropped),
     )
     save_accumulator(args.acc, stats, args.binary)

@@ -7,7 +7,7 @@ import logging
 
 from dkt.base import ranges
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, add_max_loss
+from dkt.bin.common.options import Number, add_max_dropped
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the table holds posteriors of pdfs: write their sums, for priors that are the mean posterior",
     )
     add_flag(parser, "--apply-exp", "with --posteriors: the table holds log-posteriors")
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("alignments", metavar="alignments-rspecifier", help="pdf-ids or other labels from 0")
     parser.add_argument("counts", metavar="counts-wxfilename", help="where the counts go; - for stdout")
 
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         raise DktError("--apply-exp is of log-posteriors", hint="add --posteriors=true")
     symbol = symbol_finder(read_symbol_table(args.symbol_table)) if args.symbol_table else None
     weights = FrameWeights(args.frame_weights, args.utt_weights)
-    tally = Tally("analyze-counts", args.max_loss)
+    tally = Tally("analyze-counts", args.max_dropped)
     if args.posteriors:
         counts = sum_posterior_table(args.alignments, weights, tally, args.counts_dim, args.apply_exp)
     else:

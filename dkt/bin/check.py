@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import printable
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, add_max_loss, add_max_oov, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_side_inputs, boolean, side_inputs
 from dkt.nnet.networks import NETWORKS
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Number(ranges.FRAME_SHIFT),
         help="seconds; by default the file frame_shift of the data, or 0.01",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_max_oov(parser)
     parser.add_argument("data_dir")
     parser.add_argument("ali_dir", nargs="?", help="alignments of the data")
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> None:
         ),
         read_feats=args.read_feats,
         frame_shift=args.frame_shift,
-        max_loss=args.max_loss,
+        max_dropped=args.max_dropped,
         strict=args.strict,
         pipeline=pipeline,
         side=side_inputs(args),

@@ -5,21 +5,21 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.bin.common.options import add_max_loss, boolean
+from dkt.bin.common.options import add_max_dropped, boolean
 
-_STREAMS = "feats.scp"
+_FEATS = "feats.scp"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("--per-utt", type=boolean, default=False, help="of each utterance, not each speaker")
-    parser.add_argument("--streams", default=_STREAMS, help="script files whose features are pasted first")
+    parser.add_argument("--paste", default=_FEATS, metavar="NAMES", help="script files to paste first")
     parser.add_argument("--spk2utt", default="", help="rspecifier: statistics of each speaker of a table")
     parser.add_argument("--weights", default="", help="rspecifier: weights of the frames of a table")
     parser.add_argument(
         "--binary", type=boolean, default=True, help="form of the statistics of a whole table"
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument(
         "data_dir",
         metavar="data-dir",
@@ -39,13 +39,13 @@ def run(args: argparse.Namespace) -> None:
     from dkt.util.specifiers import is_specifier
 
     if is_specifier(args.data_dir) and not Path(args.data_dir).is_dir():
-        if args.per_utt or args.streams != _STREAMS:
-            raise DktError("--per-utt and --streams are of data directories", path=args.data_dir)
-        options = args.spk2utt, args.weights, args.binary, args.max_loss
+        if args.per_utt or args.paste != _FEATS:
+            raise DktError("--per-utt and --paste are of data directories", path=args.data_dir)
+        options = args.spk2utt, args.weights, args.binary, args.max_dropped
         compute(args.data_dir, args.stats_wspecifier, *options)
         return
     if args.spk2utt or args.weights:
         raise DktError(
             "--spk2utt and --weights go with a table of features", path=args.data_dir, hint="give scp:FILE"
         )
-    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.streams, args.max_loss)
+    compute_cmvn(DataDir(args.data_dir), args.stats_wspecifier, args.per_utt, args.paste, args.max_dropped)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.bin.common.options import Number, add_max_loss, boolean
+from dkt.bin.common.options import Number, add_max_dropped, boolean
 from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--words-as-text", type=boolean, default=False, help="write words, not their integers"
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("model", help="final.mdl, for its transition-ids")
     parser.add_argument("fst", help="HCLG.fst")
     parser.add_argument("loglikes", metavar="loglikes-rspecifier")
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         word_ins_penalty=args.word_ins_penalty,
         allow_partial=args.allow_partial,
     )
-    tally = Tally("decode", args.max_loss)
+    tally = Tally("decode", args.max_dropped)
     with ExitStack() as files:
         writer = TextWriter(args.words) if args.words_as_text else IntVectorWriter(args.words)
         words = files.enter_context(writer)

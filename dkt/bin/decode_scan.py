@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from dkt.base.tally import Tally
-from dkt.bin.common.options import add_max_loss
+from dkt.bin.common.options import add_max_dropped
 from dkt.bin.common.scan_options import add_points
 from dkt.bin.common.search_options import add_beams
 from dkt.decoder.decoding_graph import load_graph
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options and arguments."""
     add_beams(parser, beam=13.0, max_active=7000, min_active=200)
     add_points(parser)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("model", help="final.mdl, for its transition-ids")
     parser.add_argument("graph", help="the graph directory, or HCLG.fst itself")
     parser.add_argument("words", help="words.txt")
@@ -48,6 +48,6 @@ def run(args: argparse.Namespace) -> None:
         )
         for penalty in penalties
     }
-    tally = Tally("decode", args.max_loss)
+    tally = Tally("decode", args.max_dropped)
     scan(searchers, lmwts, read_matrices(args.loglikes), args.loglikes, words, args.out_dir, tally)
     tally.finish(args.loglikes)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, OptionLine, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, OptionLine, add_max_dropped, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(option, type=OptionLine(name), metavar="OPTIONS", help="in Kaldi's words")
     parser.add_argument("--global-cmvn-stats", metavar="MATRIX", help="what online CMVN begins with")
     parser.add_argument("--transform", metavar="MATRIX", help="LDA or MLLT, as final.mat")
-    parser.add_argument("--streams", help="script files of the data directory to paste (default: feats.scp)")
+    parser.add_argument(
+        "--paste", metavar="NAMES", help="script files of the data to paste (default: feats.scp)"
+    )
     add_side_inputs(parser)
     parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
     parser.add_argument(
@@ -39,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2,
         help="Kaldi's number, 1 to 7",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("features", help="a data directory, or an rspecifier: features left as they are")
     parser.add_argument("wspecifier", nargs="?", help="without it, a table of frames, dimension and range")
 
@@ -66,7 +68,7 @@ def _feature_options(args: argparse.Namespace) -> FeatureOptions:
     from dkt.feat.pipeline import MatrixFile
     from dkt.feat.speaker_inputs import Ivectors
 
-    names = (*_OPTIONS, "streams")
+    names = (*_OPTIONS, "paste")
     changes = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     for name in ("transform", "global_cmvn_stats"):
         if getattr(args, name) is not None:
@@ -102,7 +104,7 @@ def run(args: argparse.Namespace) -> None:
         raise DktError(
             "features of an rspecifier are left as they are", path=args.features, hint="give a data directory"
         )
-    tally = Tally("features", args.max_loss)
+    tally = Tally("features", args.max_dropped)
 
     def counted() -> Iterator[tuple[str, np.ndarray]]:
         for utt, frames in read_features(args.features, options, tally, side_inputs(args)):

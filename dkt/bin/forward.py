@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.common.devices import add_device_options, choose_device
-from dkt.bin.common.options import Number, add_max_loss, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_side_inputs, boolean, side_inputs
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--feature-transform", metavar="NNET1", help="applied to the features of an rspecifier first"
     )
     add_side_inputs(parser)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_device_options(parser)
     parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1")
     parser.add_argument(
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     # As in Kaldi, an empty name is none.
     transform = Nnet1.read(args.feature_transform, device) if args.feature_transform else None
     scorer = load_scorer(args.model, options, device)
-    tally = Tally("forward", args.max_loss)
+    tally = Tally("forward", args.max_dropped)
     features = _features(args, scorer, tally)
     with MatrixWriter(args.wspecifier) as writer:
         forward(scorer, features, options, writer, args.features, tally, transform)

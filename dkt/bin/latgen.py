@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from dkt.base import ranges
 from dkt.base.tally import Tally
-from dkt.bin.common.options import Number, add_max_loss, boolean
+from dkt.bin.common.options import Number, add_max_dropped, boolean
 from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
     for name, kind in _WITHOUT_MEANING.items():
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("model", help="final.mdl, for its transition-ids")
     parser.add_argument("fst", help="HCLG.fst")
     parser.add_argument("loglikes", metavar="loglikes-rspecifier")
@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         allow_partial=args.allow_partial,
     )
     generator = LatticeGenerator(searcher, args.determinize_lattice, args.max_mem)
-    tally = Tally("decode", args.max_loss)
+    tally = Tally("decode", args.max_dropped)
     with ExitStack() as files:
         lattices = files.enter_context(LatticeWriter(args.lattices))
         words = files.enter_context(IntVectorWriter(args.words)) if args.words else None

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 from dkt.base import ranges
 from dkt.bin.common.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.common.options import Number, add_max_loss
+from dkt.bin.common.options import Number, add_max_dropped
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, text in (("acoustic-scale", "factor on acoustic costs"), ("lm-scale", "factor on graph costs")):
         parser.add_argument(f"--{name}", type=Number(ranges.COST_SCALE), default=1.0, help=text)
     add_word_symbols(parser)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("lattices", metavar="lattice-rspecifier")
     parser.add_argument("words", metavar="transcriptions-wspecifier", nargs="?")
     parser.add_argument("alignments", metavar="alignments-wspecifier", nargs="?")
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     from dkt.util.table import IntVectorWriter
 
     symbols = WordSymbols(args)
-    tally = Tally("lattice-best-path", args.max_loss)
+    tally = Tally("lattice-best-path", args.max_dropped)
     with ExitStack() as files:
         words = files.enter_context(symbols.writer(args.words)) if args.words else None
         alignments = files.enter_context(IntVectorWriter(args.alignments)) if args.alignments else None

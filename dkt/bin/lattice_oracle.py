@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from dkt.base import ranges
 from dkt.bin.common.lattice_options import WordSymbols, add_word_symbols
-from dkt.bin.common.options import Numbers, add_max_loss
+from dkt.bin.common.options import Numbers, add_max_dropped
 
 # No word of a lattice: what the reference says and the symbol table does not have is always an error.
 _UNKNOWN = -1
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=(),
         help="integers of words that are no errors: 1:2:3",
     )
-    add_max_loss(parser)
+    add_max_dropped(parser)
     parser.add_argument("lattices", metavar="lattice-rspecifier")
     parser.add_argument("references", metavar="reference-rspecifier")
     parser.add_argument("words", metavar="transcriptions-wspecifier")
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
     symbols = WordSymbols(args)
     references = _read_references(args.references, symbols)
-    tally = Tally("lattice-oracle", args.max_loss)
+    tally = Tally("lattice-oracle", args.max_dropped)
     with ExitStack() as files:
         words = files.enter_context(symbols.writer(args.words)) if args.words else None
         distances = files.enter_context(NumberWriter(args.distances)) if args.distances else None

@@ -11,7 +11,7 @@ from dkt.bin.common.devices import add_device_options, choose_device
 from dkt.bin.common.options import (
     Number,
     Numbers,
-    add_max_loss,
+    add_max_dropped,
     add_side_inputs,
     add_steal_lock,
     add_top_k,
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "'end' joins them; without it all is done here",
     )
     add_side_inputs(parser)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_steal_lock(parser)
     add_device_options(parser)
     parser.add_argument("model", help="the teacher's final.pt")
@@ -108,7 +108,7 @@ def _run_part(args: argparse.Namespace) -> None:
         begin(args.targets_dir, header, args.num_jobs)
         return
     job: int | None = args.job
-    tally = Tally("soft targets", args.max_loss)
+    tally = Tally("soft targets", args.max_dropped)
     features = read_features(args.features, info.feature_options, tally, side_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:
         options = OutputOptions(apply_log=True)

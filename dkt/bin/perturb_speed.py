@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.common.options import Number, Numbers, add_steal_lock, hold
+from dkt.bin.common.options import Numbers, add_max_unreadable, add_steal_lock, hold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,12 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0.9 1.1",
         help="speeds of the copies; above 1 is faster",
     )
-    parser.add_argument(
-        "--max-loss",
-        type=Number(ranges.SHARE),
-        default=0.0,
-        help="share of unreadable recordings allowed",
-    )
+    add_max_unreadable(parser)
     add_steal_lock(parser)
     parser.add_argument("source_dir", metavar="source-dir", help="data directory with wav.scp and text")
     parser.add_argument("target_dir", metavar="target-dir", help="directory to write")
@@ -32,4 +27,4 @@ def run(args: argparse.Namespace) -> None:
     from dkt.feat.speed_perturb import perturb_speed
 
     with hold(args, args.target_dir, "perturb-speed"):
-        perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_loss)
+        perturb_speed(args.source_dir, args.target_dir, args.factors, args.max_dropped)

@@ -5,42 +5,21 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
+from dkt.bin.common.fields import add_fields, of_arguments
 from dkt.bin.common.options import Number, boolean
 from dkt.lang.lang import LangOptions, prepare_lang
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments; names and defaults are those of Kaldi's ``utils/prepare_lang.sh``."""
-    defaults = LangOptions()
-    parser.add_argument(
-        "--position-dependent-phones",
-        type=boolean,
-        default=defaults.position_dependent_phones,
-        help="mark phones by their place in the word (_B, _E, _I, _S)",
-    )
-    parser.add_argument(
-        "--sil-prob",
-        type=Number(ranges.NOT_ALL),
-        default=defaults.sil_prob,
-        help="probability of silence between words",
-    )
-    parser.add_argument(
-        "--num-sil-states",
-        type=Number(ranges.STATES),
-        default=defaults.num_sil_states,
-        help="states of a silence",
-    )
-    parser.add_argument(
-        "--num-nonsil-states",
-        type=Number(ranges.STATES),
-        default=defaults.num_nonsil_states,
-        help="states of a phone",
-    )
-    parser.add_argument(
-        "--share-silence-phones",
-        type=boolean,
-        default=defaults.share_silence_phones,
-        help="let all silence phones share their pdfs",
+    add_fields(
+        parser,
+        LangOptions(),
+        position_dependent_phones=(boolean, "mark phones by their place in the word (_B, _E, _I, _S)"),
+        sil_prob=(Number(ranges.NOT_ALL), "probability of silence between words"),
+        num_sil_states=(Number(ranges.STATES), "states of a silence"),
+        num_nonsil_states=(Number(ranges.STATES), "states of a phone"),
+        share_silence_phones=(boolean, "let all silence phones share their pdfs"),
     )
     parser.add_argument("dict_dir", metavar="dict-dir", help="dictionary directory")
     parser.add_argument("oov_word", metavar="oov-word", help="word of the lexicon for words outside it")
@@ -49,11 +28,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make the lang directory."""
-    options = LangOptions(
-        position_dependent_phones=args.position_dependent_phones,
-        sil_prob=args.sil_prob,
-        num_sil_states=args.num_sil_states,
-        num_nonsil_states=args.num_nonsil_states,
-        share_silence_phones=args.share_silence_phones,
-    )
-    prepare_lang(args.dict_dir, args.oov_word, args.lang_dir, options)
+    prepare_lang(args.dict_dir, args.oov_word, args.lang_dir, of_arguments(LangOptions, args))

@@ -74,7 +74,7 @@ def ingredients_of(data: DataDir, options: FeatureOptions, side: SideInputs) -> 
             else:
                 files[Path(file)] = None
 
-    for name in options.streams.split():
+    for name in options.paste.split():
         add_script(data.path / name)
     if options.cmvn_opts is not None and (data.path / "cmvn.scp").is_file():
         add_script(data.path / "cmvn.scp")
@@ -103,7 +103,9 @@ def pipeline_digest(options: FeatureOptions, side: SideInputs, whose: str = "") 
         whose: tells data directories apart that keep their features in one place.
     """
     matrices = ("transform", "global_cmvn_stats")
-    plain = {name: value for name, value in vars(options).items() if name not in matrices}
+    # Under the names that earlier caches were packed by.
+    earlier = {name: old for old, name in FeatureOptions.RENAMED.items()}
+    plain = {earlier.get(name, name): value for name, value in vars(options).items() if name not in matrices}
     digests = {name: getattr(getattr(options, name), "digest", None) for name in matrices}
     content = [FORMAT, dkt.__version__, plain, digests, asdict(side), whose]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]

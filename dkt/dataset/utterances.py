@@ -12,7 +12,7 @@ import torch
 
 from dkt.base.errors import DktError
 from dkt.base.scratch import Scratch
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.dataset.cache import open_features, scratch_place
 from dkt.dataset.features import FrameSource, PackedFeatures
 from dkt.dataset.labels import Labels
@@ -158,7 +158,7 @@ def load_utterances(
     reader: FeatureReader,
     alignments: AlignmentDir | None,
     what: str,
-    max_loss: float = DEFAULT_MAX_LOSS,
+    max_dropped: float = DEFAULT_MAX_DROPPED,
     targets: TargetSource | None = None,
     cache_dir: str | None = None,
     cache_otherwise: Path | None = None,
@@ -169,15 +169,15 @@ def load_utterances(
         reader: the features.
         alignments: the labels; None if the data are not transcribed and only a teacher labels them.
         what: the data, as they should read in the log.
-        max_loss: the share of utterances that may lack features, labels or targets, or differ in length.
+        max_dropped: the share of utterances that may lack features, labels or targets, or differ in length.
         targets: a teacher's; None for none.
         cache_dir: where packed features are kept, as ``dkt.dataset.cache.cache_root`` takes it.
         cache_otherwise: where they are kept if the data directory cannot be written in.
 
     Raises:
-        DktError: more than ``max_loss`` of the utterances cannot be used, or the data are bad.
+        DktError: more than ``max_dropped`` of the utterances cannot be used, or the data are bad.
     """
-    tally = Tally(f"{what} of {reader.data.path}", max_loss)
+    tally = Tally(f"{what} of {reader.data.path}", max_dropped)
     reader.drop_missing(tally)
     place = scratch_place(reader.data, cache_dir)
     source = Labels(alignments, targets, place)

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.functions import cmvn_stats
 from dkt.feat.pipeline import FEATS, FeatureOptions
 from dkt.feat.reader import FeatureReader
@@ -21,8 +21,8 @@ def compute_cmvn(
     data: DataDir,
     wspecifier: str,
     per_utterance: bool = False,
-    streams: str = FEATS,
-    max_loss: float = DEFAULT_MAX_LOSS,
+    paste: str = FEATS,
+    max_dropped: float = DEFAULT_MAX_DROPPED,
 ) -> None:
     """Write CMVN statistics of every speaker, or of every utterance, of a data directory.
 
@@ -30,15 +30,15 @@ def compute_cmvn(
         data: a data directory with ``feats.scp``.
         wspecifier: where to.
         per_utterance: statistics of each utterance rather than each speaker.
-        streams: script files of the data directory whose features are pasted first.
-        max_loss: the share of utterances that may be without features.
+        paste: script files of the data directory whose features are pasted first.
+        max_dropped: the share of utterances that may be without features.
 
     Raises:
         DktError: an utterance of ``feats.scp`` has no speaker, features are NaN or infinite, or too many
             utterances have none.
     """
-    tally = Tally("CMVN", max_loss)
-    reader = FeatureReader(data, FeatureOptions(streams=streams))
+    tally = Tally("CMVN", max_dropped)
+    reader = FeatureReader(data, FeatureOptions(paste=paste))
     reader.drop_missing(tally)
     stats: dict[str, np.ndarray] = {}
     for utt, features in reader:

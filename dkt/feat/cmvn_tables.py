@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.functions import cmvn_stats
 from dkt.util.kaldi_io import is_output_pipe, open_output
 from dkt.util.object_io import ObjectWriter, replace_file
@@ -24,19 +24,19 @@ class CmvnTables:
     Args:
         features: rspecifier of matrices ``(T, F)``.
         weights: rspecifier of the weights of the frames, vectors ``(T,)``; empty for 1 throughout.
-        max_loss: the share of utterances that may be lost: without features or weights, or of which these
+        max_dropped: the share of utterances that may be lost: without features or weights, or of which these
             differ in length.
 
     Raises:
         DktError: the weights cannot be read.
     """
 
-    def __init__(self, features: str, weights: str = "", max_loss: float = DEFAULT_MAX_LOSS) -> None:
+    def __init__(self, features: str, weights: str = "", max_dropped: float = DEFAULT_MAX_DROPPED) -> None:
         self._features = features
         self._weights = VectorTable(weights) if weights else None
         self._weights_name = weights
         self._dim: int | None = None
-        self.tally = Tally("CMVN", max_loss)
+        self.tally = Tally("CMVN", max_dropped)
 
     def of_speakers(self, spk2utt: str, wspecifier: str) -> None:
         """Write those of every speaker; ``spk2utt`` is an rspecifier of the utterances of each.
@@ -132,12 +132,12 @@ def compute(
     spk2utt: str = "",
     weights: str = "",
     binary: bool = True,
-    max_loss: float = DEFAULT_MAX_LOSS,
+    max_dropped: float = DEFAULT_MAX_DROPPED,
 ) -> None:
     """Write what ``compute-cmvn-stats`` writes for these arguments.
 
     Args:
-        features, weights, max_loss: as of ``CmvnTables``.
+        features, weights, max_dropped: as of ``CmvnTables``.
         output: wspecifier of the statistics of speakers, with ``spk2utt``, or utterances; another name is
             that of a file for the statistics of all.
         spk2utt: rspecifier of the utterances of speakers; empty for none.
@@ -152,7 +152,7 @@ def compute(
             path=output,
             hint="did you forget ark: before it?",
         )
-    tables = CmvnTables(features, weights, max_loss)
+    tables = CmvnTables(features, weights, max_dropped)
     if spk2utt:
         tables.of_speakers(spk2utt, output)
     elif is_specifier(output):

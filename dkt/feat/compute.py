@@ -64,7 +64,7 @@ class FeatureJob:
 
 
 def compute_features(
-    recordings: Recordings | WaveArchive, job: FeatureJob, writer: MatrixWriter, max_loss: float = 0.0
+    recordings: Recordings | WaveArchive, job: FeatureJob, writer: MatrixWriter, max_dropped: float = 0.0
 ) -> Tally:
     """Write the features of every utterance, flushed one by one.
 
@@ -72,12 +72,12 @@ def compute_features(
         recordings: the utterances.
         job: what to do.
         writer: an open writer.
-        max_loss: the share of unreadable utterances that is no error yet.
+        max_dropped: the share of unreadable utterances that is no error yet.
 
     Raises:
         DktError: too many recordings are unreadable or of another sample rate; all others are written.
     """
-    tally = Tally("features", max_loss)
+    tally = Tally("features", max_dropped)
     total = f" of {len(recordings)}" if isinstance(recordings, Sized) else ""
     lengths: dict[str, int] = {}
     short: list[str] = []

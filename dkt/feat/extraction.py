@@ -13,9 +13,10 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.ranges import kaldi_number
+from dkt.base.spelling import nearest
 from dkt.feat.resampling import resample
 from dkt.feat.vtln import warped_features
-from dkt.util.option_text import nearest, read_option_lines, to_bool
+from dkt.util.option_text import read_option_lines, to_bool
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class FeatureExtractor:
         self._allowed = dict.fromkeys(_RATE_OPTIONS, False)
         for name, text in (_DEFAULTS | self.options).items():
             if name not in types:
-                raise DktError(f"unknown option --{name} of {self.kind}", hint=nearest(name, types))
+                raise DktError(f"unknown option --{name} of {self.kind}", hint=nearest(name, types, "--{}"))
             value = convert(name, text, types[name])
             if name in _WITHOUT_MEANING:
                 logger.warning("--%s is Kaldi's and without effect here", name)

@@ -142,11 +142,11 @@ def apply_transform(features: np.ndarray, transform: np.ndarray) -> np.ndarray:
     return result.astype(np.float32)
 
 
-def paste(streams: Sequence[np.ndarray], length_tolerance: int = 0) -> np.ndarray:
-    """Join the features of several streams frame by frame (``paste-feats``).
+def paste(parts: Sequence[np.ndarray], length_tolerance: int = 0) -> np.ndarray:
+    """Join features of one utterance frame by frame (``paste-feats``).
 
     Args:
-        streams: each of shape ``(T, F)``, T differing by ``length_tolerance`` at most: all are cut to the
+        parts: each of shape ``(T, F)``, T differing by ``length_tolerance`` at most: all are cut to the
             shortest.
         length_tolerance: in frames.
 
@@ -154,16 +154,16 @@ def paste(streams: Sequence[np.ndarray], length_tolerance: int = 0) -> np.ndarra
         Shape ``(T, sum of F)``.
 
     Raises:
-        DktError: the streams differ more in length, or one is empty.
+        DktError: they differ more in length, or one is empty.
     """
-    lengths = [len(stream) for stream in streams]
+    lengths = [len(part) for part in parts]
     shortest = min(lengths)
     if shortest == 0 or max(lengths) - shortest > length_tolerance:
         raise DktError(
-            f"streams of {' and '.join(map(str, lengths))} frames, expected a difference of at most "
+            f"features of {' and '.join(map(str, lengths))} frames, expected a difference of at most "
             f"{length_tolerance}"
         )
-    return np.concatenate([stream[:shortest] for stream in streams], axis=1).astype(np.float32)
+    return np.concatenate([part[:shortest] for part in parts], axis=1).astype(np.float32)
 
 
 # How far Kaldi's nnet3 lets the last i-vector be behind the last frame.

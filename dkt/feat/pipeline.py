@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
@@ -136,7 +136,7 @@ class FeatureOptions:
     """What is done to the features of a data directory, in this order.
 
     Attributes:
-        streams: the script files of the data directory whose features are pasted; white space between them.
+        paste: the script files of the data directory whose features are pasted; white space between them.
         cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, a speaker), None means no CMVN.
         online_cmvn_opts: options of ``apply-cmvn-online``; None means none of it.
         global_cmvn_stats: the statistics that online CMVN begins with.
@@ -150,13 +150,16 @@ class FeatureOptions:
         DktError: options that exclude each other.
     """
 
+    #: Earlier names of these options in model files and configurations.
+    RENAMED: ClassVar[dict[str, str]] = {"streams": "paste"}
+
     cmvn_opts: str | None = None
     delta_opts: str | None = None
     splice_opts: str | None = None
     transform: MatrixFile | None = None
     online_cmvn_opts: str | None = None
     global_cmvn_stats: MatrixFile | None = None
-    streams: str = FEATS
+    paste: str = FEATS
     speaker_transforms: bool = False
     ivector_dim: int = 0
 
@@ -165,11 +168,11 @@ class FeatureOptions:
             raise DktError(
                 "cmvn_opts and online_cmvn_opts exclude each other", hint="set one of them to null"
             )
-        if not self.streams.split():
-            raise DktError(f"no stream of features, expected at least one, such as {FEATS}")
-        for name in self.streams.split():
+        if not self.paste.split():
+            raise DktError(f"'paste' names no features, expected one script file or more, such as {FEATS}")
+        for name in self.paste.split():
             # A model of somebody else, or a configuration, must not run what it likes.
-            check_name(name, "streams")
+            check_name(name, "paste")
 
     def check(self, place: Callable[[str], str]) -> None:
         """Raise DktError if an option line is wrong; ``place`` turns its name into that for the error."""
@@ -219,7 +222,7 @@ class FeatureOptions:
             "add-deltas": self.delta_opts,
             "splice-feats": self.splice_opts,
         }
-        steps = [] if self.streams.split() == [FEATS] else [f"paste-feats {self.streams}"]
+        steps = [] if self.paste.split() == [FEATS] else [f"paste-feats {self.paste}"]
         steps += [f"{name} {opts}".strip() for name, opts in names.items() if opts is not None]
         if self.transform:
             steps.append(f"transform-feats {self.transform.path} {_size(self.transform)}")

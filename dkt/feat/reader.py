@@ -48,7 +48,7 @@ class FeatureReader:
         self._suffix = suffix
         self.options = options
         self.side = side = side or SideInputs()
-        first, *others = options.streams.split()
+        first, *others = options.paste.split()
         self._feats = data.file(first, _MADE_BY)
         self._others = [MatrixTable(f"scp:{data.file(name, _MADE_BY)}") for name in others]
         self._sources: list[SpeakerTransforms | Ivectors] = []
@@ -146,10 +146,10 @@ class FeatureReader:
             lacks = self._lacks(utt, speaker)
             if lacks is not None:
                 raise DktError(lacks)
-            streams = [raw, *(table[utt] for table in self._others)]
-            for stream in streams:
-                _check_shape(stream)
-            features = paste(streams, PASTE_LENGTH_TOLERANCE) if self._others else raw
+            parts = [raw, *(table[utt] for table in self._others)]
+            for part in parts:
+                _check_shape(part)
+            features = paste(parts, PASTE_LENGTH_TOLERANCE) if self._others else raw
             self._check_values(features)
             for step in self._steps:
                 features = step(utt, speaker, features)

@@ -37,7 +37,7 @@ def utterance_file(name: str) -> str:
 
 
 def perturb_speed(
-    source: str | Path, target: str | Path, factors: Sequence[str], max_loss: float = 0.0
+    source: str | Path, target: str | Path, factors: Sequence[str], max_dropped: float = 0.0
 ) -> None:
     """Write a data directory that holds the utterances of another as they are and at other speeds.
 
@@ -48,7 +48,7 @@ def perturb_speed(
         source: with ``wav.scp``, ``text`` and ``utt2spk``, perhaps ``segments`` and ``spk2gender``.
         target: the directory to write, with its recordings in ``wav``.
         factors: as written, for they become part of names.
-        max_loss: the share of utterances that may be unreadable.
+        max_dropped: the share of utterances that may be unreadable.
 
     Raises:
         DktError: a factor is out of range or 1, a file is missing or malformed, too many recordings are
@@ -78,7 +78,7 @@ def perturb_speed(
     waves.mkdir(parents=True, exist_ok=True)
     # Without wav.scp it is no data directory: a run that fails leaves none that would pass for whole.
     (out / "wav.scp").unlink(missing_ok=True)
-    wav_scp = _write_copies(data, recordings, waves, factors, Tally("perturb speed", max_loss))
+    wav_scp = _write_copies(data, recordings, waves, factors, Tally("perturb speed", max_dropped))
     _write_tables(tables, out, wav_scp)
 
 

@@ -17,7 +17,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.directory_lock import require_lock
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.decoder.decodable import AcousticModel, GivenLoglikes
 from dkt.decoder.training_graph import TrainingGraphCompiler
 from dkt.decoder.viterbi import AlignOptions
@@ -151,7 +151,7 @@ def align_directory(
     num_jobs: int = 1,
     silence_boost: float = 1.0,
     oov_policy: str = "map",
-    max_loss: float = DEFAULT_MAX_LOSS,
+    max_dropped: float = DEFAULT_MAX_DROPPED,
     max_oov: float = DEFAULT_MAX_OOV,
     allow_implausible: bool = False,
 ) -> None:
@@ -168,7 +168,7 @@ def align_directory(
         num_jobs: the number of processes, and of ``ali.JOB.gz``.
         silence_boost: factor on the likelihoods of the optional silence.
         oov_policy: what is done about words outside the lexicon, see ``transcripts_to_ints``.
-        max_loss: the share of utterances that may fail.
+        max_dropped: the share of utterances that may fail.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
 
@@ -181,7 +181,7 @@ def align_directory(
     check_phones(lang / "phones.txt", source / "phones.txt")
     files = _read_model_files(source, lang)
     transitions, model = _load_model(source, lang, loglikes, silence_boost)
-    tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_loss)
+    tree, data, tally = load_tree(source / "tree"), DataDir(data_dir), Tally("align", max_dropped)
     features = FeatureOptions.of_gmm_dir(source)
     corpus = TranscribedData(data, lang, features, oov_policy, tally, loglikes, max_oov)
     jobs = split_into_jobs(data.utt2spk, num_jobs)

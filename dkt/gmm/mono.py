@@ -16,7 +16,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.errors import DktError
 from dkt.base.files import read_file, replace_file, replace_link
 from dkt.base.findings import VERBOSE, list_names, some
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.decoder.viterbi import AlignOptions
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.speech_activity import leaning, main_direction
@@ -83,7 +83,7 @@ class MonoOptions:
         power: the exponent of a pdf's frames in its share of the Gaussians.
         seed: of the random directions in which Gaussians are split.
         oov_policy: what is done about words outside the lexicon, ``map`` or ``error``.
-        max_loss: the share of utterances that may fail.
+        max_dropped: the share of utterances that may fail.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: a last alignment that cannot be right is only warned of.
         initial_beam, regular_beam, retry_beam: of the first alignment, the later ones, and second tries.
@@ -100,7 +100,7 @@ class MonoOptions:
     power: float = 0.25
     seed: int = 0
     oov_policy: str = "map"
-    max_loss: float = DEFAULT_MAX_LOSS
+    max_dropped: float = DEFAULT_MAX_DROPPED
     max_oov: float = DEFAULT_MAX_OOV
     allow_implausible: bool = False
     initial_beam: float = 6.0
@@ -170,7 +170,7 @@ class MonoTrainer:
 
     def count_losses(self, num_aligned: int, path: Path) -> None:
         """Name the utterances that the last alignment lost; raises DktError if they are too many."""
-        tally = Tally("train-mono: last alignment", self.options.max_loss)
+        tally = Tally("train-mono: last alignment", self.options.max_dropped)
         tally.done(num_aligned)
         for name, reason in sorted(self.report.failed.items()):
             tally.drop(name, reason)
@@ -357,7 +357,7 @@ def train_mono(
 
 
 def _read_corpus(data: DataDir, lang: Path, options: MonoOptions) -> TranscribedData:
-    tally = Tally("train-mono: data", options.max_loss)
+    tally = Tally("train-mono: data", options.max_dropped)
     features = FeatureOptions(cmvn_opts=options.cmvn_opts, delta_opts=options.delta_opts)
     corpus = TranscribedData(data, lang, features, options.oov_policy, tally, max_oov=options.max_oov)
     tally.done(len(corpus.names))

@@ -52,6 +52,17 @@ def _read(stream: BinaryIO) -> Lattice | CompactLattice:
     return lattice
 
 
+class LatticeWriter(TableWriter):
+    """Writes lattices, each of the kind that it is."""
+
+    def encode(self, value: Any) -> bytes:
+        """The lattice in Kaldi's binary or text form."""
+        if self.text:
+            return encode_text_lattice(value)
+        encode = encode_compact_lattice if isinstance(value, CompactLattice) else encode_state_level_lattice
+        return encode(value)
+
+
 def read_compact_lattices(rspecifier: str) -> Iterator[tuple[str, CompactLattice]]:
     """Read a table of lattices of either kind one by one, as compact ones.
 
@@ -68,14 +79,3 @@ def read_state_level_lattices(rspecifier: str) -> Iterator[tuple[str, Lattice]]:
         DktError: anything that is not a whole, well-formed table.
     """
     return read_table(read_state_level_lattice, rspecifier)
-
-
-class LatticeWriter(TableWriter):
-    """Writes lattices, each of the kind that it is."""
-
-    def encode(self, value: Any) -> bytes:
-        """The lattice in Kaldi's binary or text form."""
-        if self.text:
-            return encode_text_lattice(value)
-        encode = encode_compact_lattice if isinstance(value, CompactLattice) else encode_state_level_lattice
-        return encode(value)

@@ -25,6 +25,11 @@ class _Graph:
         return len(self.final_graph)
 
     @property
+    def is_final(self) -> np.ndarray:
+        """Whether each state is final, shape ``(S,)``."""
+        return self.final_graph < np.inf
+
+    @property
     def num_arcs(self) -> int:
         """The number of arcs, A."""
         return len(self.nextstates)
@@ -33,11 +38,6 @@ class _Graph:
     def sources(self) -> np.ndarray:
         """The state that each arc leaves, int64 of shape ``(A,)``."""
         return np.repeat(np.arange(self.num_states), np.diff(self.offsets))
-
-    @property
-    def is_final(self) -> np.ndarray:
-        """Whether each state is final, shape ``(S,)``."""
-        return self.final_graph < np.inf
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ _PIPELINE = (
     "delta_opts",
     "splice_opts",
     "online_cmvn_opts",
-    "streams",
+    "paste",
     "speaker_transforms",
     "ivector_dim",
 )
@@ -48,11 +48,13 @@ class ModelInfo:
         feature_dim: F of the features that enter the network's splice, after the whole feature pipeline.
         num_pdfs: P.
         left_context, right_context: frames of splice, none for sequence networks.
-        cmvn_opts, delta_opts, splice_opts, online_cmvn_opts, streams, speaker_transforms, ivector_dim: the
+        cmvn_opts, delta_opts, splice_opts, online_cmvn_opts, paste, speaker_transforms, ivector_dim: the
             feature pipeline, see ``dkt.feat.pipeline.FeatureOptions``.
         network: the network's configuration.
         matrices: those of the feature pipeline, ``transform`` and ``global_cmvn_stats``, where there are.
     """
+
+    RENAMED: ClassVar[dict[str, str]] = FeatureOptions.RENAMED
 
     kind: str
     feature_dim: int
@@ -64,7 +66,7 @@ class ModelInfo:
     network: dict[str, Any]
     splice_opts: str | None = None
     online_cmvn_opts: str | None = None
-    streams: str = FEATS
+    paste: str = FEATS
     speaker_transforms: bool = False
     ivector_dim: int = 0
     matrices: dict[str, torch.Tensor] = field(default_factory=dict)

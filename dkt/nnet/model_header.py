@@ -32,7 +32,8 @@ class ModelHeader:
     """A network without its weights.
 
     Attributes:
-        info: the fields of ``dkt.nnet.model_file.ModelInfo``; empty for a checkpoint.
+        info: the fields of ``dkt.nnet.model_file.ModelInfo``, perhaps by earlier names of theirs; empty for a
+            checkpoint.
         shapes: of the weights, by their names.
     """
 

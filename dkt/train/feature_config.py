@@ -33,8 +33,10 @@ class FeatureConfig:
         online_cmvn_opts: options of apply-cmvn-online, instead of cmvn_opts; null for none.
         global_cmvn_stats: the matrix file that online CMVN begins with; null for the sum of the training
             data's cmvn.scp.
-        streams: script files of the data directories whose features are pasted.
+        paste: script files of the data directories whose features are pasted.
     """
+
+    RENAMED: ClassVar[dict[str, str]] = FeatureOptions.RENAMED
 
     cmvn_opts: str | None = "--norm-means=true --norm-vars=false"
     delta_opts: str | None = None
@@ -42,14 +44,14 @@ class FeatureConfig:
     transform: Annotated[str | None, ranges.FileName()] = None
     online_cmvn_opts: str | None = None
     global_cmvn_stats: Annotated[str | None, ranges.FileName()] = None
-    streams: Annotated[str, ranges.FileName(several=True)] = FEATS
+    paste: Annotated[str, ranges.FileName(several=True)] = FEATS
 
     _named: ClassVar[tuple[str, ...]] = ("transform", "global_cmvn_stats")
 
     def __post_init__(self) -> None:
         # What stands in these lines is wrong before any data are read.
         FeatureOptions(
-            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.streams
+            self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.paste
         ).check("features.{}".format)
 
     def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
@@ -69,7 +71,7 @@ class FeatureConfig:
             transform=self.matrices.get("transform"),
             online_cmvn_opts=self.online_cmvn_opts,
             global_cmvn_stats=self._global_stats(data),
-            streams=self.streams,
+            paste=self.paste,
             speaker_transforms=side.transform_dir is not None,
             ivector_dim=0 if side.ivectors is None else Ivectors(side.ivectors).dim,
         )

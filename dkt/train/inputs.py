@@ -10,7 +10,7 @@ import torch
 
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
-from dkt.base.tally import DEFAULT_MAX_LOSS
+from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
@@ -42,7 +42,7 @@ class Sources:
             None for the teacher's.
         init_model: a model file, or its directory, whose weights the training begins from; None for fresh
             ones.
-        max_loss: the share of utterances that may be dropped.
+        max_dropped: the share of utterances that may be dropped.
         side_train, side_dev: fMLLR transforms and i-vectors.
         cache_dir: where packed features are kept: a directory, ``none``, or None for the data directories.
         cache_otherwise: where they are kept if the data directories cannot be written in.
@@ -55,7 +55,7 @@ class Sources:
     teaching: TeachingOptions = field(default_factory=TeachingOptions)
     hmm_dir: Path | None = None
     init_model: Path | None = None
-    max_loss: float = DEFAULT_MAX_LOSS
+    max_dropped: float = DEFAULT_MAX_DROPPED
     side_train: SideInputs = field(default_factory=SideInputs)
     side_dev: SideInputs = field(default_factory=SideInputs)
     cache_dir: str | None = None
@@ -134,7 +134,7 @@ class Inputs:
 
     Attributes:
         options: the feature pipeline.
-        raw_dim: the dimension of the features on disk, of the first stream of several.
+        raw_dim: the dimension of the features on disk, of the first of several that are pasted.
         model_dir: what is copied for decoding: ``final.mdl``, ``tree``, ``phones.txt``.
         num_pdfs: P.
         counts: the file with the counts of data without alignments; None where labels are counted.
@@ -250,7 +250,7 @@ def _load(
     sources: Sources, options: FeatureOptions, targets: dict[str, TargetSource]
 ) -> tuple[Utterances, Utterances]:
     """The utterances for training and for cross-validation."""
-    loss, cache = sources.max_loss, (sources.cache_dir, sources.cache_otherwise)
+    loss, cache = sources.max_dropped, (sources.cache_dir, sources.cache_otherwise)
     # Both before the first is read, which may take long.
     reader = FeatureReader(sources.data_train, options, sources.side_train)
     reader_dev = FeatureReader(sources.data_dev, options, sources.side_dev, "-dev")
@@ -277,7 +277,7 @@ def _check_dense(objective: ObjectiveConfig, utterances: Utterances, path: str) 
 
 
 def _raw_dim(data: DataDir, options: FeatureOptions) -> int:
-    path = data.file(options.streams.split()[0], "steps/make_fbank.sh or steps/make_mfcc.sh")
+    path = data.file(options.paste.split()[0], "steps/make_fbank.sh or steps/make_mfcc.sh")
     features = MatrixTable(f"scp:{path}")
     return int(features[next(iter(features))].shape[1])
 

@@ -109,10 +109,10 @@ def _mode(values: Mapping[str, Any], config: Path) -> dict[str, Any]:
     mode = objective.get("mode")
     phases = _phases(objective) if mode == PRETRAIN else [current_name(str(mode))]
     options = [option for phase in phases if phase in OBJECTIVES for option in OBJECTIVES[phase].options]
-    temperature = objective.get("temperature") if "temperature" in options else None
+    temperature = objective.get("temperature")
     if not isinstance(mode, str | None) or not isinstance(temperature, int | float | None):
         raise DktError(f"no objective of dkt: mode '{mode}', temperature '{temperature}'", path=config)
-    return {"mode": mode, "temperature": temperature}
+    return {"mode": mode, "temperature": temperature if "temperature" in options else None}
 
 
 def _progress(directory: Path, finished: bool, first: str = "") -> dict[str, Any]:

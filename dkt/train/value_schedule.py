@@ -23,9 +23,9 @@ class ValueSchedule:
     """
 
     type: Annotated[str, ranges.OneOf("constant", "linear", "by_epoch")] = "constant"
-    end: float | None = None
+    end: Annotated[float | None, ranges.SCHEDULED] = None
     epochs: Annotated[int, ranges.EPOCHS] = 10
-    values: list[float] = field(default_factory=list)
+    values: list[Annotated[float, ranges.SCHEDULED]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if (self.end is None) == (self.type == "linear"):

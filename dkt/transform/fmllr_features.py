@@ -68,7 +68,7 @@ def estimate_transforms(
             model.transitions.check_ids(ids, path, utt)
             aligned[utt] = ids
     stats = {speaker: FmllrStats.zeros(model.gmm.dim) for speaker in sorted(set(speakers.values()))}
-    tally = Tally("fMLLR", max_loss=1.0)
+    tally = Tally("fMLLR", max_dropped=1.0)
     for utt, features in reader:
         if utt not in aligned:
             tally.drop(utt, "no alignment, the transform of its speaker is estimated without it")

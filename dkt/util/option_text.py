@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from dkt.base.errors import DktError
@@ -83,15 +82,3 @@ def _check_characters(text: str, number: int, path: str | Path) -> None:
         raise DktError(
             f"line {number} holds a character that cannot be seen, {what}", path=path, hint="remove it"
         )
-
-
-def near(name: str, known: Collection[str]) -> str | None:
-    """That of the known names which somebody who wrote ``name`` may have meant; None if there is none."""
-    found = difflib.get_close_matches(name, known, n=1)
-    return found[0] if found else None
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """What to tell who gave an option that there is not: the nearest that there is, or all of them."""
-    found = near(name, known)
-    return f"did you mean --{found}?" if found else f"known are {', '.join(sorted(known))}"

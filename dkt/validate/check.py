@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.findings import Findings, Level, plural, some
-from dkt.base.tally import DEFAULT_MAX_LOSS, Tally
+from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SideInputs
@@ -44,7 +44,7 @@ class CheckOptions:
         data: what the data directory need not have.
         read_feats: read all features; else only the lengths that ``utt2num_frames`` tells are compared.
         frame_shift: seconds; None for what the data directory tells.
-        max_loss: the share of utterances that may be lost.
+        max_dropped: the share of utterances that may be lost.
         strict: warnings are errors, as they mostly are to ``utils/validate_data_dir.sh``.
         pipeline: what the training does to the features; None if that is not known.
         side: its transforms and i-vectors.
@@ -59,7 +59,7 @@ class CheckOptions:
     data: DataCheckOptions = field(default_factory=DataCheckOptions)
     read_feats: bool = True
     frame_shift: float | None = None
-    max_loss: float = DEFAULT_MAX_LOSS
+    max_dropped: float = DEFAULT_MAX_DROPPED
     strict: bool = False
     pipeline: FeatureOptions | None = None
     side: SideInputs = field(default_factory=SideInputs)
@@ -83,7 +83,7 @@ class Report:
         self.data = data
         self.options = options
         self.findings = Findings(options.list_file)
-        self.tally = Tally(str(data.path), options.max_loss, self.findings.place)
+        self.tally = Tally(str(data.path), options.max_dropped, self.findings.place)
         self.frame_shift = self._frame_shift()
         self.frames_used = 0
         self.silent_frames = 0
@@ -139,7 +139,7 @@ class Report:
         """Fail if a training would.
 
         Raises:
-            DktError: there is an error (with ``strict``, or a warning), or more than ``max_loss`` is lost.
+            DktError: there is an error (with ``strict``, or a warning), or more than ``max_dropped`` is lost.
         """
         faults = self.findings.of_level(Level.ERROR)
         if self.options.strict:

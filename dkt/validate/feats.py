@@ -203,5 +203,5 @@ def check_cmvn(files: DataFiles, dim: int | None, level: Level, findings: Findin
             apply_cmvn(np.zeros((1, dim or stats.shape[-1] - 1), dtype=np.float32), stats.astype(np.float64))
         except DktError as error:
             faults.add(speaker, f"with {error}")
-    hint = "make it again with steps/compute_cmvn_stats.sh (with --streams, if streams are pasted)"
+    hint = "make it again with steps/compute_cmvn_stats.sh (with --paste, if features are pasted)"
     faults.report(findings, level, "cmvn.scp", "speaker", files.data.path / "cmvn.scp", hint)

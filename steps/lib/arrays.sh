@@ -299,6 +299,15 @@ run_job() {
   [ "$runner_status" = 0 ]
 }
 
+# run_job_or_die [--gpu n] [--num-threads n] log word...: runs one job, and tells what it warned of and dropped. Stops
+# with the reason if it failed.
+run_job_or_die() {
+  local log=$1 place=1
+  while [[ $log == --* ]]; do place=$((place + 2)) && log=${!place}; done
+  run_job "$@" || job_failed "$log"
+  tell_losses "$log"
+}
+
 # _are_there file...: whether all of these files are there.
 _are_there() {
   local file

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # What the training steps look at before they begin; sourced after common.sh by steps that have the options --cmd and
-# --max-loss and, if they train, --skip-check.
+# --max-dropped and, if they train, --skip-check.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
 # Of all steps that check: what is absurd about alignments may be let pass.
@@ -27,7 +27,7 @@ _check_data() {
   local log=$1
   # A training reads neither text nor audio.
   # shellcheck disable=SC2154
-  if ! run_job "$log" dkt check --no-text --no-wav --max-loss="$max_loss" --list="${log%.log}.list" \
+  if ! run_job "$log" dkt check --no-text --no-wav --max-dropped="$max_dropped" --list="${log%.log}.list" \
     ${check_options[@]+"${check_options[@]}"} "${@:2}"; then
     show_findings "$log" >&2
     return 1
@@ -45,15 +45,15 @@ _check_data() {
 # check_training_data dir lang data-train data-dev [ali-train ali-dev]: stops unless data and alignments are fit for
 # the training in dir. A training that is finished is not looked at again.
 check_training_data() {
-  local log=$1/log
+  local logdir=$1/log
   local failed=()
   # shellcheck disable=SC2154
   if "$skip_check" || [ -e "$1/final.pt" ]; then return 0; fi
-  make_dir "$log"
+  make_dir "$logdir"
   _set_check_options
-  _check_data "$log/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$log/check_train.log")
+  _check_data "$logdir/check_train.log" --lang="$2" "$3" ${5+"$5"} || failed+=("$logdir/check_train.log")
   _set_check_options _dev
-  _check_data "$log/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$log/check_dev.log")
+  _check_data "$logdir/check_dev.log" --train-data="$3" --lang="$2" "$4" ${6+"$6" "$5"} || failed+=("$logdir/check_dev.log")
   [ ${#failed[@]} = 0 ] || job_failed "${failed[@]}"
 }
 

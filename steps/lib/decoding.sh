@@ -29,7 +29,7 @@ set_model() {
 # set_search_inputs: sees that what is searched is there, and calls set_model.
 set_search_inputs() {
   require_files "$graph/HCLG.fst" "$graph/words.txt" "$data/feats.scp" "$data/utt2spk"
-  check_share "$max_loss"
+  check_share "$max_dropped"
   set_model
   check_phones "$graph" "$srcdir"
 }
@@ -42,9 +42,9 @@ set_loglikes() {
   # shellcheck disable=SC2034 # for the step
   if is_network; then
     loglikes=(dkt forward --no-softmax=true --class-frame-counts="$class_frame_counts" --use-gpu="$use_gpu"
-      --num-threads=1 --max-loss=1 ${side[@]+"${side[@]}"} "$nnet")
+      --num-threads=1 --max-dropped=1 ${side[@]+"${side[@]}"} "$nnet")
   else
-    loglikes=(dkt gmm-compute-likes --max-loss=1 ${side[@]+"${side[@]}"} "$model")
+    loglikes=(dkt gmm-compute-likes --max-dropped=1 ${side[@]+"${side[@]}"} "$model")
   fi
 }
 

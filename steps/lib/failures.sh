@@ -78,7 +78,7 @@ _set_reason() {
   if [ -z "$reason" ] && [ -z "$status" ]; then
     reason=$(_last_line "$1")
     # Not every runner marks the end of a log.
-    if [ "$runner_status" = 0 ] || [[ $(head -n 1 "$1") == '#'* ]]; then
+    if [ "${runner_status:-1}" = 0 ] || [[ $(head -n 1 "$1") == '#'* ]]; then
       reason="its log has no end: was it stopped, or at a limit of the queue?${reason:+ The last line is: $reason}"
     fi
   fi
@@ -86,7 +86,7 @@ _set_reason() {
 
 # _did_it_run: what to ask where the runner said that all is well.
 _did_it_run() {
-  if [ "$runner_status" = 0 ]; then
+  if [ "${runner_status:-1}" = 0 ]; then
     echo "though ${cmd%% *} said that all went well: did the queue run it?"
   else
     echo "and ${cmd%% *} failed (what it said is above)"

@@ -49,6 +49,15 @@ set_job_files() {
   done
 }
 
+# gather_jobs file name: joins the lists that the nj jobs of a step have written, their names with the number in place of
+# JOB, in one sorted file.
+gather_jobs() {
+  local job parts=()
+  for job in $(seq "$nj"); do parts+=("${2//JOB/$job}"); done
+  require_files "${parts[@]}"
+  write_file "$1" sort_files "${parts[@]}"
+}
+
 # _num_speakers data: how many speakers a data directory has.
 _num_speakers() { awk '!seen[$2]++ { n++ } END { print n + 0 }' "$1/utt2spk"; }
 
@@ -80,6 +89,11 @@ set_resources() {
   [ "$1" != yes ] || resources+=(--gpu 1)
   [ -z "${2:-}" ] || [ "$2" = auto ] || resources+=(--num-threads "$2")
 }
+
+# What steps with these options tell of them.
+# shellcheck disable=SC2034 # for the steps
+side_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+  --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 
 # set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
 set_side_inputs() {

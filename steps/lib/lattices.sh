@@ -8,7 +8,7 @@
 set_search() {
   local name=latgen-faster-mapped program root=${KALDI_ROOT:-}
   [ "$num_threads" = 1 ] || name+=-parallel
-  search=(dkt latgen --max-loss=1)
+  search=(dkt latgen --max-dropped=1)
   case $latgen in
     auto) [ -n "${KALDI_ROOT:-}" ] || return 0 ;;
     kaldi) ;;
@@ -53,7 +53,7 @@ verdict() {
 check_decoded() {
   local missing=$dir/log/no_lattice
   local status=0
-  missing=$missing awk -v max_loss="$max_loss" -v step="$script_name" '
+  missing=$missing awk -v max_dropped="$max_dropped" -v step="$script_name" '
     BEGIN { missing = ENVIRON["missing"] }
     FILENAME == ARGV[1] { utts[++total] = $1; next }
     { decoded[$1] }
@@ -66,11 +66,11 @@ check_decoded() {
       }
       print step ": " total - lost " of " total " utterances have a lattice"
       if (lost) print step ": without one:" names (lost > 10 ? " and others, see " missing : "")
-      exit lost > max_loss * total ? 10 : 0
+      exit lost > max_dropped * total ? 10 : 0
     }' "$data/utt2spk" "$@" >&2 || status=$?
   case $status in
     0) ;;
-    10) die "the share of utterances without a lattice is over --max-loss ($max_loss), their names are in $missing" ;;
+    10) die "the share of utterances without a lattice is over --max-dropped ($max_dropped), their names are in $missing" ;;
     *) die "what the jobs decoded could not be read, or '$missing' not written (what awk said is above)" ;;
   esac
 }

@@ -2,10 +2,10 @@
 # What the steps tell of their jobs' logs; sourced by common.sh.
 # shellcheck disable=SC2154 # variables of the step and of common.sh
 
-# check_share value: stops unless --max-loss is a share.
+# check_share value: stops unless --max-dropped is a share.
 check_share() {
   awk -v value="$1" 'BEGIN { exit !(value ~ /^([0-9]+[.]?[0-9]*|[.][0-9]+)$/ && value <= 1) }' ||
-    die "--max-loss is '$1', expected a share from 0 to 1"
+    die "--max-dropped is '$1', expected a share from 0 to 1"
 }
 
 # require_logs log...: stops at one that cannot be read.
@@ -36,14 +36,14 @@ set_judged_logs() {
   done
 }
 
-# verdict: stops if more was lost than --max-loss allows. Steps that look at more have one of their own.
-verdict() { check_losses "$max_loss" "${judged_logs[@]}"; }
+# verdict: stops if more was lost than --max-dropped allows. Steps that look at more have one of their own.
+verdict() { check_losses "$max_dropped" "${judged_logs[@]}"; }
 
 # verdict_on_alignment dir lang: the same, where one program has made a whole alignment directory and judged it by other
 # limits.
 verdict_on_alignment() {
   local found=$1/log/analyze_alignments.log
-  check_losses "$max_loss" "${judged_logs[@]}"
+  check_losses "$max_dropped" "${judged_logs[@]}"
   # shellcheck disable=SC2154 # options of the step
   dkt analyze-alignments --data="$data" --max-oov="$max_oov" --allow-implausible="$allow_implausible" "$2" "$1" \
     >"$found" 2>&1 || job_failed "$found"
@@ -60,12 +60,12 @@ tell_alignment() {
 # _shown_names file...: the first of them, and how many more there are.
 _shown_names() { echo "$1$([ $# = 1 ] || echo " and $(($# - 1)) more")"; }
 
-# check_losses max-loss log...: the same, and stops if a pass dropped more than this share of its utterances, all
+# check_losses max-dropped log...: the same, and stops if a pass dropped more than this share of its utterances, all
 # jobs together. It reads the lines "<pass>: 9 utterances done, 1 dropped; 1 (<utterance>): <reason>" of dkt's commands.
 check_losses() {
   local status=0
   require_logs "${@:2}"
-  awk -v max_loss="$1" -v step="$script_name" '
+  awk -v max_dropped="$1" -v step="$script_name" '
     / dropped utterance / { next }
     /^WARNING / {
       log_name = FILENAME
@@ -91,13 +91,13 @@ check_losses() {
         if (!dropped[pass]) continue
         print step ": " pass ": " dropped[pass] " of " total[pass] " utterances dropped" details[pass]
         if (num_logs[pass] > 5) print "  and in " num_logs[pass] - 5 " more logs"
-        if (dropped[pass] > max_loss * total[pass]) failed = 1
+        if (dropped[pass] > max_dropped * total[pass]) failed = 1
       }
       exit failed ? 10 : 0
     }' "${@:2}" >&2 || status=$?
   case $status in
     0) ;;
-    10) die "the share of dropped utterances is over --max-loss ($1): mend the data, or allow it with --max-loss" ;;
+    10) die "the share of dropped utterances is over --max-dropped ($1): mend the data, or allow it with --max-dropped" ;;
     *) die "the logs could not be read (what awk said is above): $(_shown_names "${@:2}")" ;;
   esac
 }

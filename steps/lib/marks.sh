@@ -86,10 +86,17 @@ note_inputs() {
 }
 
 # _limits: the options that say how much may be lost. They are of the verdict on what was made, and change nothing of it.
-readonly _limits="max_loss max_oov allow_implausible"
+readonly _limits="max_dropped max_oov allow_implausible"
 
-# without_limits: copies lines of a mark, those of the limits apart.
-without_limits() { grep -v -E "^(${_limits// /|})=" || true; }
+# _with_current_names: copies lines of a mark; options have the names of now in place of earlier ones.
+_with_current_names() {
+  local pair edits=()
+  for pair in $renamed_options; do edits+=(-e "s/^${pair%%=*}=/${pair#*=}=/"); done
+  sed "${edits[@]}"
+}
+
+# without_limits: the same of those that are not of the limits.
+without_limits() { _with_current_names | grep -v -E "^(${_limits// /|})=" || true; }
 
 # _mark_text: the mark of the step, with the results as they are now.
 _mark_text() {
@@ -112,7 +119,7 @@ _models_are_whole() {
 # _mark_limit name: prints the value of a limit in the mark, the loosest where it is not told.
 _mark_limit() {
   local value
-  value=$(sed -n "/^results:\$/q; s/^$1=//p" "$step_mark")
+  value=$(_with_current_names <"$step_mark" | sed -n "/^results:\$/q; s/^$1=//p")
   if [ "$1" = allow_implausible ]; then echo "${value:-true}"; else echo "${value:-1}"; fi
 }
 

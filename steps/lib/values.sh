@@ -12,6 +12,10 @@ _lists="realign_iters lmwts word_ins_penalties temperatures factors seeds speeds
 _paths="srcdir model nnet class_frame_counts transform_dir transform_dir_dev ali_dir hmm_dir log_dir cache_dir teacher \
   teacher_data_train teacher_data_dev init_model dnn_config lstm_config train_config mfcc_config fbank_config dev_text"
 
+# Options by the names that they had in earlier versions: those are still taken, and are found in marks.
+# shellcheck disable=SC2034 # for parse_options.sh and marks.sh
+renamed_options="max_loss=max_dropped streams=paste"
+
 # _is_option name: whether the script has this option. A variable of this name may also come from the environment.
 _is_option() { [ -n "${!1+x}" ] && [[ ${help_message:-} == *"--${1//_/-}"* ]]; }
 
@@ -37,7 +41,7 @@ check_numbers() {
   _check_option "$_lists" "[[:space:]]*($number([[:space:]]+$number)*)?[[:space:]]*" "numbers with blanks between them"
   _check_option word_ins_penalty "$number(,$number)*" "numbers with commas between them"
   _check_option num_threads "(auto|$whole)?" "a whole number, or auto"
-  _check_option "max_loss max_oov" '([0-9]+[.]?[0-9]*|[.][0-9]+)?' "a share from 0 to 1"
+  _check_option "max_dropped max_oov" '([0-9]+[.]?[0-9]*|[.][0-9]+)?' "a share from 0 to 1"
   _check_option use_gpu 'yes|no|optional' "yes, no or optional"
 }
 

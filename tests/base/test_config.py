@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dkt.base.config import build, load_config, read_yaml
+from dkt.base.config import build, current_names, load_config, read_yaml
 from dkt.base.errors import DktError
 from dkt.base.yaml_text import parse_yaml
 from dkt.bin import main
 from dkt.feat.pipeline import FeatureOptions
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.nnet.networks import NETWORKS
+from dkt.train.recipes import recipe_class
 from tests.shell import ROOT
 from tests.student_lab import CPU, DNN, LSTM
 
-RECIPES = [DnnRecipe, LstmRecipe]
+RECIPES = [recipe_class(kind) for kind in NETWORKS]
+DnnRecipe, LstmRecipe = RECIPES[:2]
 SECTIONS = [(recipe, field.name) for recipe in RECIPES for field in dataclasses.fields(recipe)]
 
 
@@ -230,7 +231,7 @@ def test_merged_keys_may_be_overridden():
 
 @pytest.mark.parametrize(
     ("recipe", "key"),
-    [(recipe, key) for recipe in RECIPES for key in ("transform", "global_cmvn_stats", "streams")]
+    [(recipe, key) for recipe in RECIPES for key in ("transform", "global_cmvn_stats", "paste")]
     + [(DnnRecipe, "lda")],
 )
 @pytest.mark.parametrize("value", ["touch MARK |", "feats.scp|", "| cat > MARK", "-", ""])
@@ -238,8 +239,8 @@ def test_a_configuration_runs_no_command(tmp_path, recipe, key, value):
     value = value.replace("MARK", str(tmp_path / "mark"))
     for overrides in ([f"features.{key}={yaml.safe_dump(value)}"], []):
         path = write(tmp_path, yaml.safe_dump({"features": {key: value}}))
-        if key == "streams" and not value:
-            message = "no stream of features"
+        if key == "paste" and not value:
+            message = "'paste' names no features"
         else:
             message = f"'features.{key}' is '.*', expected the name of a file - no command is run"
         with pytest.raises(DktError, match=message):
@@ -247,9 +248,9 @@ def test_a_configuration_runs_no_command(tmp_path, recipe, key, value):
     assert not (tmp_path / "mark").exists()
 
 
-def test_streams_of_a_model_are_no_commands():
-    with pytest.raises(DktError, match=r"'streams' is 'mark\|', expected the name of a file"):
-        FeatureOptions(streams="x;touch mark|")
+def test_files_that_a_model_pastes_are_no_commands():
+    with pytest.raises(DktError, match=r"'paste' is 'mark\|', expected the name of a file"):
+        FeatureOptions(paste="x;touch mark|")
 
 
 @pytest.mark.parametrize(("command", "recipe"), [("train-dnn", DNN), ("train-lstm", LSTM)])
@@ -304,3 +305,34 @@ def test_what_another_setting_replaces_must_have_been_possible(tmp_path, value):
         load_config(LstmRecipe, path, [f"{key}=2"])
     good = write(tmp_path, "objective: {temperature: 3}\n")
     assert load_config(LstmRecipe, good, [f"{key}=2"]).objective.temperature == 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_key_may_have_its_earlier_name(tmp_path, recipe):
+    path = write(tmp_path, "features:\n  streams: a.scp b.scp\n")
+    assert load_config(recipe, path).features.paste == "a.scp b.scp"
+    for setting in ("features.streams=c.scp", "features.paste=c.scp", "features={streams: c.scp}"):
+        for config in (path, None):
+            assert load_config(recipe, config, [setting]).features.paste == "c.scp"
+    path = write(tmp_path, "features:\n  splice_opts: null\n  streams: 3\n")
+    with pytest.raises(DktError, match=r"yaml: line 3: 'features.paste' is 3, expected"):
+        load_config(recipe, path)
+
+
+def test_a_key_with_its_earlier_name_and_that_of_now(tmp_path):
+    message = "'features.streams' and 'features.paste' are one key - keep 'features.paste'"
+    path = write(tmp_path, "features:\n  paste: a.scp\n  streams: a.scp\n")
+    with pytest.raises(DktError, match=f"^{path}: line 3: {message}"):
+        load_config(DnnRecipe, path)
+    setting = "features={paste: a.scp, streams: b.scp}"
+    with pytest.raises(DktError, match=f"^'{re.escape(setting)}': {message}"):
+        load_config(DnnRecipe, None, [setting])
+    with pytest.raises(DktError, match=message):
+        build(DnnRecipe, {"features": {"streams": "a.scp", "paste": "a.scp"}}, "")
+
+
+def test_earlier_names_are_renamed_in_their_own_section_alone():
+    values = {"features": {"streams": "a.scp"}, "streams": 1, "batches": {"streams": 2}}
+    renamed = current_names(LstmRecipe, values)
+    assert renamed == {"features": {"paste": "a.scp"}, "streams": 1, "batches": {"streams": 2}}
+    assert values["features"] == {"streams": "a.scp"}

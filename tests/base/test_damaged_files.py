@@ -23,7 +23,7 @@ from dkt.bin import main
 from dkt.dataset.cache import open_features
 from dkt.dataset.features import BLOCK, PackedFeatures
 from dkt.nnet import native
-from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_network, fingerprint, load_model, save_model
 from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.targets.store import TargetDir
 from dkt.train import loop
@@ -44,9 +44,9 @@ def model(kind: str = "dnn") -> tuple[ModelInfo, Any]:
     torch.manual_seed(0)
     if kind == "lstm":
         info = ModelInfo("lstm", 6, 3, 0, 0, None, None, {"layers": 1, "cells": 8, "projection": 4})
-        return info, build_lstm(info)
+        return info, build_network(info)
     info = ModelInfo("dnn", 3, 5, 1, 1, None, None, {"hidden_layers": 2, "hidden_dim": 8})
-    return info, build_dnn(info)
+    return info, build_network(info)
 
 
 def without_seal(path: Path) -> None:

@@ -94,7 +94,7 @@ def test_batches_that_do_not_fit(lab, tmp_path, monkeypatch, capsys):  # noqa: F
     monkeypatch.setattr("dkt.nnet.lstm.Lstm.forward", forward)
     assert train(lab, tmp_path / "x") == 1
     assert "out of memory: there is not enough for the evaluation, of which" in last(capsys)
-    monkeypatch.setattr("dkt.train.sequence.SequenceTraining.evaluate", lambda *_: Metrics())
+    monkeypatch.setattr("dkt.train.trainer.Trainer.evaluate", lambda *_: Metrics())
     assert train(lab, tmp_path / "x") == 1
     assert "lower batches.num_streams, batches.chunk" in last(capsys)
 

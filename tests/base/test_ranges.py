@@ -22,8 +22,8 @@ from dkt.bin.common.options import Number, Numbers, boolean, top_k
 from dkt.feat.extraction import FeatureExtractor
 from dkt.feat.pipeline import parse_options
 from dkt.hmm.counts import read_real
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.nnet.networks import NETWORKS
+from dkt.train.recipes import recipe_class
 from dkt.util.object_io import ObjectReader
 
 # --- the ranges themselves ---
@@ -73,7 +73,7 @@ def config_numbers(cls: type, where: str = "") -> typing.Iterator[tuple[str, obj
             yield place, hint
 
 
-NUMBERS = [(recipe, *number) for recipe in (DnnRecipe, LstmRecipe) for number in config_numbers(recipe)]
+NUMBERS = [(recipe, *number) for recipe in map(recipe_class, NETWORKS) for number in config_numbers(recipe)]
 
 
 def beyond(allowed: Range) -> list[float]:
@@ -176,7 +176,7 @@ def test_every_option_refuses_what_is_outside_and_takes_its_default():
         ["train-lstm", "--temperature=nan", "t", "d", "a", "b", "e"],
         ["train-lstm", "--lambda=1.5", "t", "d", "a", "b", "e"],
         ["train-lstm", "--top-k=0", "t", "d", "a", "b", "e"],
-        ["train-dnn", "--max-loss=1.5", "t", "d", "a", "b", "e"],
+        ["train-dnn", "--max-dropped=1.5", "t", "d", "a", "b", "e"],
         ["make-soft-targets", "--temperatures=1 nan", "m", "f", "d"],
         ["prepare-lang", "--sil-prob=1", "d", "o", "l"],
         ["acc-lda", "--silence-phones=1:-2", "m", "f", "p", "o"],

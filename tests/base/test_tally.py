@@ -20,7 +20,7 @@ def test_a_few_names_and_where_the_rest_is() -> None:
 
 
 def test_a_fault_of_many_utterances_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    tally = Tally("features", max_loss=0.1)
+    tally = Tally("features", max_dropped=0.1)
     tally.done(10)
     for number in range(30):
         utt, path = f"u{number}", f"sox /the/recordings/of/a/corpus/u{number}.wav -t wav - |"
@@ -39,7 +39,7 @@ def test_a_fault_of_many_utterances_is_told_once(caplog: pytest.LogCaptureFixtur
 
 
 def test_reasons_of_any_length_and_number_make_a_line_that_can_be_read() -> None:
-    tally = Tally("align", max_loss=0.0)
+    tally = Tally("align", max_dropped=0.0)
     for letter in "abcdefgh":
         tally.drop(f"utterance-{letter}" * 20, letter * 500)
     assert len(tally.summary()) < 2000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, main
+from tests.shell import ROOT
 
 
 def test_help_lists_every_command(capsys):
@@ -37,7 +39,7 @@ def test_wrong_calls(capsys):
     ("arguments", "told"),
     [
         (["align", "data", "lang", "gmm", ""], "argument ali-dir: is empty"),
-        (["train-dnn", "a", "b", "c", "d", ""], "argument exp_dir: is empty"),
+        (["train-dnn", "a", "b", "c", "d", ""], "argument ali-train ali-dev exp-dir: is empty"),
         (["train-lstm", "a", "b", "c", "d", ""], "is empty"),
         (
             ["train-dnn", "--cache-dir=", "a", "b", "c", "d", "e"],
@@ -132,3 +134,29 @@ def test_names_that_go_on_and_on_are_shortened_in_messages() -> None:
     assert len(told) < 650
     name = "/data/" + "y" * 290
     assert str(DktError("is gone", path=name)) == f"{name}: is gone"
+
+
+INTERRUPTED_WHILE_LOADING = """
+import builtins, os, signal, sys
+import dkt.__main__
+signal.signal(signal.SIGINT, getattr(signal, sys.argv.pop(1)))
+load = builtins.__import__
+def interrupted(name, *arguments, **others):
+    if name == "dkt.bin":
+        os.kill(os.getpid(), signal.SIGINT)
+    return load(name, *arguments, **others)
+builtins.__import__ = interrupted
+sys.exit(dkt.__main__.run_program())
+"""
+
+
+@pytest.mark.parametrize(("handler", "status"), [("default_int_handler", -signal.SIGINT), ("SIG_IGN", 0)])
+def test_an_interrupt_while_modules_are_loaded_is_no_traceback(handler: str, status: int) -> None:
+    command = [sys.executable, "-c", INTERRUPTED_WHILE_LOADING, handler, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert bool(done.stdout) is (status == 0)
+
+
+def test_the_installed_program_is_the_one_that_bears_it() -> None:
+    assert '"dkt=dkt.__main__:run_program"' in (ROOT / "setup.py").read_text()

@@ -27,7 +27,7 @@ from dkt.bin import main
 from dkt.fstext.fst import load_fst
 from dkt.nnet.dnn import DnnConfig
 from dkt.nnet.lstm import LstmConfig
-from dkt.nnet.model_file import ModelInfo, build_dnn, build_lstm, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_network, load_model, save_model
 from dkt.nnet.model_header import read_checkpoint_header, read_model_header
 from dkt.train import loop
 from dkt.train.history import load_history
@@ -189,7 +189,7 @@ def test_parameters_are_those_that_pytorch_counts(tmp_path, capsys, name):
     network = {**vars((DnnConfig if kind == "dnn" else LstmConfig)()), **values}
     plain = {"cmvn_opts": None, "delta_opts": None, "left_context": context, "right_context": context}
     description = ModelInfo(kind=kind, feature_dim=4, num_pdfs=5, network=network, **plain)
-    built = build_dnn(description) if kind == "dnn" else build_lstm(description)
+    built = build_network(description)
     save_model(tmp_path / "final.pt", description, built)
     (found,) = info(capsys, tmp_path)
     assert found["num_params"] == sum(weights.numel() for weights in built.parameters())
@@ -200,7 +200,7 @@ def test_the_transform_in_front_of_a_network_counts(tmp_path):
     plain = {"cmvn_opts": None, "delta_opts": None, "left_context": 1, "right_context": 1, "ivector_dim": 2}
     network = vars(DnnConfig(1, 4))
     description = ModelInfo(kind="dnn", feature_dim=5, num_pdfs=3, network=network, **plain)
-    built = build_dnn(description, torch.ones(6, 11))
+    built = build_network(description, {"lda.weight": torch.ones(6, 11)})
     save_model(tmp_path / "final.pt", description, built)
     header = read_model_header(tmp_path / "final.pt")
     assert (
@@ -427,7 +427,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(dnn, "history.csv", b"epoch,accepted\n1," + 200_000 * b"x", "history.csv: is no learning curve")
     damaged(dnn, "config.yaml", b"objective: {mode: 2020-01-01}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"objective: {mode: kl, temperature: {a: b}}", "config.yaml: no objective")
-    damaged(dnn, "config.yaml", b"a: [", "config.yaml: is no YAML")
+    damaged(dnn, "config.yaml", b"a: [", "config.yaml: not YAML")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"", "best_wer: holds no %WER line")
     damaged(dnn, "decode/scoring_kaldi/best_wer", b"\xff\n", "best_wer: holds no %WER line")
     damaged(lab / "ali_dev", "ali.1.gz", b"", "ali.1.gz: is empty")

@@ -8,7 +8,7 @@ import importlib
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.bin import COMMANDS, main
+from dkt.bin import COMMANDS, command_parser, main
 from dkt.bin.common.flags import add_flag
 from dkt.bin.common.kaldi_options import add_standard_options, rewrite
 from dkt.bin.common.options import boolean
@@ -167,3 +167,45 @@ def test_every_option_takes_a_value(command):
     # Kaldi's booleans are written with =true, too; there is no public list of a parser's options.
     bare = [action.dest for action in parser._actions if action.option_strings and action.nargs == 0]
     assert bare == ["help"]
+
+
+def command_options(name):
+    parser = command_parser(name)
+    return {option: action.dest for option, action in parser._option_string_actions.items()}
+
+
+RENAMED = {"--max-loss": "--max-dropped", "--streams": "--paste"}
+
+
+def test_no_command_has_an_option_by_its_earlier_name():
+    options = {name: command_options(name) for name in COMMANDS}
+    assert not [(name, old) for name in COMMANDS for old in RENAMED if old in options[name]]
+    assert len([name for name in COMMANDS if "--max-dropped" in options[name]]) > 15
+    assert [name for name in COMMANDS if "--paste" in options[name]] == ["compute-cmvn-stats", "feats"]
+
+
+@pytest.mark.parametrize("spelt", ["--max-loss=0.25", "--max_loss=0.25", "--max-dropped=0.25"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if "--max-dropped" in command_options(name)])
+def test_a_command_takes_an_option_by_its_earlier_name(tmp_path, name, spelt):
+    parser = command_parser(name)
+    (tmp_path / "options").write_text(f"{spelt}\n")
+    arguments = [[spelt], spelt.split("=")]
+    if "--config" not in own_options(name):
+        arguments.append([f"--config={tmp_path}/options"])
+    for argument in arguments:
+        assert parser.parse_known_args([*rewrite(parser, argument), *"abcdefg"])[0].max_dropped == 0.25
+
+
+def own_options(name):
+    """Options of the command alone, not those of every program of Kaldi's."""
+    parser = argparse.ArgumentParser()
+    importlib.import_module(f"dkt.bin.{COMMANDS[name][0]}").add_arguments(parser)
+    return parser._option_string_actions
+
+
+def test_an_earlier_name_is_unknown_where_the_option_is_unknown(capsys):
+    parser = parser_of()
+    assert rewrite(parser, ["--max-loss=0.1"]) == ["--max-loss=0.1"]
+    with pytest.raises(SystemExit):
+        main(["hmm-info", "--max-loss=0.1", "final.mdl"])
+    assert "--max-loss=0.1" in capsys.readouterr().err

@@ -90,7 +90,10 @@ def test_batches_are_the_same_to_the_last_bit_from_either_source(lab, tmp_path, 
         assert all(a.dtype == b.dtype and torch.equal(a, b) for a, b in pairs)
         count += 1
     assert count > 100
-    for fingerprint in (experiment.data_fingerprint, lambda data: experiment.targets_fingerprint(data, 2.0)):
+    for fingerprint in (
+        experiment.data_fingerprint,
+        lambda data: experiment.targets_fingerprint(data, [2.0]),
+    ):
         assert fingerprint(loaded[0]) == fingerprint(loaded[1]) != fingerprint(loaded[0].subset([3]))
 
 
@@ -153,7 +156,7 @@ def test_the_time_waited_for_data_is_told_and_kept(lab, tmp_path, monkeypatch, c
             time.sleep(0.02)
             return super().gather(pieces)
 
-    monkeypatch.setattr("dkt.train.sequence.Streams", Slow)
+    monkeypatch.setattr("dkt.train.batches.Streams", Slow)
     assert train(lab, tmp_path / "slow", *options) == 0
     told = [float(share) for share in re.findall(r"([\d.]+) % of it waiting for data", caplog.text)]
     kept = [row["waiting"] for row in load_history(tmp_path / "slow/history.csv")]
@@ -206,7 +209,7 @@ data = load_utterances(
     reader, AlignmentDir(place / "ali"), "data", 0.05, TargetDir(place / "soft"), sys.argv[2]
 )
 peak = max(peak, anonymous())
-data_fingerprint(data), targets_fingerprint(data, 1.0)
+data_fingerprint(data), targets_fingerprint(data, [1.0])
 peak = max(peak, anonymous())
 for batches in (SplicedFrames(data, 1, 1, 256, torch.device("cpu"), pool_frames=8192), Streams(data, 2, 8)):
     for batch in batches.shuffled(1):

@@ -31,7 +31,7 @@ def three_utterances():
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (2, 1), (5, 5)])
 def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
     data = three_utterances()
-    spliced = torch.cat([x for x, _ in SplicedFrames(data, left, right, 5, CPU)]).numpy()
+    spliced = torch.cat([batch.inputs for batch in SplicedFrames(data, left, right, 5, CPU)]).numpy()
     pieces = [splice(data.features_of(i), left, right) for i in range(3)]
     np.testing.assert_array_equal(spliced, np.concatenate(pieces))
 
@@ -39,14 +39,15 @@ def test_gathered_context_equals_splicing_each_utterance_alone(left, right):
 def test_shuffling_keeps_frames_with_their_labels_and_follows_the_seed():
     data = three_utterances()
     frames = SplicedFrames(data, 1, 1, 5, CPU)
-    order = torch.cat([y for _, y in frames.shuffled(1)])
+    order = torch.cat([batch.labels for batch in frames.shuffled(1)])
     assert sorted(order.tolist()) == sorted(data.labels.tolist())
     assert order.tolist() != data.labels.tolist()
-    assert torch.equal(order, torch.cat([y for _, y in frames.shuffled(1)]))
-    assert not torch.equal(order, torch.cat([y for _, y in frames.shuffled(2)]))
-    plain = {int(y): x for xs, ys in frames for x, y in zip(xs, ys, strict=True)}
-    for xs, ys in frames.shuffled(1):
-        for x, y in zip(xs, ys, strict=True):
+    assert torch.equal(order, torch.cat([batch.labels for batch in frames.shuffled(1)]))
+    assert not torch.equal(order, torch.cat([batch.labels for batch in frames.shuffled(2)]))
+    plain = {int(y): x for batch in frames for x, y in zip(batch.inputs, batch.labels, strict=True)}
+    for batch in frames.shuffled(1):
+        assert torch.equal(batch.labels, torch.from_numpy(data.labels[batch.frames]).long())
+        for x, y in zip(batch.inputs, batch.labels, strict=True):
             assert torch.equal(x, plain[int(y)])
 
 
@@ -64,9 +65,9 @@ def corpus(tmp_path):
     return tmp_path, features, alignments
 
 
-def load(path, max_loss=0.05):
+def load(path, max_dropped=0.05):
     reader = FeatureReader(DataDir(path / "data"), FeatureOptions())
-    return load_utterances(reader, AlignmentDir(path / "ali"), "training data", max_loss)
+    return load_utterances(reader, AlignmentDir(path / "ali"), "training data", max_dropped)
 
 
 def test_loads_every_utterance_with_its_own_pdfs(corpus):
@@ -123,9 +124,9 @@ def test_missing_alignments_are_counted_and_limited(corpus, caplog):
     assert f"dropped utterance '{first}': no alignment" in caplog.text
     del alignments[second]
     write_ali_dir(path / "ali", two_phone_model(), alignments)
-    with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-loss"):
+    with pytest.raises(DktError, match=r"data: 2 of 30 utterances were dropped.*no alignment.*--max-dropped"):
         load(path)
-    assert len(load(path, max_loss=0.1).names) == 28
+    assert len(load(path, max_dropped=0.1).names) == 28
 
 
 def test_utterances_without_features_are_counted(corpus, caplog):

@@ -50,7 +50,7 @@ def test_every_frame_once_mixed_within_its_pool_only():
     lengths = [7, 30, 0, 12, 1, 25, 40, 9] * 5
     data = numbered(lengths)
     frames = SplicedFrames(data, 1, 1, 8, CPU, pool_frames=200)
-    labels = torch.cat([labels for _, labels in frames.shuffled(5)]).numpy()
+    labels = torch.cat([batch.labels for batch in frames.shuffled(5)]).numpy()
     assert sorted(labels) == list(range(sum(lengths)))
     utterances = np.searchsorted(data.offsets, labels, side="right") - 1
     # Cut where the pools are: in each all frames of some utterances.
@@ -78,9 +78,9 @@ def _pools_of(utterances, lengths):
 
 def test_a_batch_is_full_but_for_the_last_of_a_pool():
     data = numbered([10] * 30)
-    sizes = [len(labels) for _, labels in SplicedFrames(data, 0, 0, 16, CPU, pool_frames=100).shuffled(1)]
+    sizes = [len(x.labels) for x in SplicedFrames(data, 0, 0, 16, CPU, pool_frames=100).shuffled(1)]
     assert sizes == [16] * 6 + [4] + [16] * 6 + [4] + [16] * 6 + [4]
-    assert [len(y) for _, y in SplicedFrames(data, 0, 0, 16, CPU)] == [16] * 18 + [12]
+    assert [len(batch.labels) for batch in SplicedFrames(data, 0, 0, 16, CPU)] == [16] * 18 + [12]
 
 
 @pytest.mark.parametrize("ivector_dim", [0, 2])
@@ -89,12 +89,16 @@ def test_the_frames_of_a_subset_have_their_own_features_and_labels(ivector_dim):
     part = data.subset([3, 1])
     assert part.features is data.features and part.labels is data.labels, "nothing is copied"
     assert part.num_frames == 15 and part.names == ["u3", "u1"]
-    found = [torch.cat(x) for x in zip(*SplicedFrames(part, 2, 1, 4, CPU, ivector_dim), strict=True)]
+    batches = list(SplicedFrames(part, 2, 1, 4, CPU, ivector_dim))
+    found = [
+        torch.cat([getattr(batch, name) for batch in batches]) for name in ("inputs", "labels", "frames")
+    ]
     acoustic = 5 - ivector_dim
     pieces = [data.features_of(i) for i in (3, 1)]
     expected = [np.hstack([splice(x[:, :acoustic], 2, 1), x[:, acoustic:]]) for x in pieces]
     np.testing.assert_array_equal(found[0].numpy(), np.concatenate(expected))
     assert found[1].tolist() == [*range(13, 19), *range(4, 13)]
+    assert found[2].tolist() == list(range(15))
 
 
 def test_runs_and_blocks_go_through_all_frames_in_order():
@@ -130,7 +134,7 @@ def test_the_next_pool_is_expected_while_this_one_is_used(monkeypatch):
     told = []
     monkeypatch.setattr(data.features, "expect", lambda numbers: told.append(len(numbers)))
     batches = SplicedFrames(data, 0, 0, 100, CPU, pool_frames=100).shuffled(1)
-    assert [(len(next(batches)[1]), list(told)) for _ in range(3)] == [
+    assert [(len(next(batches).labels), list(told)) for _ in range(3)] == [
         (100, [10]),
         (100, [10, 10]),
         (100, [10, 10, 0]),

@@ -9,7 +9,8 @@ import torch
 from dkt.base.errors import DktError
 from dkt.dataset.sequences import Streams, WholeUtterances
 from dkt.dataset.utterances import Utterances, pack
-from dkt.nnet.lstm import Lstm, LstmConfig, delayed, reset_state, select_state, store_state
+from dkt.nnet.lstm import Lstm, LstmConfig
+from dkt.nnet.network import delayed, reset_state, select_state, store_state
 
 DELAY = 3
 
@@ -48,6 +49,13 @@ def batches_of(corpus, kind, seed=1):
     return data, list(whole if kind == "fixed" else whole.shuffled(seed))
 
 
+def numbers(batch):
+    """The number of the frame at each place of a batch; 0 on padding."""
+    placed = torch.zeros(batch.inputs.mask.shape, dtype=torch.int64)
+    placed[batch.inputs.mask] = batch.frames
+    return placed
+
+
 each_kind = pytest.mark.parametrize("kind", ["streams", "fixed", "shuffled"])
 
 
@@ -60,13 +68,15 @@ def test_every_frame_of_every_utterance_once_with_its_delayed_features(corpus, k
     expected = torch.cat([delayed(piece, DELAY) for piece in pieces])
     labels = torch.cat([torch.arange(len(piece)) for piece in pieces])
     for batch in batches:
-        assert batch.features.shape == (*batch.frames.shape, 4) and batch.mask.dtype == torch.bool
-        assert batch.frames[~batch.mask].eq(0).all()
-        frames = batch.frames[batch.mask]
+        assert (
+            batch.inputs.features.shape == (*batch.inputs.mask.shape, 4)
+            and batch.inputs.mask.dtype == torch.bool
+        )
+        frames = batch.frames
         seen.index_add_(0, frames, torch.ones_like(frames))
-        assert torch.equal(batch.features[batch.mask], expected[frames])
+        assert torch.equal(batch.inputs.features[batch.inputs.mask], expected[frames])
         assert torch.equal(batch.labels, labels[frames])
-        assert torch.isfinite(batch.features).all()
+        assert torch.isfinite(batch.inputs.features).all()
     assert seen.eq(1).all()
 
 
@@ -77,18 +87,18 @@ def test_utterances_run_through_one_stream_in_order_and_reset_where_they_begin(c
     begins, ends = set(data.offsets[:-1].tolist()), set(data.offsets[1:].tolist())
     after: dict[int, int] = {}  # of each open stream, the frame that has to follow
     for batch in batches:
-        assert len(set(batch.streams.tolist())) == len(batch.streams)
-        for row, stream in enumerate(batch.streams.tolist()):
-            frames = batch.frames[batch.mask[:, row], row].tolist()
-            assert batch.mask[: len(frames), row].all()  # padding comes last
+        assert len(set(batch.inputs.streams.tolist())) == len(batch.inputs.streams)
+        for row, stream in enumerate(batch.inputs.streams.tolist()):
+            frames = numbers(batch)[batch.inputs.mask[:, row], row].tolist()
+            assert batch.inputs.mask[: len(frames), row].all()  # padding comes last
             assert frames == list(range(frames[0], frames[0] + len(frames)))
-            assert batch.reset[row].item() == (stream not in after)
+            assert batch.inputs.reset[row].item() == (stream not in after)
             assert frames[0] == after[stream] if stream in after else frames[0] in begins
             after[stream] = frames[-1] + 1
             if after[stream] in ends:
                 del after[stream]
             else:
-                assert len(frames) == len(batch.frames)  # no padding inside an utterance
+                assert len(frames) == len(batch.inputs.mask)  # no padding inside an utterance
     assert not after
 
 
@@ -98,24 +108,24 @@ def test_utterances_run_through_one_stream_in_order_and_reset_where_they_begin(c
 def test_streams_hardly_pad(corpus, num_streams, seed):
     streams = Streams(utterances_of(CORPORA[corpus]), DELAY, num_streams)
     batches = list(streams.shuffled(seed))
-    computed = sum(batch.mask.numel() for batch in batches)
-    padding = sum((~batch.mask).sum().item() for batch in batches)
+    computed = sum(batch.inputs.mask.numel() for batch in batches)
+    padding = sum((~batch.inputs.mask).sum().item() for batch in batches)
     assert padding / computed == pytest.approx(streams.padding_share(seed))
     assert streams.padding_share(seed) < 0.05
-    assert all(len(batch.frames) < 30 and len(batch.streams) <= num_streams for batch in batches)
-    assert all(batch.streams.max() < streams.num_states for batch in batches)
+    assert all(len(batch.inputs.mask) < 30 and len(batch.inputs.streams) <= num_streams for batch in batches)
+    assert all(batch.inputs.streams.max() < streams.num_states for batch in batches)
 
 
 @pytest.mark.parametrize("corpus", ["sentences", "digits"])
 def test_batches_of_realistic_utterances_are_full(corpus):
     batches = list(Streams(utterances_of(CORPORA[corpus]), DELAY, 16, chunk=20).shuffled(3))
-    assert np.mean([len(batch.frames) for batch in batches]) == pytest.approx(20, abs=1)
-    rows = [len(batch.streams) for batch in batches]
+    assert np.mean([len(batch.inputs.mask) for batch in batches]) == pytest.approx(20, abs=1)
+    rows = [len(batch.inputs.streams) for batch in batches]
     assert np.mean(rows) > 15 and np.mean(np.array(rows) < 8) < 0.03
-    lengths = [len(batch.frames) for batch in batches if len(batch.streams) > 8]
+    lengths = [len(batch.inputs.mask) for batch in batches if len(batch.inputs.streams) > 8]
     assert min(lengths) > 10
     # Beginnings stand beside middles and ends: a batch of nothing but leading silence teaches nothing.
-    begins = [batch.reset.float().mean().item() for batch in batches[10:-10]]
+    begins = [batch.inputs.reset.float().mean().item() for batch in batches[10:-10]]
     assert np.mean(np.array(begins) == 1.0) < 0.01
 
 
@@ -124,12 +134,14 @@ def test_whole_utterances_hardly_pad(corpus):
     data = utterances_of(CORPORA[corpus])
     whole = WholeUtterances(data, DELAY, 2000)
     assert whole.padding_share() < 0.05
-    longest = [len(batch.frames) for batch in whole]
+    longest = [len(batch.inputs.mask) for batch in whole]
     assert longest == sorted(longest, reverse=True)
     for batch in whole:
-        assert batch.reset.all() and batch.streams.tolist() == list(range(len(batch.streams)))
-        assert batch.mask.numel() <= 2000 or len(batch.streams) == 1
-        assert (~batch.mask).float().mean() < 0.05
+        assert batch.inputs.reset.all() and batch.inputs.streams.tolist() == list(
+            range(len(batch.inputs.streams))
+        )
+        assert batch.inputs.mask.numel() <= 2000 or len(batch.inputs.streams) == 1
+        assert (~batch.inputs.mask).float().mean() < 0.05
 
 
 @pytest.mark.parametrize("corpus", ["sentences", "digits"])
@@ -147,7 +159,7 @@ def test_padding_on_real_lengths(kaldi_fixtures):
 
 
 def order_of(batches):
-    return [batch.frames.tolist() for batch in batches]
+    return [numbers(batch).tolist() for batch in batches]
 
 
 @pytest.mark.parametrize(
@@ -183,14 +195,14 @@ def logits_of(network: Lstm, data: Utterances, kind: str) -> torch.Tensor:
         streams = Streams(data, DELAY, 3)
         carried = network.zero_state(streams.num_states)
         for batch in streams.shuffled(5):
-            state = reset_state(select_state(carried, batch.streams), batch.reset)
-            chunk, state = network(batch.features, state)
-            store_state(carried, batch.streams, state)
-            logits[batch.frames[batch.mask]] = chunk[batch.mask]
+            state = reset_state(select_state(carried, batch.inputs.streams), batch.inputs.reset)
+            chunk, state = network(batch.inputs.features, state)
+            store_state(carried, batch.inputs.streams, state)
+            logits[batch.frames] = chunk[batch.inputs.mask]
         return logits
     for batch in WholeUtterances(data, DELAY, 500):
-        chunk, _ = network(batch.features)
-        logits[batch.frames[batch.mask]] = chunk[batch.mask]
+        chunk, _ = network(batch.inputs.features)
+        logits[batch.frames] = chunk[batch.inputs.mask]
     return logits
 
 
@@ -224,7 +236,7 @@ def test_nothing_leaks_from_one_utterance_into_another(kind):
 def test_utterances_without_frames_are_passed_over(kind):
     data = utterances_of([0, 7, 0, 25, 0])
     batches = Streams(data, 0, 2).shuffled(1) if kind == "streams" else WholeUtterances(data, 0, 100)
-    frames = torch.cat([batch.frames[batch.mask] for batch in batches])
+    frames = torch.cat([batch.frames for batch in batches])
     assert sorted(frames.tolist()) == list(range(32))
 
 
@@ -232,7 +244,7 @@ def test_utterances_without_frames_are_passed_over(kind):
 def test_any_length_of_chunk(chunk):
     data = utterances_of(CORPORA["digits"][:60])
     streams = Streams(data, 0, 4, chunk=chunk)
-    frames = [batch.frames[batch.mask] for batch in streams.shuffled(1)]
+    frames = [batch.frames for batch in streams.shuffled(1)]
     assert sorted(torch.cat(frames).tolist()) == list(range(data.num_frames))
     assert streams.padding_share() < 0.05 and streams.num_frames == data.num_frames
 

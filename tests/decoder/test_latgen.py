@@ -198,11 +198,11 @@ def test_utterances_that_fail_are_counted(
     outputs = f"ark:{tmp_path}/in", f"ark:{tmp_path}/lat", f"ark:{tmp_path}/words"
     assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --allow-partial") == 1
     assert "empty" in capsys.readouterr().err
-    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --allow-partial --max-loss=0.5") == 0
+    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --allow-partial --max-dropped=0.5") == 0
     assert [key for key, _ in read_int_vectors(outputs[2])] == ["good", "short"]
     assert [key for key, _ in read_compact_lattices(outputs[1])] == ["good", "short"]
     # Two frames are no word: without --allow-partial there is nothing to write.
-    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --max-loss=0.9") == 0
+    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --max-dropped=0.9") == 0
     assert "short" not in [key for key, _ in read_compact_lattices(outputs[1])]
 
 

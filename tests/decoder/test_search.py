@@ -227,7 +227,7 @@ def test_utterances_without_a_path_are_counted(files, capsys, caplog):
         table.write("none", np.zeros((0, 3), dtype=np.float32))
     assert decode(files) == 1
     assert "2 of 3 utterances were dropped" in capsys.readouterr().err
-    assert decode(files, "--max-loss=0.7") == 0
+    assert decode(files, "--max-dropped=0.7") == 0
     assert [line.split()[0] for line in (files / "words.out").read_text().splitlines()] == ["good"]
 
 
@@ -275,7 +275,7 @@ def test_an_utterance_without_a_path_is_an_empty_line_of_a_scan(files):
     with MatrixWriter(f"ark:{files}/loglikes.ark") as table:
         table.write("lost", np.full((9, 3), -np.inf, dtype=np.float32))
         table.write("good", np.zeros((9, 3), dtype=np.float32))
-    assert scan(files, "--lmwts=10", "--word-ins-penalties=0.0", "--max-loss=0.5") == 0
+    assert scan(files, "--lmwts=10", "--word-ins-penalties=0.0", "--max-dropped=0.5") == 0
     assert (files / "scan/10_0.0.txt").read_text().splitlines() == ["lost", "good LONG"]
     assert scan(files, "--lmwts=10", "--word-ins-penalties=0.0") == 1
 

@@ -184,4 +184,4 @@ def test_a_segment_beyond_the_end_is_a_loss_that_is_counted(
     command += [f"scp:{folder}/wav.scp", f"ark:{folder}/feats.ark"]
     assert main(command) == 1
     assert "segments: utterance 'u2': the segment from 1 to 9 s is not within" in capsys.readouterr().err
-    assert main([*command[:1], "--max-loss=0.5", *command[1:]]) == 0
+    assert main([*command[:1], "--max-dropped=0.5", *command[1:]]) == 0

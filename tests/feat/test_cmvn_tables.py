@@ -84,7 +84,7 @@ def test_what_is_missing_is_counted(place: Path, capsys: pytest.CaptureFixture) 
     options = "--spk2utt=ark:{0}/spk2utt", "scp:{0}/feats.scp", "ark:{0}/cmvn"
     assert run(place, *options) == 1
     assert "2 of 3 utterances were dropped" in capsys.readouterr().err
-    assert run(place, "--max-loss=0.7", *options) == 0
+    assert run(place, "--max-dropped=0.7", *options) == 0
     np.testing.assert_allclose(MatrixTable(f"ark:{place}/cmvn")["a"], stats_of(place, "a1"), rtol=1e-5)
     with VectorWriter(f"ark:{place}/weights") as weights:
         weights.write("a1", np.ones(6, dtype=np.float32))
@@ -132,10 +132,10 @@ def test_the_losses_of_a_data_directory_are_those_of_a_table(
     (place / "spk2utt").write_text("a a1 a2 a3\nb b1\nc c1\n")
     forms = ["{0}"], ["--spk2utt=ark:{0}/spk2utt", "scp:{0}/feats.scp"]
     for form in forms:
-        for options in ([], ["--max-loss=0"], ["--max-loss=0.39"]):
+        for options in ([], ["--max-dropped=0"], ["--max-dropped=0.39"]):
             assert run(place, *options, *form, "ark:{0}/cmvn") == 1
             assert "2 of 5 utterances were dropped" in capsys.readouterr().err
-        assert run(place, "--max-loss=0.4", *form, "ark:{0}/cmvn") == 0
+        assert run(place, "--max-dropped=0.4", *form, "ark:{0}/cmvn") == 0
         assert list(MatrixTable(f"ark:{place}/cmvn")) == ["a", "b"]
 
 

@@ -136,7 +136,7 @@ def test_a_bad_recording_is_an_error_and_the_others_are_written(wavs, capsys, sp
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("ERROR (dkt compute-fbank-feats)") and message in error
     assert list(MatrixTable(f"scp:{wavs}/feats.scp")) == ["u0", "u2"]
-    assert fbank(wavs, "--max-loss=0.34") == 0
+    assert fbank(wavs, "--max-dropped=0.34") == 0
 
 
 def test_pipes_and_segments(wavs):

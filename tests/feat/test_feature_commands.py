@@ -211,7 +211,7 @@ def test_a_warp_of_the_speaker_moves_a_tone_to_another_filter(place: Path) -> No
     (place / "spk2warp").write_text("slow 0.9\nfast 1.1\n")
     (place / "utt2spk").write_text("u0 slow\nu1 fast\nu2 nobody\nv slow\n")
     maps = [f"--vtln-map=ark:{place}/spk2warp", f"--utt2spk=ark:{place}/utt2spk", "--num-mel-bins=60"]
-    found = features(place, *maps, "--max-loss=0.3")
+    found = features(place, *maps, "--max-dropped=0.3")
     assert list(found) == ["u0", "u1", "v"]
     peaks = [found[utt].mean(axis=0).argmax() for utt in ("u0", "u1")]
     # A filter at f is moved to f / warp: a smaller factor leaves a tone to lower filters.

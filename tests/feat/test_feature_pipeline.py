@@ -1,9 +1,9 @@
-"""What goes on top of CMVN and deltas: online CMVN, pasted streams, fMLLR and i-vectors."""
+"""What goes on top of CMVN and deltas: online CMVN, pasted features, fMLLR and i-vectors."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +17,17 @@ from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import Ivectors, SideInputs
-from dkt.nnet.model_file import ModelInfo, build_dnn, load_model, save_model
+from dkt.hmm.alignments import AlignmentDir
+from dkt.nnet.model_file import ModelInfo, build_network, load_model, save_model
 from dkt.targets.teacher import RunningTeacher
-from dkt.train.inputs import TrainingInputs
+from dkt.train.inputs import Sources, open_inputs
+from dkt.train.recipes import load_recipe
 from dkt.util.data_dir import DataDir
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import MatrixTable, MatrixWriter, VectorWriter, read_matrices
+from tests.hmm.test_transitions import two_phone_model
 from tests.shell import ROOT
+from tests.synthetic import write_ali_dir
 
 RNG = np.random.default_rng(11)
 
@@ -120,7 +124,7 @@ def test_global_statistics_are_the_sum_of_the_speakers():
     [
         ({"cmvn_opts": "", "online_cmvn_opts": ""}, "exclude each other"),
         ({"online_cmvn_opts": ""}, "global_cmvn_stats.mat"),
-        ({"streams": " "}, "no stream"),
+        ({"paste": " "}, "names no features"),
         ({"cmvn_opts": "--skip-dims=1:x"}, "skip-dims"),
     ],
 )
@@ -140,19 +144,21 @@ def test_skipped_dimensions_and_statistics_of_utterances(data):
         np.testing.assert_allclose(result[utt][:, 1:3].std(axis=0), 1.0, atol=1e-3)
 
 
-def test_streams_are_pasted_and_cut_to_the_shortest(data):
-    result = read(data, streams="feats.scp pitch.scp")
+def test_features_are_pasted_and_cut_to_the_shortest(data):
+    result = read(data, paste="feats.scp pitch.scp")
     for utt, pitch in raw(data, "pitch").items():
         np.testing.assert_array_equal(result[utt], np.hstack([raw(data)[utt][: len(pitch)], pitch]))
     with pytest.raises(DktError, match="5 and 8 frames"):
         paste([np.zeros((5, 1)), np.zeros((8, 1))], 2)
 
 
-def test_statistics_of_pasted_streams(data, capsys):
-    streams = "feats.scp pitch.scp"
+@pytest.mark.parametrize("option", ["--paste", "--streams"])
+def test_statistics_of_pasted_features(data, capsys, option):
+    """Under the earlier name of the option, too."""
+    names = "feats.scp pitch.scp"
     wspecifier = f"ark,scp:{data}/cmvn.ark,{data}/cmvn.scp"
-    assert main(["compute-cmvn-stats", f"--streams={streams}", str(data), wspecifier]) == 0
-    result = read(data, streams=streams, cmvn_opts="")
+    assert main(["compute-cmvn-stats", f"{option}={names}", str(data), wspecifier]) == 0
+    result = read(data, paste=names, cmvn_opts="")
     for spk in "ab":
         frames = np.concatenate([matrix for utt, matrix in result.items() if utt[0] == spk])
         assert frames.shape[1] == 6 and np.abs(frames.mean(axis=0)).max() < 1e-5
@@ -214,7 +220,7 @@ def test_side_inputs_must_be_those_that_the_features_take(data, options, side, m
         read(data, side, **options)
 
 
-def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, monkeypatch):
+def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
     options = FeatureOptions(ivector_dim=3)
     with pytest.raises(DktError, match="of the cross-validation data - give them by --ivectors-dev"):
         FeatureReader(DataDir(data), options, SideInputs(), "-dev")
@@ -224,10 +230,15 @@ def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options
     monkeypatch.setattr("dkt.train.inputs.load_utterances", None)
     with VectorWriter(f"ark:{data}/ivectors") as writer:
         writer.write("a-1", np.zeros(3, dtype=np.float32))
-    inputs = TrainingInputs(DataDir(data), DataDir(data), None, None)
-    inputs = replace(inputs, side_train=SideInputs(ivectors=f"ark:{data}/ivectors"))
+    shutil.copytree(data, tmp_path / "dev")
+    (tmp_path / "dev/utt2spk").write_text("other-1 other\n")
+    write_ali_dir(tmp_path / "ali", two_phone_model(), {})
+    ali = AlignmentDir(tmp_path / "ali")
+    side = SideInputs(ivectors=f"ark:{data}/ivectors")
+    sources = Sources(DataDir(data), DataDir(tmp_path / "dev"), ali, ali, side_train=side)
+    recipe = load_recipe("dnn", None, ["features.cmvn_opts=null"])
     with pytest.raises(DktError, match="--ivectors-dev"):
-        inputs.load(options)
+        open_inputs(recipe, sources, torch.device("cpu"))
 
 
 def test_nnet1_directories_do_what_they_have_files_for(tmp_path):
@@ -273,7 +284,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
         online_cmvn_opts="--norm-vars=true",
         global_cmvn_stats=MatrixFile("g", cmvn_stats(RNG.normal(0.0, 1.0, (300, 6)))),
         transform=MatrixFile("t", RNG.normal(0.0, 1.0, (6, 6))),
-        streams="feats.scp pitch.scp",
+        paste="feats.scp pitch.scp",
         speaker_transforms=True,
         ivector_dim=2,
     )
@@ -282,7 +293,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
         options, kind="dnn", feature_dim=5, num_pdfs=4, left_context=1, right_context=1, network=network
     )
     assert info.spliced_dim == 3 * 3 + 2
-    dnn = build_dnn(info).eval()
+    dnn = build_network(info).eval()
     save_model(tmp_path / "final.pt", info, dnn)
     assert load_model(tmp_path / "final.pt")[0].feature_options == options
     side = SideInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
@@ -307,13 +318,13 @@ def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(d
         network=network,
     )
     with pytest.raises(DktError, match="make_soft_targets"):
-        RunningTeacher(info, build_dnn(info), DataDir(data), None, (1.0,), torch.device("cpu"))
+        RunningTeacher(info, build_network(info), DataDir(data), None, (1.0,), torch.device("cpu"))
 
 
-def test_parts_of_a_data_directory_have_all_streams_and_statistics_of_utterances(data):
+def test_parts_of_a_data_directory_have_all_features_and_statistics_of_utterances(data):
     write(data / "cmvn", {utt: cmvn_stats(matrix) for utt, matrix in raw(data).items()})
     splitter = ROOT / "steps/utils/split_data.sh"
     subprocess.run([splitter, data, "2"], check=True)
-    parts = [read(data / f"split2/{n}", streams="feats.scp pitch.scp") for n in (1, 2)]
+    parts = [read(data / f"split2/{n}", paste="feats.scp pitch.scp") for n in (1, 2)]
     assert [list(part) for part in parts] == [["a-1", "a-2"], ["b-1", "b-2"]]
     assert list(read(data / "split2/2", cmvn_opts="")) == ["b-1", "b-2"]

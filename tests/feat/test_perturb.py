@@ -95,7 +95,7 @@ def test_an_unreadable_recording_is_told_and_leaves_no_directory(
     assert main(["perturb-speed", "--factors=0.9", str(source), str(tmp_path / "sp")]) == 1
     assert "1 of 2 utterances were dropped" in capsys.readouterr().err
     assert not (tmp_path / "sp" / "wav.scp").exists()
-    perturb_speed(source, tmp_path / "sp", ["0.9"], max_loss=0.5)
+    perturb_speed(source, tmp_path / "sp", ["0.9"], max_dropped=0.5)
     assert list(DataDir(tmp_path / "sp").utt2spk) == ["a", "sp0.9-a"]
 
 
@@ -148,4 +148,4 @@ def test_an_utterance_without_recording_is_counted(
     places = [str(source), str(tmp_path / "sp")]
     assert main(["perturb-speed", "--factors=0.9", *places]) == 1
     assert "it has no recording" in capsys.readouterr().err
-    assert main(["perturb-speed", "--factors=0.9", "--max-loss=0.5", *places]) == 0
+    assert main(["perturb-speed", "--factors=0.9", "--max-dropped=0.5", *places]) == 0

@@ -135,7 +135,7 @@ def test_an_empty_recording_takes_no_samples_of_those_behind_it(
     )
     for rspecifier in (f"ark:{place}/w.ark", f"scp:{place}/wav.scp"):
         caplog.clear()
-        assert list(features(place, rspecifier, "--max-loss=0.5")) == list(UTTS)
+        assert list(features(place, rspecifier, "--max-dropped=0.5")) == list(UTTS)
         assert "'a0'" in caplog.text or "a0:" in caplog.text
     # A program that writes to a pipe leaves sizes of 0.
     streamed = kaldi_wave(np.ones(RATE))

@@ -220,12 +220,12 @@ def test_losses_are_counted_and_named(
     data: Path, lang: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     set_text(data, "ann-3", None)
-    options = MonoOptions(nj=1, num_iters=3, totgauss=30, delta_opts="--delta-order=1", max_loss=0.1)
+    options = MonoOptions(nj=1, num_iters=3, totgauss=30, delta_opts="--delta-order=1", max_dropped=0.1)
     train_mono(data, lang, tmp_path / "mono", options)
     assert "'ann-3': it has features but no transcript" in caplog.text
     assert "ann-3" not in alignments_of(tmp_path / "mono")
     with pytest.raises(DktError, match="1 of 24 utterances were dropped"):
-        train_mono(data, lang, tmp_path / "strict", MonoOptions(num_iters=3, max_loss=0.01))
+        train_mono(data, lang, tmp_path / "strict", MonoOptions(num_iters=3, max_dropped=0.01))
     assert not (tmp_path / "strict").exists()
 
 
@@ -236,7 +236,7 @@ def test_utterance_too_short_for_its_words_fails_alone(
     features["bob-1"] = features["bob-1"][:20]
     text = dict(line.split(maxsplit=1) for line in (corpus[0] / "text").read_text().splitlines())
     write_data(tmp_path / "data", features, text)
-    options = MonoOptions(nj=1, num_iters=3, totgauss=30, max_loss=0.1)
+    options = MonoOptions(nj=1, num_iters=3, totgauss=30, max_dropped=0.1)
     trainer = train_mono(tmp_path / "data", lang, tmp_path / "mono", options)
     assert list(trainer.report.failed) == ["bob-1"]
     assert "dropped utterance 'bob-1': there are fewer frames than its transcript needs" in caplog.text
@@ -282,8 +282,8 @@ def test_empty_transcripts_are_aligned_as_silence(
     for utt, words in (("ann-2", ""), ("bob-1", "  "), ("cat-3", "zebra"), ("cat-4", "zebra zebra")):
         set_text(data, utt, words)
     silence = read_symbol_table(lang / "phones.txt")["SIL"]
-    align_directory(data, lang, system[0], tmp_path / "ali", max_loss=0.0)
-    trainer = train_mono(data, lang, tmp_path / "mono", replace(OPTIONS, max_loss=0.0))
+    align_directory(data, lang, system[0], tmp_path / "ali", max_dropped=0.0)
+    trainer = train_mono(data, lang, tmp_path / "mono", replace(OPTIONS, max_dropped=0.0))
     for directory in (tmp_path / "ali", tmp_path / "mono"):
         alignments = alignments_of(directory)
         assert len(alignments) == 24
@@ -300,11 +300,11 @@ def test_an_empty_transcript_without_silence_is_a_loss(
     with pytest.raises(
         DktError, match=r"1 \(ann-2\): its transcript is empty, and the lexicon has no optional"
     ):
-        align_directory(data, lang_without_silence, system[0], tmp_path / "ali", max_loss=0.01)
+        align_directory(data, lang_without_silence, system[0], tmp_path / "ali", max_dropped=0.01)
     options = replace(OPTIONS, num_iters=3, allow_implausible=True)
     train_mono(data, lang_without_silence, tmp_path / "mono", options)
     with pytest.raises(DktError, match=r"ann-2"):
-        train_mono(data, lang_without_silence, tmp_path / "mono", replace(options, max_loss=0.0))
+        train_mono(data, lang_without_silence, tmp_path / "mono", replace(options, max_dropped=0.0))
 
 
 def test_the_line_of_figures(
@@ -440,7 +440,7 @@ def test_jobs_are_those_of_the_whole_data_directory(
     """What has no transcript must not move the bounds: Kaldi's stages pair ali.JOB.gz with split2/JOB."""
     for utt in ("bob-0", "bob-1", "bob-2", "bob-3", "bob-4", "bob-5", "bob-6", "bob-7", "ann-0"):
         set_text(data, utt, None)
-    align_directory(data, lang, system[0], tmp_path / "ali", num_jobs=2, max_loss=0.5)
+    align_directory(data, lang, system[0], tmp_path / "ali", num_jobs=2, max_dropped=0.5)
     jobs = [[u for u, _ in read_int_vectors(f"ark:gunzip -c {tmp_path}/ali/ali.{j}.gz |")] for j in (1, 2)]
     assert [{utt[:3] for utt in job} for job in jobs] == [{"ann"}, {"cat"}]
 

@@ -78,7 +78,7 @@ def test_utterances_without_weights_are_left_out_and_counted(folder, capfd):
     (folder / "utts").write_text("u1 1\n")
     weights = f"--utt-weights=ark:{folder}/utts"
     assert "1 of 2 utterances were dropped" in failed(folder, capfd, weights)
-    assert analyze(folder, weights, "--max-loss=0.5") == b" [ 2.5 0.5 1.5 ]\n"
+    assert analyze(folder, weights, "--max-dropped=0.5") == b" [ 2.5 0.5 1.5 ]\n"
     (folder / "frames").write_text("u1 [ 1 0.5 ]\nu2 [ 2 ]\n")
     message = failed(folder, capfd, f"--frame-weights=ark:{folder}/frames")
     assert "frames: utterance 'u1': 2 weights for 3 frames" in message

@@ -212,12 +212,12 @@ def test_a_lattice_without_a_path_is_counted(files, capsys, caplog):
     assert "1 of 2 utterances were dropped" in capsys.readouterr().err
     assert Path("scan/1_0.0.txt").read_text() == "a C\nb\n"
     assert Path("scan/4_0.0.txt").read_text() == "a A B\nb\n"
-    assert main(["lattice-best-path", "--max-loss=0.5", "ark:lat", "ark,t:words", "ark,t:ali"]) == 0
+    assert main(["lattice-best-path", "--max-dropped=0.5", "ark:lat", "ark,t:words", "ark,t:ali"]) == 0
     assert (Path("words").read_text(), Path("ali").read_text()) == ("a 3 \n", "a 4 5 7 \n")
 
 
 def test_words_are_written_as_text_on_demand(files, capsys):
-    options = ["--max-loss=0.5", "--words-as-text=true"]
+    options = ["--max-dropped=0.5", "--words-as-text=true"]
     assert main(["lattice-best-path", *options, "--word-symbol-table=words.txt", "ark:lat", "ark,t:out"]) == 0
     assert Path("out").read_text() == "a C\n"
     assert main(["lattice-best-path", *options, "ark:lat", "ark,t:out"]) == 1
@@ -228,14 +228,21 @@ def test_oracle_command_counts_as_kaldi_does(files, caplog):
     Path("ref").write_text("a 1 2 4\nb 1\n")
     with caplog.at_level(logging.INFO):
         assert (
-            main(["lattice-oracle", "--max-loss=0.5", "ark:lat", "ark:ref", "ark,t:out", "ark,t:distance"])
+            main(["lattice-oracle", "--max-dropped=0.5", "ark:lat", "ark:ref", "ark,t:out", "ark,t:distance"])
             == 0
         )
     assert (Path("out").read_text(), Path("distance").read_text()) == ("a 1 2 \n", "a 1 \n")
     assert "Overall %WER 33.3333 [ 1 / 3, 0 insertions, 1 deletions, 0 substitutions ]" in caplog.messages
     assert (
         main(
-            ["lattice-oracle", "--max-loss=0.5", "--wildcard-symbols=4:2", "ark:lat", "ark:ref", "ark,t:out"]
+            [
+                "lattice-oracle",
+                "--max-dropped=0.5",
+                "--wildcard-symbols=4:2",
+                "ark:lat",
+                "ark:ref",
+                "ark,t:out",
+            ]
         )
         == 0
     )
@@ -244,7 +251,7 @@ def test_oracle_command_counts_as_kaldi_does(files, caplog):
 
 def test_oracle_command_takes_text(files, caplog):
     Path("ref").write_text("a A B UNKNOWN\n")
-    options = ["--max-loss=0.5", "--words-as-text=true", "--word-symbol-table=words.txt"]
+    options = ["--max-dropped=0.5", "--words-as-text=true", "--word-symbol-table=words.txt"]
     with caplog.at_level(logging.INFO):
         assert main(["lattice-oracle", *options, "ark:lat", "ark:ref", "ark,t:out", "ark:distance"]) == 0
     assert Path("out").read_text() == "a A B\n"

@@ -11,7 +11,7 @@ import torch
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.nnet.dnn import Dnn, DnnConfig
-from dkt.nnet.model_file import ModelInfo, build_dnn, fingerprint, load_model, save_model
+from dkt.nnet.model_file import ModelInfo, build_network, fingerprint, load_model, save_model
 from dkt.train import objectives
 
 
@@ -54,7 +54,7 @@ def test_lda_is_applied_before_all_else_and_is_not_trained():
 @pytest.mark.parametrize("network", [{"batch_norm": True, "dropout": 0.5}, {"activation": "relu"}])
 def test_a_frame_gets_the_same_score_in_any_batch(network):
     torch.manual_seed(0)
-    dnn = build_dnn(small_info(**network))
+    dnn = build_network(small_info(**network))
     dnn(torch.randn(64, 9))  # moves the running statistics of batch normalisation
     dnn.eval()
     frames = torch.randn(20, 9)
@@ -69,7 +69,7 @@ def test_a_frame_gets_the_same_score_in_any_batch(network):
 def test_model_file_round_trip(tmp_path, lda):
     torch.manual_seed(0)
     info = small_info(batch_norm=True)
-    network = build_dnn(info, lda)
+    network = build_network(info, None if lda is None else {"lda.weight": lda})
     save_model(tmp_path / "m.pt", info, network)
     back_info, back = load_model(tmp_path / "m.pt")
     assert back_info == info and not back.training

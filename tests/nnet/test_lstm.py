@@ -13,16 +13,9 @@ from torch.nn import functional
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.nnet import native, native_lstm, threads
-from dkt.nnet.lstm import (
-    Lstm,
-    LstmConfig,
-    delayed,
-    detach_state,
-    reset_state,
-    select_state,
-    store_state,
-)
+from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.lstm_layer import LstmLayer, PlainLstmLayer
+from dkt.nnet.network import Sequences, delayed, reset_state, select_state, store_state
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.nnet.nnet1.components import read_nnet1
 from dkt.nnet.torch_lstm import Clips
@@ -329,15 +322,19 @@ def test_a_reset_stream_begins_like_a_new_one():
     assert not torch.allclose(logits[:, 1], expected[:, 1], atol=1e-3)
 
 
-def test_back_propagation_ends_at_a_detached_state():
+def test_back_propagation_ends_at_the_state_that_a_runner_carries():
     network = small_network()
     first = torch.randn(5, 2, 4, requires_grad=True)
     second = torch.randn(5, 2, 4)
+    begun, goes_on = torch.tensor([True, True]), torch.tensor([False, False])
+    mask, lengths, streams = torch.ones(5, 2, dtype=torch.bool), torch.tensor([5, 5]), torch.tensor([0, 1])
     _, state = network(first)
-    through = torch.autograd.grad(network(second, state)[0].sum(), first)[0]
-    assert through.abs().max() > 0
-    _, state = network(first)
-    logits, _ = network(second, detach_state(state))
+    expected = network(second, state)[0]
+    assert torch.autograd.grad(expected.sum(), first)[0].abs().max() > 0
+    run = network.runner(2)
+    run(Sequences(first, mask, lengths, begun, streams))
+    logits = run(Sequences(second, mask, lengths, goes_on, streams))
+    torch.testing.assert_close(logits, expected.flatten(0, 1))
     assert torch.autograd.grad(logits.sum(), first, allow_unused=True)[0] is None
 
 

@@ -17,7 +17,7 @@ from dkt.score.wer_details import (
     per_spk_lines,
     per_utt_lines,
 )
-from tests.shell import succeed
+from tests.shell import fails, succeed
 
 TEXT = """\
 ann-1 the straße is long
@@ -195,6 +195,34 @@ def test_what_scoring_leaves(place: Path) -> None:
     assert "data/utt2spk is not there, so there is no table of speakers" in output
     assert not (kaldi / "wer_details/per_spk").exists()
     assert (kaldi / "wer_details/per_utt").read_text() == PER_UTT.replace("$", "")
+
+
+def contents(directory: Path) -> dict[str, str]:
+    return {str(path): path.read_text() for path in sorted(directory.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (TEXT.replace("ann-2", "other-2 x\nann-2"), "has no speaker"),
+        (TEXT.replace("ann-1 ", "ann-1 *** "), "'***' stands for no word"),
+        ("x a b\n", "log/score.1.log"),
+    ],
+)
+def test_scores_stay_until_there_are_others(place: Path, text: str, message: str) -> None:
+    succeed(place, "steps/score.sh", "data", "graph", "decode")
+    before = contents(place / "decode/scoring_kaldi"), [p.name for p in (place / "decode").glob("wer_*")]
+    assert len(before[1]) == 2
+    (place / "data/text").write_text(text)
+    for file in (place / "decode/scoring").rglob("*.txt"):
+        file.write_text(file.read_text() + "other-2 x\n" * (file.parent.name == "job.1"))
+    assert message in fails(place, "steps/score.sh", "data", "graph", "decode")
+    after = contents(place / "decode/scoring_kaldi"), [p.name for p in (place / "decode").glob("wer_*")]
+    assert after == before
+    (place / "data/text").write_text(TEXT)
+    output = succeed(place, "steps/score.sh", "data", "graph", "decode")
+    assert ".new_scores" not in output and not (place / "decode/.new_scores").exists()
+    assert "decode/wer_8_0.5" in (place / "decode/scoring_kaldi/best_wer").read_text()
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_a_queue_that_ran_nothing_is_told_from_data_that_are_bad(
     whose = r"error: (the job|jobs? [\d, ]+ of \d+) left no log \(\S+\.log\), though"
     assert re.search(whose, output), output
     assert "said that all went well: did the queue run it?" in output
-    assert "awk" not in output and "max-loss" not in output
+    assert "awk" not in output and "max-dropped" not in output
     output = fails(place, *call_of(step), LAZY="all begun", **tools.with_kaldi)
     assert "its log has no end" in output and "The last line is: INFO (dkt x) loading" in output
 
@@ -281,18 +281,18 @@ def test_a_limit_is_of_the_verdict_and_not_of_the_jobs(
 ) -> None:
     told = "INFO PROGRAM some: 9 utterances done, 1 dropped; 1 (a-1): no features"
     variables = {**tools.with_kaldi, "TELLS": program, "TELL": told}
-    output = fails(place, *call_of(step, "--max-loss", "0.05"), **variables)
-    assert "over --max-loss (0.05)" in output
+    output = fails(place, *call_of(step, "--max-dropped", "0.05"), **variables)
+    assert "over --max-dropped (0.05)" in output
     tools.calls()
-    succeed(place, *call_of(step, "--max-loss", "0.2"), **variables)
+    succeed(place, *call_of(step, "--max-dropped", "0.2"), **variables)
     assert not ranges(tools.calls())
     # Looser: nothing to do; stricter: judged anew, from the logs.
     before = (place / mark).read_text()
-    assert "done already with" in succeed(place, *call_of(step, "--max-loss", "0.3"), **variables)
-    assert "over --max-loss (0.01)" in fails(place, *call_of(step, "--max-loss", "0.01"), **variables)
-    assert "done already with" in succeed(place, *call_of(step, "--max-loss", "0.15"), **variables)
+    assert "done already with" in succeed(place, *call_of(step, "--max-dropped", "0.3"), **variables)
+    assert "over --max-dropped (0.01)" in fails(place, *call_of(step, "--max-dropped", "0.01"), **variables)
+    assert "done already with" in succeed(place, *call_of(step, "--max-dropped", "0.15"), **variables)
     assert not [call for call in tools.calls() if call[0].endswith(".pl")]
-    assert "max_loss=0.15" in (place / mark).read_text() != before
+    assert "max_dropped=0.15" in (place / mark).read_text() != before
 
 
 def test_jobs_of_before_a_stage_was_told_to_be_done_again_do_not_count(tools: StandIns, place: Path) -> None:
@@ -350,12 +350,12 @@ def test_jobs_do_not_count_that_read_what_other_options_made(tools: StandIns, pl
 def test_logs_of_a_call_that_failed_do_not_judge_the_results_of_another(tools: StandIns, place: Path) -> None:
     told = "INFO PROGRAM some: 9 utterances done, {} dropped; {} (a-1): no features"
     lossy = {**tools.with_kaldi, "TELLS": "forward", "TELL": told.format(1, 1)}
-    succeed(place, *call_of("forward", "--max-loss", "0.2"), **lossy)
+    succeed(place, *call_of("forward", "--max-dropped", "0.2"), **lossy)
     # Other options, without losses; its logs take the places of those of the results, which stay.
     fails(place, *call_of("forward", "--apply-log", "true"), KILL="forward data/split4/2", **tools.with_kaldi)
     tools.calls()
-    output = fails(place, *call_of("forward", "--max-loss", "0.01"), **lossy)
-    assert "forward: some" not in output and "over --max-loss (0.01)" in output
+    output = fails(place, *call_of("forward", "--max-dropped", "0.01"), **lossy)
+    assert "forward: some" not in output and "over --max-dropped (0.01)" in output
     assert ranges(tools.calls()) == ["JOB=1:4"]
 
 
@@ -376,14 +376,14 @@ def test_a_call_that_does_a_stage_again_and_is_killed_leaves_nothing_of_before(
 def test_priors_are_judged_by_the_logs_of_the_jobs_that_made_them(tools: StandIns, place: Path) -> None:
     # One job of four loses much.
     told = "INFO PROGRAM some: 9 utterances done, {} dropped; 1 (a-1): no features"
-    succeed(place, *call_of("make_priors", "--max-loss", "0.2"), **tools.with_kaldi)
+    succeed(place, *call_of("make_priors", "--max-dropped", "0.2"), **tools.with_kaldi)
     log = place / "exp/dnn/log/prior_stats.4.log"
     moment = log.stat()
     write(log, told.format(9).replace("PROGRAM", "(dkt forward)") + "\n")
     os.utime(log, ns=(moment.st_atime_ns, moment.st_mtime_ns))
     for nj in ("2", "8"):
-        call = ["steps/make_priors.sh", "--nj", nj, "--max-loss", "0.1", "data", "exp/dnn"]
-        assert "over --max-loss (0.1)" in fails(place, *call, **tools.with_kaldi)
+        call = ["steps/make_priors.sh", "--nj", nj, "--max-dropped", "0.1", "data", "exp/dnn"]
+        assert "over --max-dropped (0.1)" in fails(place, *call, **tools.with_kaldi)
     write(place / "data/cmvn.scp", "other\n")
     succeed(place, "steps/make_priors.sh", "--nj", "2", "data", "exp/dnn", **tools.with_kaldi)
     assert not log.exists()

@@ -17,7 +17,7 @@ from tests.stand_ins import StandIns
 CHANGES = {
     "make_mfcc": (["--compress", "false"], "audio.wav"),
     "make_fbank": (["--compress", "false"], "conf/fbank.conf"),
-    "compute_cmvn_stats": (["--streams", "feats.scp feats.scp"], "feats.ark"),
+    "compute_cmvn_stats": (["--paste", "feats.scp feats.scp"], "feats.ark"),
     "perturb_data_dir_speed": (["--factors", "0.8"], "audio.wav"),
     "prepare_lang": (["--order", "1"], "dict/lexicon.txt"),
     "train_mono": (["--totgauss", "500"], "lang/topo"),
@@ -199,3 +199,20 @@ def test_every_step_is_known_here() -> None:
     ]
     steps = {path.stem for path in (ROOT / "steps").glob("*.sh") if "help_message=" in path.read_text()}
     assert set(CALLS) == (steps | {"make_mfcc", "make_fbank"}) - set(sourced)
+
+
+@pytest.mark.parametrize("step", ["compute_cmvn_stats", "forward", "align", "align_si"])
+def test_options_and_marks_may_have_earlier_names(tools: StandIns, place: Path, step: str) -> None:
+    assert jobs(tools, place, step, "--max-loss", "0.5") > 0
+    marks = [path for path in place.rglob(f".{step}.done") if "max_dropped=0.5\n" in path.read_text()]
+    assert len(marks) == 1
+    earlier = marks[0].read_text().replace("max_dropped=", "max_loss=").replace("paste=", "streams=")
+    marks[0].write_text(earlier)
+    assert jobs(tools, place, step, "--max-dropped", "0.6") == 0
+    # The limit of the mark is found by its earlier name, too: a stricter one is judged anew.
+    assert jobs(tools, place, step, "--max-dropped", "0.3") == 0
+    assert "max_dropped=0.3\n" in marks[0].read_text()
+    if step == "compute_cmvn_stats":
+        assert "paste=feats.scp\n" in marks[0].read_text()
+        assert jobs(tools, place, step, "--streams", "feats.scp feats.scp") > 0
+        assert "paste=feats.scp feats.scp\n" in marks[0].read_text()

@@ -181,7 +181,7 @@ def test_a_missing_recording_is_named_and_counted_over_all_jobs(exp, copy):
     assert (data / "feats.scp").exists() and (data / "cmvn.scp").exists()
     assert not (data / ".backup/feats.scp").exists()
     # One of eight is one of four in its job.
-    output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--max-loss", "0.2", str(data))
+    output = succeed(exp, "steps/make_mfcc.sh", "--nj", "2", "--max-dropped", "0.2", str(data))
     assert "steps/make_mfcc.sh: features: 1 of 8 utterances dropped" in output
     assert not (data / "cmvn.scp").exists()
     assert (data / ".backup/feats.scp").exists() and (data / ".backup/cmvn.scp").exists()
@@ -198,8 +198,8 @@ def test_losses_of_a_search_are_counted_over_all_jobs(exp, copy, tmp_path):
     places = ["exp/mono/graph", str(data), str(tmp_path / "decode")]
     output = fails(exp, "steps/decode_scan.sh", *search, *places)
     assert "1 of 8 utterances dropped" in output and "test0-00" in output
-    assert "over --max-loss (0.05)" in output
-    output = succeed(exp, "steps/decode_scan.sh", *search, "--max-loss", "0.2", *places)
+    assert "over --max-dropped (0.05)" in output
+    output = succeed(exp, "steps/decode_scan.sh", *search, "--max-dropped", "0.2", *places)
     assert "1 of 8 utterances dropped" in output and (tmp_path / "decode/scoring_kaldi/best_wer").exists()
     (tmp_path / "decode/wer_10_0.0").unlink()
     succeed(exp, "steps/decode_scan.sh", "--stage", "1", *places)
@@ -230,7 +230,7 @@ def test_what_an_alignment_lost_is_told(exp, copy, tmp_path):
     lines = (data / "text").read_text().splitlines(keepends=True)
     (data / "text").write_text("".join(lines[1:]))
     places = [str(data), "data/lang", "exp/mono", str(tmp_path / "ali")]
-    output = succeed(exp, "steps/align_si.sh", "--nj", "2", "--max-loss", "0.2", *places)
+    output = succeed(exp, "steps/align_si.sh", "--nj", "2", "--max-dropped", "0.2", *places)
     assert "steps/align_si.sh: align: 1 of 8 utterances dropped" in output and "dev0-00" in output
     (line,) = (line for line in output.splitlines() if "of the frames are silence" in line)
     assert line.startswith(f"steps/align_si.sh: {data}: ")

@@ -286,7 +286,7 @@ def test_numbers_are_checked_before_anything_runs(tools: StandIns, tmp_path: Pat
         ("decode", "--acwt", "0.1x", "expected a number"),
         ("decode_scan", "--lmwts", "7 8x", "expected numbers with blanks"),
         ("score", "--word-ins-penalty", "0.0;1", "expected numbers with commas"),
-        ("forward", "--max-loss", "-1", "expected a share from 0 to 1"),
+        ("forward", "--max-dropped", "-1", "expected a share from 0 to 1"),
         ("forward", "--use-gpu", "maybe", "expected yes, no or optional"),
         ("forward", "--cmd", "no-such-runner.pl --mem 4G", "there is no program 'no-such-runner.pl'"),
     ]:
@@ -298,7 +298,7 @@ def test_numbers_are_checked_before_anything_runs(tools: StandIns, tmp_path: Pat
         ("decode", "--stage", "-3"),
         ("decode", "--acwt", ".1"),
         ("decode_scan", "--lmwts", " 7  8.5 "),
-        ("forward", "--max-loss", "1."),
+        ("forward", "--max-dropped", "1."),
     ]:
         done = call(place, step, names, option, value, **tools.alone)
         assert done.returncode == 0, done.stderr

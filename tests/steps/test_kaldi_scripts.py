@@ -154,8 +154,8 @@ def test_a_transform_of_another_dimension():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (FeatureOptions(streams="feats.scp pitch.scp"), "pasted streams"),
-        (FeatureOptions(streams="pitch.scp"), "pasted streams"),
+        (FeatureOptions(paste="feats.scp pitch.scp"), "pasted features"),
+        (FeatureOptions(paste="pitch.scp"), "pasted features"),
         (FeatureOptions(speaker_transforms=True), "fMLLR transforms"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -17,6 +18,7 @@ nj=4
 cmd=run.pl
 skip_scoring=false
 fbank_opts=
+renamed_options="num_jobs=nj fbank_conf=fbank_opts mfcc_conf=mfcc_opts"
 help_message="Usage: $0 <data>\\n --nj <n>"
 . "{PARSE_OPTIONS}"
 echo "nj=$nj"
@@ -57,6 +59,9 @@ def values(done: subprocess.CompletedProcess[str]) -> tuple[dict[str, str], list
         (["--nj", ""], {"nj": ""}, []),
         (["data", "--nj", "8"], {}, ["data", "--nj", "8"]),
         (["a b", "c"], {}, ["a b", "c"]),
+        (["--num-jobs", "8", "d"], {"nj": "8"}, ["d"]),
+        (["--num_jobs", "8", "--nj", "9"], {"nj": "9"}, []),
+        (["--nj", "9", "--num-jobs", "8"], {"nj": "8"}, []),
     ],
 )
 def test_options_set_variables_and_leave_the_arguments(
@@ -69,6 +74,7 @@ def test_options_set_variables_and_leave_the_arguments(
     ("arguments", "message"),
     [
         (["--no-such", "1"], "invalid option '--no-such'"),
+        (["--mfcc-conf", "1"], "invalid option '--mfcc-conf'"),
         (["--nj;touch evil", "1"], "invalid option '--nj;touch evil'"),
         (["--", "x"], "invalid option '--'"),
         (["--nj=8"], "--name value, not --name=value: got '--nj=8'"),
@@ -91,6 +97,22 @@ def test_command_line_wins_over_the_config_file_wherever_it_stands(tmp_path: Pat
     (tmp_path / "my.conf").write_text("nj=16\nskip_scoring=true\n")
     variables, rest = values(call(tmp_path, "--nj", "2", "--config", "my.conf", "data"))
     assert (variables["nj"], variables["skip_scoring"], rest) == ("2", "true", ["data"])
+
+
+def test_a_config_file_may_have_earlier_names_of_options(tmp_path: Path) -> None:
+    (tmp_path / "a.conf").write_text("num_jobs=16\nmfcc_conf=x\n")
+    (tmp_path / "b.conf").write_text("fbank_conf=${num_jobs-}\n")
+    configs = ["--config", "a.conf", "--config", "b.conf"]
+    assert values(call(tmp_path, *configs))[0] == {**DEFAULTS, "nj": "16"}
+    assert values(call(tmp_path, *configs, "--nj", "3"))[0]["nj"] == "3"
+    # What the environment holds is no option.
+    (tmp_path / "c.conf").write_text("skip_scoring=true\n")
+    done = subprocess.run(
+        ["bash", "script.sh", "--config", "c.conf"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=30,
+        env={**os.environ, "num_jobs": "5"},
+    )  # fmt: skip
+    assert values(done)[0] == {**DEFAULTS, "skip_scoring": "true"}
 
 
 def test_later_config_files_win_over_earlier_ones(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from dkt.base import ranges
 from dkt.base.config import named_files
 from dkt.base.directory_lock import STEP_LOCK, hold_directory
 from dkt.base.errors import DktError
+from dkt.nnet.networks import NETWORKS
 from dkt.targets.store import TargetDir
-from dkt.train.train_dnn import DnnRecipe
-from dkt.train.train_lstm import LstmRecipe
+from dkt.train.recipes import recipe_class
 from tests.recipe_lab import CALLS, call_of, count_jobs, write
 from tests.shell import ROOT, fails, run, succeed
 from tests.stand_ins import StandIns
@@ -23,7 +23,7 @@ from tests.stand_ins import StandIns
 # --- files that a configuration names ---
 
 
-@pytest.mark.parametrize("recipe", [DnnRecipe, LstmRecipe])
+@pytest.mark.parametrize("recipe", map(recipe_class, NETWORKS))
 def test_every_key_that_names_a_file_is_found(tmp_path: Path, recipe: type) -> None:
     features = typing.get_type_hints(recipe)["features"]
     hints = typing.get_type_hints(features, include_extras=True)
@@ -31,7 +31,7 @@ def test_every_key_that_names_a_file_is_found(tmp_path: Path, recipe: type) -> N
     for field in dataclasses.fields(features):
         if any(isinstance(x, ranges.FileName) for x in getattr(hints[field.name], "__metadata__", ())):
             write(tmp_path / "data" / field.name, "x\n")
-            place = field.name if field.name == "streams" else f"{tmp_path}/data/{field.name}"
+            place = field.name if field.name == "paste" else f"{tmp_path}/data/{field.name}"
             lines.append(f"  {field.name}: {place}\n")
     assert len(lines) >= 3
     write(tmp_path / "net.yaml", "features:\n  splice_opts: null\n" + "".join(lines))
@@ -48,7 +48,9 @@ def test_aliases_and_impossible_names_in_a_configuration(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("step", "option"), [("train_dnn", "--dnn-config"), ("train_lstm", "--lstm-config")])
-@pytest.mark.parametrize("key", ["transform: lda.mat", "streams: feats.scp pitch/feats"])
+@pytest.mark.parametrize(
+    "key", ["transform: lda.mat", "paste: feats.scp pitch/feats", "streams: feats.scp pitch/feats"]
+)
 def test_a_changed_file_that_a_configuration_names_is_another_input(
     tools: StandIns, place: Path, step: str, option: str, key: str
 ) -> None:
@@ -60,7 +62,7 @@ def test_a_changed_file_that_a_configuration_names_is_another_input(
     write(changed, "another\n")
     assert count_jobs(tools, place, *call) > 0 and count_jobs(tools, place, *call) == 0
     write(place / "net.yaml", "features: {\n")
-    assert "net.yaml: is no YAML" in fails(place, *call, **tools.with_kaldi)
+    assert "net.yaml: not YAML" in fails(place, *call, **tools.with_kaldi)
 
 
 # --- locks ---
@@ -95,7 +97,7 @@ def test_a_log_that_cannot_be_read_is_no_loss_of_data(tmp_path: Path) -> None:
     (tmp_path / "x.log").mkdir()
     (tmp_path / "step.sh").chmod(0o755)
     output = fails(tmp_path, str(tmp_path / "step.sh"))
-    assert "the log 'x.log' cannot be read" in output and "--max-loss" not in output
+    assert "the log 'x.log' cannot be read" in output and "--max-dropped" not in output
     (tmp_path / "x.log").rmdir()
     assert "no log 'x.log'" in fails(tmp_path, str(tmp_path / "step.sh"))
     # Awk that fails for whatever reason.
@@ -105,7 +107,7 @@ def test_a_log_that_cannot_be_read_is_no_loss_of_data(tmp_path: Path) -> None:
     script = (tmp_path / "step.sh").read_text()
     write(tmp_path / "step.sh", script.replace("check_losses", f"PATH={tmp_path}/bin:$PATH\ncheck_losses"))
     output = fails(tmp_path, str(tmp_path / "step.sh"))
-    assert "the logs could not be read" in output and "--max-loss" not in output
+    assert "the logs could not be read" in output and "--max-dropped" not in output
 
 
 # --- names ---

@@ -75,7 +75,7 @@ def test_from_a_kaldi_alignment_to_posteriors_and_words(tmp_path: Path, kaldi_fi
     )
     exp = kaldi_fixtures / "exp"
     places = [str(kaldi_fixtures / "lang"), str(exp / "tri2b_ali"), str(exp / "tri2b_ali_dev")]
-    train = ["--dnn-config", "dnn.yaml", "--num-threads", "1", "--max-loss", "0.1"]
+    train = ["--dnn-config", "dnn.yaml", "--num-threads", "1", "--max-dropped", "0.1"]
     output = succeed(tmp_path, "steps/train_dnn.sh", *train, "data/train", "data/dev", *places, "exp/dnn")
     assert "train_dnn.sh: data/train: 40 of 40 utterances, 0.0" in output
     # One speaker, and alignments of more utterances than there are.
@@ -163,15 +163,15 @@ check_losses "$@"
 """
 
 
-@pytest.mark.parametrize(("max_loss", "code"), [("0.2", 0), ("0.1", 1)])
-def test_the_limit_of_losses_is_on_the_sum_of_the_jobs(tmp_path: Path, max_loss: str, code: int) -> None:
+@pytest.mark.parametrize(("max_dropped", "code"), [("0.2", 0), ("0.1", 1)])
+def test_the_limit_of_losses_is_on_the_sum_of_the_jobs(tmp_path: Path, max_dropped: str, code: int) -> None:
     summary = "INFO (dkt x) decode: {} utterances done, {} dropped{}\n"
     (tmp_path / "x.1.log").write_text("# x\n" + summary.format(1, 1, "; 1 (a): no path"))
     (tmp_path / "x.2.log").write_text("WARNING (dkt x) odd\n" + summary.format(4, 0, ""))
     (tmp_path / "check.sh").write_text(f"#!/bin/bash\n{LOGS}")
     (tmp_path / "check.sh").chmod(0o755)
     logs = [str(tmp_path / f"x.{job}.log") for job in (1, 2)]
-    done = run(tmp_path, str(tmp_path / "check.sh"), max_loss, *logs, DKT_ROOT=str(ROOT))
+    done = run(tmp_path, str(tmp_path / "check.sh"), max_dropped, *logs, DKT_ROOT=str(ROOT))
     assert done.returncode == code
     told = done.stderr.splitlines()
     assert told[0] == f"check.sh: 1 warning in {tmp_path}/x.*.log"

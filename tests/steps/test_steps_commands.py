@@ -83,7 +83,7 @@ NETWORK = [
     "--class-frame-counts=exp/dnn/ali_train_pdf.counts",
     "--use-gpu=no",
     "--num-threads=1",
-    "--max-loss=1",
+    "--max-dropped=1",
     "exp/dnn/final.pt",
     "data/split1/1",
     "ark:-",
@@ -119,12 +119,12 @@ def test_decoding_without_kaldi_calls_dkts_search_and_scores_the_lattices(
 ) -> None:
     output = succeed(place, *DECODE, **tools.alone)
     calls = tools.calls()
-    assert command_of(calls, "dkt", "latgen") == ["--max-loss=1", *SEARCH, *LATTICES]
+    assert command_of(calls, "dkt", "latgen") == ["--max-dropped=1", *SEARCH, *LATTICES]
     weights = " ".join(map(str, range(4, 16)))
     assert command_of(calls, "dkt", "lattice-scan") == [
         f"--lmwts={weights}",
         "--word-ins-penalties=0.0 0.5 1.0",
-        "--max-loss=1",
+        "--max-dropped=1",
         "ark:exp/dnn/decode/lat.1.gz",
         "exp/graph/words.txt",
         "exp/dnn/decode/scoring/job.1",
@@ -139,7 +139,7 @@ def test_a_gmm_is_decoded_at_its_own_scale_and_scored_at_kaldis_weights(tools: S
     write(place / "exp/gmm/final.mdl", "x")
     succeed(place, *DECODE[:-1], "exp/gmm/decode", **tools.alone)
     calls = tools.calls()
-    scores = ["--max-loss=1", "exp/gmm/final.mdl", "data/split1/1", "ark:-"]
+    scores = ["--max-dropped=1", "exp/gmm/final.mdl", "data/split1/1", "ark:-"]
     assert command_of(calls, "dkt", "gmm-compute-likes") == scores
     assert "--acoustic-scale=0.083333" in command_of(calls, "dkt", "latgen")
     scanned = command_of(calls, "dkt", "lattice-scan")[0]
@@ -193,9 +193,9 @@ def test_utterances_without_a_lattice_are_named_and_limited_over_all_jobs(
     command = ["steps/decode.sh", "--nj", "2", "--skip-scoring", "true", *DECODE[3:]]
     output = fails(place, *command, LOSE="a-2", **tools.with_kaldi)
     assert "steps/decode.sh: 3 of 4 utterances have a lattice" in output and "without one: a-2\n" in output
-    assert "over --max-loss (0.05), their names are in exp/dnn/decode/log/no_lattice" in output
+    assert "over --max-dropped (0.05), their names are in exp/dnn/decode/log/no_lattice" in output
     # One of four is half of its job.
-    output = succeed(place, command[0], "--max-loss", "0.25", *command[1:], LOSE="a-2", **tools.with_kaldi)
+    output = succeed(place, command[0], "--max-dropped", "0.25", *command[1:], LOSE="a-2", **tools.with_kaldi)
     assert (place / "exp/dnn/decode/log/no_lattice").read_text() == "a-2\n"
     write(place / "data/feats.scp", "".join(f"{utt} x\n" for utt in UTTS[1:]))
     output = fails(place, *command, **tools.with_kaldi)
@@ -318,7 +318,7 @@ def test_an_alignment_by_a_network_leaves_the_files_of_kaldis(tools: StandIns, p
     assert [(place / f"exp/ali/ali.{job}.gz").read_text() for job in (1, 2)] == ["a-1 a-2", "b-1 b-2"]
     calls = tools.calls()
     (align,) = (call for call in calls if call[:2] == ["dkt", "align"] and call[-1].endswith("1"))
-    assert align[2:7] == ["--nj=1", "--beam=10", "--retry-beam=40", "--oov-policy=map", "--max-loss=1"]
+    assert align[2:7] == ["--nj=1", "--beam=10", "--retry-beam=40", "--oov-policy=map", "--max-dropped=1"]
     network = [word.replace("split1", "split2") for word in NETWORK]
     assert ["dkt", "forward", *network] in calls
     # The limits are on all jobs together.
@@ -409,12 +409,14 @@ def test_a_step_runs_again_only_if_its_inputs_or_options_changed(
     assert "done already" not in succeed(place, *command, **variables)
     assert [call for call in tools.calls() if call[0] == "run.pl"] == jobs
     # What may be lost is of the verdict alone.
-    assert "done already with" in succeed(place, command[0], "--max-loss", "0.1", *command[1:], **variables)
+    assert "done already with" in succeed(
+        place, command[0], "--max-dropped", "0.1", *command[1:], **variables
+    )
     tools.calls()
     # The message says what to remove.
-    output = succeed(place, command[0], "--max-loss", "0.1", *command[1:], **variables)
+    output = succeed(place, command[0], "--max-dropped", "0.1", *command[1:], **variables)
     (place / output.split("to do it again, remove ")[1].split(")")[0]).unlink()
-    assert "done already" not in succeed(place, command[0], "--max-loss", "0.1", *command[1:], **variables)
+    assert "done already" not in succeed(place, command[0], "--max-dropped", "0.1", *command[1:], **variables)
 
 
 @pytest.mark.parametrize("step", ["align", "forward", "priors", "dnn", "check"])
@@ -473,7 +475,7 @@ def test_phones_of_another_lang_directory_are_refused(tools: StandIns, place: Pa
 def test_a_check_of_data_shows_what_it_found(tools: StandIns, place: Path) -> None:
     command = ["steps/check_data.sh", "--no-text", "true", "--cmvn", "required"]
     output = succeed(place, *command, "data", "lang", "exp/gmm_ali", "exp/dnn", "exp/graph", **tools.alone)
-    options = ["--max-loss=0.05", "--lang=lang", "--no-text", "--cmvn=required", "data", "exp/gmm_ali"]
+    options = ["--max-dropped=0.05", "--lang=lang", "--no-text", "--cmvn=required", "data", "exp/gmm_ali"]
     lists = [f"--list=data/log/check.{number}.list" for number in (1, 2)]
     assert tools.calls() == [
         ["dkt", "check", *options[:-2], where, *options[-2:], name]
@@ -562,7 +564,7 @@ def test_priors_of_an_earlier_network_are_moved_away(
     succeed(place, *PRIORS[:-1], "exp/net", **tools.alone)
     # A finished training is left as it is.
     assert "done already" in succeed(place, *command, **tools.alone)
-    succeed(place, command[0], "--max-loss", "0.1", *command[1:], **tools.alone)
+    succeed(place, command[0], "--max-dropped", "0.1", *command[1:], **tools.alone)
     assert priors.exists()
     (place / "exp/net/final.pt").unlink()
     succeed(place, *command, **tools.alone)

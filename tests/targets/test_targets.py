@@ -504,7 +504,7 @@ def test_the_command_keeps_what_forward_writes(teacher, tmp_path, option, top_k)
         "delta_opts": None,
         "splice_opts": None,
         "online_cmvn_opts": None,
-        "streams": "feats.scp",
+        "paste": "feats.scp",
         "speaker_transforms": False,
         "ivector_dim": 0,
     }

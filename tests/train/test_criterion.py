@@ -9,9 +9,10 @@ import torch
 
 from dkt.base.config import build
 from dkt.base.errors import DktError
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.train import objectives
-from dkt.train.criterion import ObjectiveConfig, make_criterion
+from dkt.train.criterion import Frames, make_criterion
+from dkt.train.modes import ObjectiveConfig
 
 B, P = 6, 8
 
@@ -28,7 +29,7 @@ def frames():
 
 def value(frames, targets: SoftTargets | None, **config):
     logits, labels, _ = frames
-    return make_criterion(ObjectiveConfig(**config))(logits, labels, targets)
+    return make_criterion(ObjectiveConfig(**config))(Frames(logits, labels, targets))
 
 
 def test_each_mode_is_its_objective(frames):
@@ -43,7 +44,11 @@ def test_each_mode_is_its_objective(frames):
     for config, given, expected in [
         ({"mode": "hard"}, None, hard),
         ({"mode": "soft", "temperature": 2.0}, targets, soft),
-        ({"mode": "mix", "temperature": 2.0, "soft_weight": 0.3}, targets, 0.3 * 4.0 * soft + 0.7 * hard),
+        (
+            {"mode": "interpolate", "temperature": 2.0, "soft_weight": 0.3},
+            targets,
+            0.3 * 4.0 * soft + 0.7 * hard,
+        ),
         ({"mode": "conditional", "temperature": 2.0}, targets, conditional),
         ({"mode": "logits"}, dense, objectives.logit_matching(logits, log_post)),
         ({"mode": "smooth", "smoothing": 0.2}, None, objectives.smooth(logits, labels, 0.2)),
@@ -52,7 +57,7 @@ def test_each_mode_is_its_objective(frames):
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.0])
-@pytest.mark.parametrize("mode", ["soft", "mix", "conditional", "logits"])
+@pytest.mark.parametrize("mode", ["soft", "interpolate", "conditional", "logits"])
 def test_a_student_that_equals_its_teacher_reports_what_labels_cost_only(frames, mode, temperature):
     _, labels, log_post = frames
     targets = top_k_targets(log_post, None if mode == "logits" else 3, (1.0, 2.0))
@@ -60,7 +65,9 @@ def test_a_student_that_equals_its_teacher_reports_what_labels_cost_only(frames,
     loss = value((log_post, labels, log_post), targets, **config)
     hard = -log_post.gather(1, labels[:, None]).squeeze(1)
     wrong = log_post.argmax(dim=1) != labels
-    expected = {"mix": 0.75 * hard.sum(), "conditional": hard[wrong].sum()}.get(mode, torch.tensor(0.0))
+    expected = {"interpolate": 0.75 * hard.sum(), "conditional": hard[wrong].sum()}.get(
+        mode, torch.tensor(0.0)
+    )
     assert loss.reported.item() == pytest.approx(expected.item(), abs=1e-4)
 
 
@@ -93,12 +100,11 @@ def test_values_out_of_range(config, message):
 
 
 def test_targets_that_do_not_serve_the_mode():
-    kept = TargetHeader("0" * 16, 8, 3, (1.0, 2.0), {})
-    ObjectiveConfig("soft", 2.0).check_header(kept, "soft")
+    kept, every = (False, (1.0, 2.0), "soft"), (True, (), "soft")
+    ObjectiveConfig("soft", 2.0).check_targets(*kept)
     with pytest.raises(DktError, match=r"no tail at temperature 3, but at 1 2 - .*--top-k all"):
-        ObjectiveConfig("mix", 3.0).check_header(kept, "soft")
+        ObjectiveConfig("interpolate", 3.0).check_targets(*kept)
     with pytest.raises(DktError, match="logit matching needs the logits of all pdfs"):
-        ObjectiveConfig("logits").check_header(kept, "soft")
-    every = TargetHeader("0" * 16, 8, None, (), {})
-    ObjectiveConfig("logits").check_header(every, "soft")
-    ObjectiveConfig("soft", 3.0).check_header(every, "soft")
+        ObjectiveConfig("logits").check_targets(*kept)
+    ObjectiveConfig("logits").check_targets(*every)
+    ObjectiveConfig("soft", 3.0).check_targets(*every)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dkt.dataset.sequences import Piece
+from dkt.dataset.sequences import Piece, Streams, WholeUtterances
 from dkt.dataset.utterances import pack
-from dkt.nnet.lstm import Lstm, LstmConfig, delayed
+from dkt.nnet.lstm import Lstm, LstmConfig
+from dkt.nnet.network import delayed
 from dkt.targets.soft_targets import top_k_targets
-from dkt.train.criterion import ObjectiveConfig, make_criterion
+from dkt.train.criterion import Frames, make_criterion
+from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig
-from dkt.train.sequence import BatchConfig, SequenceTraining
+from dkt.train.recipes import BatchConfig
+from dkt.train.trainer import Trainer
 
 F, P, DELAY = 4, 5, 2
 CPU = torch.device("cpu")
@@ -42,17 +45,18 @@ def network():
 
 
 def training(network, utterances, mode="soft", optimizer=None, **batches):
-    criterion = make_criterion(ObjectiveConfig(mode, 2.0))
-    held = {"train": utterances, "cv": utterances.subset([1])}
-    return SequenceTraining(
-        network,
-        utterances,
-        held,
-        criterion,
-        BatchConfig(**batches),
-        optimizer or OptimizerConfig("adam"),
-        CPU,
-    )
+    config = BatchConfig(**batches)
+    if config.kind == "streams":
+        made = Streams(utterances, DELAY, config.num_streams, config.chunk, CPU)
+    else:
+        made = WholeUtterances(utterances, DELAY, config.frames_per_batch, CPU)
+    held = {
+        name: WholeUtterances(data, DELAY, 8192, CPU)
+        for name, data in (("train", utterances), ("cv", utterances.subset([1])))
+    }
+    objective = ObjectiveConfig(mode, 2.0)
+    optimizer = optimizer or OptimizerConfig("adam")
+    return Trainer(network, made, held, objective, optimizer, config.frames_per_update, CPU)
 
 
 def loss_one_by_one(network, utterances, mode):
@@ -64,7 +68,7 @@ def loss_one_by_one(network, utterances, mode):
         features = torch.from_numpy(utterances.features.matrix[rows])
         logits = network(delayed(features, DELAY)[:, None])[0][:, 0]
         labels = torch.from_numpy(utterances.labels[rows]).long()
-        loss += float(criterion(logits, labels, utterances.targets.select(rows)).reported)
+        loss += float(criterion(Frames(logits, labels, utterances.targets.select(rows))).reported)
         correct += float((logits.argmax(1) == labels).sum())
     return loss / utterances.num_frames, 100.0 * correct / utterances.num_frames
 
@@ -111,7 +115,7 @@ def test_padding_has_no_gradient(network, utterances):
     gradients = []
     for chosen in (pieces, *([piece] for piece in pieces)):
         batch = task.batches.gather(chosen)
-        loss, _, _ = task._loss(network(batch.features)[0], batch)
+        loss, _ = task.loss(network.runner(0), make_criterion(task.objective), batch)
         gradients.append(torch.autograd.grad(loss.objective, list(network.parameters())))
     for together, *alone in zip(*gradients, strict=True):
         torch.testing.assert_close(together, sum(alone), rtol=1e-4, atol=1e-5)

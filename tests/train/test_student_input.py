@@ -24,7 +24,7 @@ def refused(lab, tmp_path, capsys, *options):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("mode", ["soft", "pretrain", "mix", "logits", "conditional"])
+@pytest.mark.parametrize("mode", ["soft", "pretrain", "interpolate", "logits", "conditional"])
 def test_a_mode_that_lacks_its_teacher(lab, tmp_path, capsys, mode):
     error = refused(lab, tmp_path, capsys, f"--mode={mode}")
     assert f"--mode {mode} needs a teacher - give --soft-targets" in error
@@ -169,8 +169,8 @@ def test_counts_of_another_model_without_alignments(lab, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--temperature=2"], "--temperature is of mode soft, pretrain, mix, conditional, not of hard"),
-        (["--lambda=0.2"], "--lambda is of mode mix, not of hard"),
+        (["--temperature=2"], "--temperature is of mode soft, interpolate, conditional, not of hard"),
+        (["--lambda=0.2"], "--lambda is of mode interpolate, not of hard"),
         (["--smoothing=0.2"], "--smoothing is of mode smooth, not of hard"),
         (["--transition-ids"], "are of archives of posteriors"),
         (["--targets-form=logits"], "are of archives of posteriors"),

@@ -173,7 +173,7 @@ def test_other_training_data_are_another_experiment(trained, corpus, capsys):
         ("--set=network.activation=swish", "known are sigmoid, relu, tanh"),
         ("--set=schedule.learn_rate=-1", "schedule.learn_rate"),
         ("--set=features.splice=-1", "features.splice"),
-        ("--set=network.hidden_dim=[1", "the value is no YAML"),
+        ("--set=network.hidden_dim=[1", "the value is not YAML"),
         ("--set=schedule.learn_rate=1000", "history.csv: no epoch improved on the initial weights"),
     ],
 )
@@ -225,7 +225,7 @@ def test_tensorboard_events_are_written_and_may_be_switched(corpus, tmp_path):
 def test_broken_yaml(corpus, tmp_path, capsys):
     (corpus / "bad.yaml").write_text("features: [1\n")
     assert train(corpus, tmp_path / "x", config="bad.yaml") == 1
-    assert "bad.yaml: is no YAML" in capsys.readouterr().err
+    assert "bad.yaml: not YAML" in capsys.readouterr().err
 
 
 def forward(model, source, tmp_path, *options):

@@ -119,7 +119,7 @@ def test_utterances_without_fitting_labels_are_dropped_and_counted(corpus, capsy
     assert acc(where, "--ali") == 1
     assert f"({first}): is not in" in (error := capsys.readouterr().err)
     assert f"({second}): no frames, or another number" in error
-    assert acc(where, "--ali", "--max-loss=0.3") == 0
+    assert acc(where, "--ali", "--max-dropped=0.3") == 0
     assert_same(load_accumulator(where / "acc"), expected({u: features[u] for u in rest}, ids))
 
 
@@ -199,7 +199,7 @@ def test_kaldis_posteriors_and_alignments_give_one_result(kaldi_fixtures, tmp_pa
     monkeypatch.chdir(kaldi_fixtures)
     for kind, options in (("post", []), ("ali", ["--ali"])):
         tables = ["scp:data/dev/feats.scp", f"ark:golden/tables/{kind}_binary.ark", f"{tmp_path}/{kind}"]
-        assert main(["acc-lda", *options, "--max-loss=0.6", "exp/tri2b_ali/final.mdl", *tables]) == 0
+        assert main(["acc-lda", *options, "--max-dropped=0.6", "exp/tri2b_ali/final.mdl", *tables]) == 0
     assert (tmp_path / "post").read_bytes() == (tmp_path / "ali").read_bytes()
     stats = load_accumulator(tmp_path / "post")
     assert stats.first.shape == (624, 40) and stats.counts.sum() > 10000

@@ -186,7 +186,7 @@ def test_a_command_that_dies_is_no_fault_of_the_next_utterance(place):
 def test_lengths_differ_by_how_much(place):
     assert LENGTH_TOLERANCE == TRAINING_TOLERANCE
     write_ali(place, a_1=labels(19), a_2=labels(24), b_1=labels(25))
-    report = report_of(place, CheckOptions(max_loss=0.3))
+    report = report_of(place, CheckOptions(max_dropped=0.3))
     cut, dropped = (text for check, text in found(report) if check == "lengths")
     assert "2 utterances cut" in cut and "(a-1: 20 frames, 19 labels, a-2: 20 frames, 24 labels)" in cut
     assert "1 utterance dropped" in dropped and "(b-1: 20 frames, 25 labels)" in dropped
@@ -225,7 +225,7 @@ def test_each_side_may_lack_utterances_and_each_loss_has_its_reason(place, capsy
         "  1 utterance, 0.002 hours: 5 frames or more between features and alignment (b-1)",
         f"  1 utterance, 0.002 hours: no features in {place}/data/feats.scp (b-2)",
     ]
-    assert main(["check", "--max-loss=0.75", "--frame-shift=0.9", *arguments]) == 0
+    assert main(["check", "--max-dropped=0.75", "--frame-shift=0.9", *arguments]) == 0
     assert "0.005 of 0.020 hours" in capsys.readouterr().out
 
 

@@ -47,11 +47,11 @@ def change(place: Path, name: str, key: str, matrix: np.ndarray | None) -> None:
     write_matrices(data, name, {k: v for k, v in matrices.items() if v is not None})
 
 
-def loads(place: Path, options: FeatureOptions, side: SideInputs, max_loss: float) -> str:
+def loads(place: Path, options: FeatureOptions, side: SideInputs, max_dropped: float) -> str:
     """Why a training of a network refuses; empty if it does not."""
     try:
         reader = FeatureReader(DataDir(place / "data"), options, side)
-        load_utterances(reader, AlignmentDir(place / "ali"), "data", max_loss, cache_dir="none")
+        load_utterances(reader, AlignmentDir(place / "ali"), "data", max_dropped, cache_dir="none")
     except DktError as error:
         return str(error)
     return ""
@@ -102,17 +102,19 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
 def test_another_dimension_without_cmvn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(place, "feats", "a-1", np.ones((20, 4)))
     assert loads(place, FeatureOptions(), SideInputs(), 0.5)
-    assert main(["check", "--cmvn=optional", "--max-loss=0.5", str(place / "data"), str(place / "ali")]) == 1
+    assert (
+        main(["check", "--cmvn=optional", "--max-dropped=0.5", str(place / "data"), str(place / "ali")]) == 1
+    )
     assert "of dimension 4, expected 3 as of the others (a-1)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("fault", NETWORK)
 def test_a_network(place: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
-    plant, max_loss, fit = NETWORK[fault]
+    plant, max_dropped, fit = NETWORK[fault]
     plant(place)
-    reason = loads(place, FeatureOptions(cmvn_opts=MEANS), SideInputs(), float(max_loss or 0.05))
+    reason = loads(place, FeatureOptions(cmvn_opts=MEANS), SideInputs(), float(max_dropped or 0.05))
     assert (reason == "") is fit, reason
-    options = ["--no-text", "--no-wav"] + ([f"--max-loss={max_loss}"] if max_loss else [])
+    options = ["--no-text", "--no-wav"] + ([f"--max-dropped={max_dropped}"] if max_dropped else [])
     status = main(["check", *options, str(place / "data"), str(place / "ali")])
     assert (status == 0) is fit, capsys.readouterr().out
 
@@ -133,7 +135,7 @@ def write_transforms(place: Path, speakers: str, columns: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("transforms", "ivectors", "config", "max_loss", "fit"),
+    ("transforms", "ivectors", "config", "max_dropped", "fit"),
     [
         (("a b", 4), None, None, 0.05, True),
         (("a b", 5), None, None, 0.05, False),
@@ -146,13 +148,13 @@ def write_transforms(place: Path, speakers: str, columns: int) -> str:
         (None, None, "features: {cmvn_opts: null}", 0.05, True),
         (None, None, "features: {cmvn_opts: --norm-vars=true}", 0.05, False),
         (None, None, "features: {cmvn_opts: --skip-dims=7}", 0.05, False),
-        (None, None, "features: {streams: feats.scp pitch.scp}", 0.05, False),
+        (None, None, "features: {paste: feats.scp pitch.scp}", 0.05, False),
     ],
 )
-def test_a_network_with_options(place, transforms, ivectors, config, max_loss, fit, capsys) -> None:
+def test_a_network_with_options(place, transforms, ivectors, config, max_dropped, fit, capsys) -> None:
     # The statistics of b hold means only.
     change(place, "cmvn", "b", np.ones((1, 4)))
-    options = [f"--max-loss={max_loss}"]
+    options = [f"--max-dropped={max_dropped}"]
     side = SideInputs(
         write_transforms(place, *transforms) if transforms else None,
         write_vectors(place, {k: np.ones(dim) for k, dim in ivectors.items()}) if ivectors else None,
@@ -169,7 +171,7 @@ def test_a_network_with_options(place, transforms, ivectors, config, max_loss, f
         options.append(f"--train-config={place}/dnn.yaml")
         name, _, value = config.removeprefix("features: {").removesuffix("}").partition(": ")
         pipeline = pipeline.replace(**{name: None if value == "null" else value})
-    reason = loads(place, pipeline, side, max_loss)
+    reason = loads(place, pipeline, side, max_dropped)
     assert (reason == "") is fit, reason
     status = main(["check", *options, str(place / "data"), str(place / "ali")])
     assert (status == 0) is fit, capsys.readouterr().out
@@ -419,7 +421,7 @@ def test_an_empty_transcript_without_optional_silence_is_a_loss(
     for path, lost in ((lang, 0), (lang_without_silence, 1)):
         assert main(["check", "--no-wav", f"--lang={path}", str(data)]) == 0
         assert f"{24 - lost} of 24 utterances" in capsys.readouterr().out
-    assert main(["check", "--no-wav", f"--lang={lang_without_silence}", "--max-loss=0", str(data)]) == 1
+    assert main(["check", "--no-wav", f"--lang={lang_without_silence}", "--max-dropped=0", str(data)]) == 1
     assert (
         "its transcript is empty, and the lexicon has no optional silence (ann-1)" in capsys.readouterr().out
     )

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Mapping, Sequence
 
+from dkt.base.spelling import near
 from dkt.bin.common.options import boolean
-from dkt.util.option_text import near, plain_name
+from dkt.util.option_text import plain_name
+
+# As alike are two words of which one is a slip of the keyboard.
+_SLIP = 0.85
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -54,7 +59,8 @@ def unknown_command(name: str, known: Sequence[str]) -> str:
     plain = plain_name(name)
     # latgen is called after latgen-faster-mapped, and does the same.
     shorter = next((command for command in known if plain.startswith(f"{command}-")), None)
-    nearest = shorter or near(plain, [*known, "--help", "--version"])
+    slip = difflib.get_close_matches(plain, known, n=1, cutoff=_SLIP)
+    nearest = next(iter(slip), None) or shorter or near(plain, [*known, "--help", "--version"])
     hint = f"did you mean '{nearest}'?" if nearest else "'dkt --help' lists the commands"
     return f"no command '{name}' - {hint}"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number, add_max_unreadable, boolean
 
 if TYPE_CHECKING:
     from dkt.feat.wave import Recordings
@@ -85,12 +85,7 @@ def _add_program_options(parser: argparse.ArgumentParser) -> None:
         default="",
         help="file to receive '<utterance> <frames>' too, or a wspecifier, as of copy-feats",
     )
-    parser.add_argument(
-        "--max-loss",
-        type=Number(ranges.SHARE),
-        default=0.0,
-        help="share of unreadable recordings allowed",
-    )
+    add_max_unreadable(parser)
 
 
 def run_extraction(kind: str, args: argparse.Namespace) -> None:
@@ -117,7 +112,7 @@ def run_extraction(kind: str, args: argparse.Namespace) -> None:
     )
     method = _COMPRESSION_METHOD if args.compress else None
     with MatrixWriter(args.feats_wspecifier, method) as writer:
-        compute_features(_recordings(args), job, writer, args.max_loss)
+        compute_features(_recordings(args), job, writer, args.max_dropped)
 
 
 def _recordings(args: argparse.Namespace) -> Recordings | WaveArchive:

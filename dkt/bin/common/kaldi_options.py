@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
+from dkt.base.spelling import nearest
 from dkt.bin.common.options import Number, boolean
 from dkt.util.kaldi_io import NO_PIPES
-from dkt.util.option_text import nearest, plain_name, read_option_lines
+from dkt.util.option_text import plain_name, read_option_lines
 
 _CONFIG = "--config"
+#: Options by the names that they had in earlier versions, which are still taken.
+_RENAMED = {"--max-loss": "--max-dropped", "--streams": "--paste"}
 
 
 def add_standard_options(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +69,7 @@ def _options(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Action]:
 
 def _spelt(options: Mapping[str, argparse.Action], argument: str) -> str:
     name, equals, value = argument.partition("=")
-    plain = plain_name(name)
+    plain = _current(options, plain_name(name))
     if not argument.startswith("--") or plain not in options:
         return argument
     if not equals and options[plain].type is boolean:
@@ -74,17 +77,24 @@ def _spelt(options: Mapping[str, argparse.Action], argument: str) -> str:
     return f"{plain}{equals}{value}"
 
 
+def _current(options: Mapping[str, argparse.Action], name: str) -> str:
+    """The name that an option has now."""
+    renamed = _RENAMED.get(name, name)
+    return renamed if renamed in options else name
+
+
 def _read_config(options: Mapping[str, argparse.Action], path: str) -> list[str]:
     known = [name[2:] for name in options if name.startswith("--")]
     given = []
     for number, name, value in read_option_lines(path):
-        option = f"--{name}" if value is None else f"--{name}={value}"
-        action = options.get(f"--{name}")
-        if action is None or f"--{name}" == _CONFIG:
+        plain = _current(options, f"--{name}")
+        option = plain if value is None else f"{plain}={value}"
+        action = options.get(plain)
+        if action is None or plain == _CONFIG:
             raise DktError(
                 f"line {number}: '{option}' is no option of this command",
                 path=path,
-                hint=nearest(name, known),
+                hint=nearest(name, known, "--{}"),
             )
         if value is None and action.type is boolean:
             option += "=true"

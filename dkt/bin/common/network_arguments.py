@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dkt.base.config import current_names
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.sealed import is_torch_file
-from dkt.feat.pipeline import FEATS
+from dkt.feat.pipeline import FEATS, FeatureOptions
 from dkt.feat.speaker_inputs import SideInputs
 from dkt.nnet.model_header import ModelHeader, read_model_header
 from dkt.util.data_dir import DataDir
@@ -52,7 +53,8 @@ def check_source(source: str, side: SideInputs, header: ModelHeader | None) -> N
     """
     if Path(source).is_dir():
         side.check()
-        for name in ("" if header is None else header.info.get("streams", FEATS)).split():
+        info = {} if header is None else current_names(FeatureOptions, header.info)
+        for name in ("" if header is None else info.get("paste", FEATS)).split():
             DataDir(source).file(name, "steps/make_fbank.sh or steps/make_mfcc.sh")
         return
     if ":" not in source:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.ranges import Range
-from dkt.base.tally import DEFAULT_MAX_LOSS
+from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
 from dkt.util.option_text import to_bool
+from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
     from dkt.feat.speaker_inputs import SideInputs
@@ -198,11 +199,35 @@ def add_max_oov(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_max_loss(parser: argparse.ArgumentParser) -> None:
-    """Add ``--max-loss``, the share of utterances that may be lost before it is an error."""
+def add_alignment_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what all commands take that align transcripts by a GMM: jobs, limits, data and lang directory."""
     parser.add_argument(
-        "--max-loss",
-        type=Number(ranges.SHARE),
-        default=DEFAULT_MAX_LOSS,
-        help="share of utterances that may be dropped before it is an error",
+        "--nj", type=Number(ranges.JOBS), default=4, help="number of processes, and of ali.JOB.gz"
     )
+    parser.add_argument(
+        "--oov-policy",
+        choices=OOV_POLICIES,
+        default=OOV_POLICIES[0],
+        help="words outside the lexicon count as that of oov.txt, or are an error",
+    )
+    add_max_dropped(parser)
+    add_steal_lock(parser)
+    add_max_oov(parser)
+    parser.add_argument(
+        "data_dir", metavar="data-dir", help="data directory with feats.scp, cmvn.scp and text"
+    )
+    parser.add_argument("lang_dir", metavar="lang-dir", help="lang directory")
+
+
+def add_max_dropped(
+    parser: argparse.ArgumentParser,
+    default: float = DEFAULT_MAX_DROPPED,
+    text: str = "share of utterances that may be dropped before it is an error",
+) -> None:
+    """Add ``--max-dropped``, the help of which is ``text``."""
+    parser.add_argument("--max-dropped", type=Number(ranges.SHARE), default=default, help=text)
+
+
+def add_max_unreadable(parser: argparse.ArgumentParser) -> None:
+    """Add ``--max-dropped`` of a command that reads recordings: none unless the user says so."""
+    add_max_dropped(parser, 0.0, "share of unreadable recordings allowed")

@@ -13,7 +13,7 @@ from dkt.bin.common.flags import add_flag
 from dkt.bin.common.options import (
     Number,
     add_cache_dir,
-    add_max_loss,
+    add_max_dropped,
     add_side_inputs,
     add_steal_lock,
     add_top_k,
@@ -64,7 +64,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
     add_side_inputs(parser, dev=True)
-    add_max_loss(parser)
+    add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
     add_device_options(parser)
@@ -149,7 +149,7 @@ def _train(args: argparse.Namespace, command: str, kind: str | None) -> None:
         teaching,
         hmm_dir=Path(args.hmm_dir) if args.hmm_dir else None,
         init_model=Path(args.init_model) if args.init_model else None,
-        max_loss=args.max_loss,
+        max_dropped=args.max_dropped,
         side_train=sides[0],
         side_dev=sides[1],
         cache_dir=args.cache_dir,
@@ -194,12 +194,13 @@ def _teaching(args: argparse.Namespace, objective: ObjectiveConfig) -> TeachingO
 def _check_models(teaching: TeachingOptions, init_model: str | None) -> None:
     """Raise DktError unless the teacher, or what it said, and initial weights can be expected to be there."""
     from dkt.bin.common.network_arguments import check_model
+    from dkt.nnet.model_header import read_model_header
     from dkt.targets.store import TargetDir
     from dkt.util.data_dir import DataDir
     from dkt.util.specifiers import parse_rspecifier
 
     if init_model is not None:
-        check_model(init_model)
+        read_model_header(init_model if not Path(init_model).is_dir() else Path(init_model) / "final.pt")
     if teaching.teacher and teaching.directory:
         check_model(teaching.teacher)
     for directory in filter(None, (teaching.teacher_data_train, teaching.teacher_data_dev)):

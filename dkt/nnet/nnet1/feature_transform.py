@@ -15,8 +15,8 @@ from dkt.nnet.nnet1 import components as nnet1
 
 def beyond_kaldi(options: FeatureOptions) -> str | None:
     """What of a feature pipeline those scripts cannot do; None if they can do all of it."""
-    if options.streams.split() != [FEATS]:
-        return f"pasted streams ({options.streams})"
+    if options.paste.split() != [FEATS]:
+        return f"pasted features ({options.paste})"
     if options.speaker_transforms:
         return "fMLLR transforms of the speakers"
     return None
