@@ -14,8 +14,7 @@ show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; 
 _set_check_options() {
   local name
   check_options=(--allow-implausible="$allow_implausible")
-  [ -z "${dnn_config:-}" ] || check_options+=(--train-config="$dnn_config")
-  [ -z "${lstm_config:-}" ] || check_options+=(--train-config="$lstm_config" --recipe=lstm)
+  [ -z "${network_config:-}" ] || check_options+=(--train-config="$network_config" ${network:+"--recipe=$network"})
   for name in transform_dir ivectors; do
     local value=$name${1:-}
     [ -z "${!value:-}" ] || check_options+=("--${name//_/-}=${!value}")

@@ -10,7 +10,7 @@ _whole_or_empty="stage seed num_train num_dev num_test"
 _numbers_or_empty="acwt temperature lambda frame_shift"
 _lists="realign_iters lmwts word_ins_penalties temperatures factors seeds speeds"
 _paths="srcdir model nnet class_frame_counts transform_dir transform_dir_dev ali_dir hmm_dir log_dir cache_dir teacher \
-  teacher_data_train teacher_data_dev init_model dnn_config lstm_config train_config mfcc_config fbank_config dev_text"
+  teacher_data_train teacher_data_dev init_model dnn_config lstm_config nnet_config train_config mfcc_config fbank_config dev_text"
 
 # Options by the names that they had in earlier versions: those are still taken, and are found in marks.
 # shellcheck disable=SC2034 # for parse_options.sh and marks.sh
