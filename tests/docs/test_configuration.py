@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -57,6 +58,18 @@ def test_every_key_of_every_network_is_on_the_page() -> None:
             assert f"## `{section.name}`" in page
             for key in dataclasses.fields(getattr(default, section.name)):
                 assert f"`{key.name}`" in page, f"{section.name}.{key.name}"
+
+
+def test_every_key_that_a_page_names_is_there(program: ModuleType) -> None:
+    keys = {
+        f"{section.name}.{key}"
+        for network, recipe in program.RECIPES.items()
+        for section in program.sections_of(network, recipe())
+        for key in section.keys
+    } | {"network.type"}
+    names = "|".join(sorted({key.partition(".")[0] for key in keys}))
+    named = {key for page in PAGES.values() for key in re.findall(rf"`((?:{names})\.[a-z_.]+)", page)}
+    assert len(named) > 10 and named <= keys
 
 
 def test_what_the_page_shows_is_a_configuration(tmp_path: Path) -> None:

@@ -30,6 +30,12 @@ LINKED = sorted(
 #: Scripts of Kaldi's, and files that are made.
 NOT_OURS = r"steps/(nnet|scoring|info)|local/(score|wer_hyp_filter)|egs/wsj|egs/mine"
 
+#: Options that are no one's here: of queues, of programs and scripts of Kaldi's.
+KALDIS_OPTIONS = {
+    *("--gpu", "--mem", "--max-jobs-run"),
+    *("--norm-means", "--norm-vars", "--network-type", "--write-lattices"),
+}
+
 
 def option_names(command: str) -> set[str]:
     """The options of a command of dkt, as its help tells them."""
@@ -37,6 +43,13 @@ def option_names(command: str) -> set[str]:
     with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit):
         main([command, "--help"])
     return set(re.findall(r"--[a-z0-9-]+", out.getvalue()))
+
+
+def script_text(path: str) -> str:
+    """A script and the libraries of the steps that it reads."""
+    text = (ROOT / path).read_text()
+    libraries = re.findall(r'^\. "\$DKT_ROOT/(steps/lib/\w+\.sh)"$', text, re.MULTILINE)
+    return "\n".join([text, *((ROOT / library).read_text() for library in libraries)])
 
 
 def anchors(path: Path) -> set[str]:
@@ -76,7 +89,7 @@ def test_every_option_of_a_call_is_there() -> None:
     scripts, commands = calls(text, "$DKT_ROOT/"), calls(text, "dkt")
     assert len(scripts) > 15 and len(commands) > 8
     for script, *words in scripts:
-        source = (ROOT / script.removeprefix("$DKT_ROOT/")).read_text()
+        source = script_text(script.removeprefix("$DKT_ROOT/"))
         for word in words:
             if word.startswith("--"):
                 name = word[2:].replace("-", "_")
@@ -85,6 +98,20 @@ def test_every_option_of_a_call_is_there() -> None:
         options = option_names(command)
         assert options, command
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= options, command
+
+
+def test_every_option_named_is_there() -> None:
+    known = {
+        name for command in COMMANDS for a in command_parser(command)._actions for name in a.option_strings
+    }
+    for scripts in ("steps/**/*.sh", "local/*.sh", "egs/*/s5/*.sh"):
+        for path in ROOT.glob(scripts):
+            names = re.findall(r"^(\w+)=", path.read_text(), re.MULTILINE)
+            known |= {f"--{name.replace('_', '-')}" for name in names}
+    for page, text in PAGES.items():
+        inline = "\n".join(re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text))
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*(?![\w-])", inline))
+        assert named <= known | KALDIS_OPTIONS, page
 
 
 def test_every_command_named_is_there() -> None:
