@@ -159,6 +159,19 @@ def test_every_command_is_in_the_tables_with_its_arguments() -> None:
         assert told.count("...") == alone, name
 
 
+def test_the_messages_that_are_explained_are_those_that_there_are() -> None:
+    sources = [*ROOT.glob("dkt/**/*.py"), *ROOT.glob("steps/**/*.sh"), *ROOT.glob("steps/**/*.py")]
+    source = "\n".join(path.read_text() for path in sources)
+    messages = [
+        m for row in table(PAGES["docs/kaldi.md"], "| message |") for m in re.findall(r"`(.*?)`", row)
+    ]
+    assert len(messages) > 10
+    for message in messages:
+        # What is between values.
+        for part in re.split(r"'?\.\.\.'?|\d+|[()]", message):
+            assert part.strip(" ,") in source, message
+
+
 def test_all_modes_are_told() -> None:
     assert set(table(STEPS, "| mode |")) == {f"`{name}`" for name in mode_names()}
 
