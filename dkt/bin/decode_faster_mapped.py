@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.bin.common.options import Number, add_max_dropped, boolean
+from dkt.bin.common.options import Number, add_max_dropped
 from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
 from dkt.decoder.faster_decoder import Searcher, SearchResult
 from dkt.hmm.transition_model import load_transition_model
+from dkt.util.option_text import boolean
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, TextWriter, read_matrices
 

@@ -185,8 +185,7 @@ def align_directory(
     features = FeatureOptions.of_gmm_dir(source)
     corpus = TranscribedData(data, lang, features, oov_policy, tally, loglikes, max_oov)
     jobs = split_into_jobs(data.utt2spk, num_jobs)
-    search = options or AlignOptions()
-    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, search) as pool:
+    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, options or AlignOptions()) as pool:
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)

@@ -14,7 +14,7 @@ from dkt.base.checksums import write_recorded
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import Tally
-from dkt.hmm.posterior import read_posterior_or_matrix
+from dkt.hmm.posterior import IMPROBABLE, read_posterior_or_matrix
 from dkt.hmm.posterior_sums import sum_posteriors
 from dkt.matrix.matrix_io import encode_vector, refuse_underscore
 from dkt.util.kaldi_io import is_output_pipe, open_output
@@ -22,9 +22,6 @@ from dkt.util.object_io import ObjectReader
 from dkt.util.table import RandomAccessTable, VectorTable, read_int_vectors, read_table
 
 logger = logging.getLogger(__name__)
-
-# Counts take memory of the largest label, which a damaged archive may put at two thousand million.
-_IMPROBABLE = 10_000_000
 
 
 def read_real(stream: BinaryIO) -> float:
@@ -124,9 +121,10 @@ def count_labels(rspecifier: str, weights: FrameWeights, tally: Tally, counts_di
     for utt, labels, frame_weights in _weighted(read_int_vectors(rspecifier), weights, tally):
         if not len(labels):
             continue
-        if not (labels.min() >= 0 and labels.max() < _IMPROBABLE):
+        # Counts take memory of the largest label, which a damaged archive may put at two thousand million.
+        if not (labels.min() >= 0 and labels.max() < IMPROBABLE):
             found = f"labels from {labels.min()} to {labels.max()}"
-            raise DktError(f"{found}, expected 0 to {_IMPROBABLE - 1}", path=rspecifier, utt=utt)
+            raise DktError(f"{found}, expected 0 to {IMPROBABLE - 1}", path=rspecifier, utt=utt)
         if labels.max() >= len(counts):
             if 0 < counts_dim == len(counts):
                 logger.warning(

@@ -168,23 +168,6 @@ def _number(value: float) -> str:
     return f"{value:.7f}".rstrip("0").rstrip(".")
 
 
-def read_arpa(path: str | Path, unk: str | None = None) -> ArpaModel:
-    """Read a whole ARPA file.
-
-    Args:
-        path: the file, maybe compressed.
-        unk: the name of its unknown word.
-
-    Raises:
-        DktError: see ``iter_arpa``.
-    """
-    order, entries = iter_arpa(path)
-    tables: list[dict[NGram, tuple[float, float]]] = [{} for _ in range(order)]
-    for ngram, log_prob, backoff in entries:
-        tables[len(ngram) - 1][ngram] = (log_prob, backoff)
-    return ArpaModel(tables, unk)
-
-
 def iter_arpa(path: str | Path) -> tuple[int, Iterator[tuple[NGram, float, float]]]:
     """The order of an ARPA file and its n-grams, one after the other.
 

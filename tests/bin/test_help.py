@@ -16,8 +16,8 @@ import pytest
 from dkt.bin import COMMANDS, GROUPS, command_parser, main
 from dkt.bin.common import gpus
 from dkt.bin.common.command_help import default_text
-from dkt.bin.common.options import boolean
 from dkt.feat.extraction import FeatureExtractor, option_types
+from dkt.util.option_text import boolean
 from tests.student_lab import lab
 
 __all__ = ["lab"]

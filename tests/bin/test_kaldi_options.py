@@ -11,9 +11,8 @@ from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, command_parser, main
 from dkt.bin.common.flags import add_flag
 from dkt.bin.common.kaldi_options import add_standard_options, rewrite
-from dkt.bin.common.options import boolean
 from dkt.feat.pipeline import FeatureOptions
-from dkt.util.option_text import read_option_lines
+from dkt.util.option_text import boolean, read_option_lines
 
 
 def parser_of(own_config=False):

@@ -13,13 +13,14 @@ import pytest
 from dkt.bin import main
 from dkt.fstext.fst import load_fst
 from dkt.hmm.transition_model import load_transition_model
-from dkt.lat.io import read_compact_lattices, read_state_level_lattices
+from dkt.lat.io import read_compact_lattices
 from dkt.lat.lattice import CompactLattice
 from dkt.lat.oracle import oracle_path
 from dkt.lat.paths import CostScale, best_path, best_paths
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import MatrixWriter, read_int_vectors, read_matrices
 from tests.decoder.test_graph import golden_search
+from tests.lattices import read_state_level_lattices
 
 SETTINGS = "--beam=13 --lattice-beam=8 --max-active=7000 --min-active=200 --acoustic-scale=0.1"
 

@@ -8,7 +8,8 @@ import math
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.lm.arpa import ArpaModel, read_arpa, write_arpa
+from dkt.lm.arpa import ArpaModel, write_arpa
+from tests.arpa_files import read_arpa
 
 BOS, EOS = "<s>", "</s>"
 

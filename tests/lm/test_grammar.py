@@ -10,10 +10,11 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.lm.arpa import read_arpa, write_arpa
+from dkt.lm.arpa import write_arpa
 from dkt.lm.grammar import arpa_to_fst
 from dkt.lm.ngram import train_ngram
 from dkt.util.symbols import read_symbol_table, write_symbol_table
+from tests.arpa_files import read_arpa
 
 WORDS = ["one", "two", "three", "four", "five", "unseen"]
 LANG_FILES = ["phones.txt", "topo", "L.fst", "L_disambig.fst", "oov.txt", "oov.int"]

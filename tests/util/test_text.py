@@ -11,11 +11,11 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.feat.extraction import read_config
-from dkt.lm.arpa import read_arpa
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table, read_texts, read_transcripts
 from dkt.util.table import read_int_vectors, read_script
 from dkt.util.text import fields, read_keyed_lines, read_lines
+from tests.arpa_files import read_arpa
 
 #: Line separators and the like to Python, but not to Kaldi.
 ODD = "a\x1cb\x1dc\x1ed\x1fe"

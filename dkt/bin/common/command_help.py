@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Mapping, Sequence
 
 from dkt.base.spelling import near
-from dkt.bin.common.options import boolean
-from dkt.util.option_text import plain_name
+from dkt.util.option_text import boolean, plain_name
 
 
 class HelpFormatter(argparse.HelpFormatter):

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.spelling import nearest
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
 from dkt.util.kaldi_io import NO_PIPES
-from dkt.util.option_text import plain_name, read_option_lines
+from dkt.util.option_text import boolean, plain_name, read_option_lines
 
 _CONFIG = "--config"
 #: Options by the names that they had in earlier versions, which are still taken.

@@ -15,7 +15,7 @@ from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
-from dkt.util.option_text import to_bool
+from dkt.util.option_text import boolean
 from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 80
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-
-
-def boolean(text: str) -> bool:
-    """Kaldi's boolean options, as ``dkt.util.option_text.to_bool``; the type of an option of argparse."""
-    try:
-        return to_bool(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 @dataclass(frozen=True)

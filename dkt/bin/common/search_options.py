@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
+from dkt.util.option_text import boolean
 
 
 def add_beams(
