@@ -1,4 +1,4 @@
-"""The ``dkt`` command: one module of this package a sub-command, imported only when it is called."""
+"""The ``dkt`` command: one module of this package per sub-command, imported only when it is called."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
     )
     parser.add_argument(
-        "--train-data", metavar="DIR", help="the training data, where those checked are for cross-validation"
+        "--train-data", metavar="DIR", help="the training data, where those checked are dev data"
     )
     parser.add_argument("--nj", type=Number(ranges.JOBS), help="jobs of a GMM training or alignment to come")
     parser.add_argument(

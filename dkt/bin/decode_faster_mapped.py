@@ -1,4 +1,4 @@
-"""``dkt decode-faster-mapped``: one-best search, as Kaldi's program of that name."""
+"""``dkt decode-faster-mapped``: one-best decoding, as Kaldi's program of that name."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search every utterance of the table."""
+    """Decode every utterance of the table."""
     if args.words_as_text and not args.word_symbol_table:
         raise DktError("--words-as-text=true needs --word-symbol-table")
     table = args.word_symbol_table

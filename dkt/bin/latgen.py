@@ -24,7 +24,7 @@ from dkt.util.table import IntVectorWriter, read_matrices
 
 logger = logging.getLogger(__name__)
 
-# Of Kaldi's program, and without meaning here: the memory of its search, steps of its determinisation.
+# Of Kaldi's program, and without meaning here: the memory of its decoder, steps of its determinisation.
 _WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
     "phone-determinize": boolean,
     "word-determinize": boolean,
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_beams(parser, beam=16.0, max_active=ranges.MAX_INT, min_active=200, allow_partial=False)
     for name, allowed, default, text in (
         ("lattice-beam", ranges.BEAM, 10.0, "larger: deeper lattices, slower"),
-        ("prune-interval", ranges.PRUNE_INTERVAL, 25, "frames between prunings of the search"),
+        ("prune-interval", ranges.PRUNE_INTERVAL, 25, "frames between prunings"),
         ("beam-delta", ranges.BEAM, 0.5, "added to a beam that --max-active made"),
     ):
         parser.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--determinize-lattice",
         type=boolean,
         default=True,
-        help="compact lattices, each sequence of words once; else those of the search, state by state",
+        help="compact lattices, each sequence of words once; else those of the decoder, state by state",
     )
     parser.add_argument(
         "--max-mem",

@@ -130,7 +130,7 @@ class FeatureOptions:
 
     Attributes:
         paste: the script files of the data directory whose features are pasted; white space between them.
-        cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, a speaker), None means no CMVN.
+        cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, per speaker), None no CMVN.
         online_cmvn_opts: options of ``apply-cmvn-online``; None means none of it.
         global_cmvn_stats: the statistics that online CMVN begins with.
         delta_opts: options of ``add-deltas``; None means no deltas.

@@ -38,7 +38,7 @@ def read_real(stream: BinaryIO) -> float:
 
 
 class NumberTable(RandomAccessTable[float]):
-    """Random access to real numbers, one a key."""
+    """Random access to real numbers, one per key."""
 
     def __init__(self, rspecifier: str) -> None:
         super().__init__(read_real, rspecifier)
@@ -52,8 +52,8 @@ class FrameWeights:
     """What each frame counts for, by utterance, by frame, or both.
 
     Args:
-        frame_weights: rspecifier of vectors, one value a frame; empty for none.
-        utt_weights: rspecifier of numbers, one an utterance; empty for none.
+        frame_weights: rspecifier of vectors, one value per frame; empty for none.
+        utt_weights: rspecifier of numbers, one per utterance; empty for none.
     """
 
     def __init__(self, frame_weights: str = "", utt_weights: str = "") -> None:
@@ -72,7 +72,7 @@ class FrameWeights:
         """The weights of one utterance, float64 of shape ``(T,)``; None where every frame counts one.
 
         Raises:
-            DktError: not one weight a frame.
+            DktError: not one weight per frame.
         """
         if self._utts is None and self._frames is None:
             return None
@@ -158,7 +158,7 @@ def sum_posterior_table(
         float64 of shape ``(P,)``.
 
     Raises:
-        DktError: these are no posteriors, or not all of the same number of pdfs.
+        DktError: these are not posteriors, or not all of the same number of pdfs.
     """
     sums = np.zeros(counts_dim)
     for utt, value, frame_weights in _weighted(

@@ -51,7 +51,7 @@ class Posterior:
 
     @classmethod
     def of_frames(cls, frames: Iterable[Iterable[tuple[int, float]]]) -> Posterior:
-        """Make one of a list of (id, weight) pairs a frame."""
+        """Make one of a list of (id, weight) pairs per frame."""
         lists = [list(frame) for frame in frames]
         pairs = [pair for frame in lists for pair in frame]
         return cls(
@@ -163,7 +163,7 @@ def _parse_text(line: bytes) -> Posterior:
         lengths.append(len(fields) // 2)
         words.extend(fields)
     refuse_underscore(line)
-    # A word that is no number raises ValueError, which the table's reader reports with its place.
+    # A word that is not a number raises ValueError, which the table's reader reports with its place.
     ids = [int(word) for word in words[0::2]]
     weights = np.array([float(word) for word in words[1::2]], dtype=np.float32)
     return Posterior(np.array(lengths, dtype=np.int64), np.array(ids, dtype=np.int32), weights)

@@ -42,7 +42,7 @@ class _Graph:
 
 @dataclass(frozen=True)
 class Lattice(_Graph):
-    """A state-level lattice of S states and A arcs: one transition-id, or none, an arc.
+    """A state-level lattice of S states and A arcs: one transition-id, or none, per arc.
 
     Attributes:
         start: the start state, or -1 if the lattice is empty.
@@ -67,7 +67,7 @@ class Lattice(_Graph):
 
 @dataclass(frozen=True)
 class CompactLattice(_Graph):
-    """A lattice of S states and A arcs: a word, or none, and a string of transition-ids an arc.
+    """A lattice of S states and A arcs: a word, or none, and a string of transition-ids per arc.
 
     Attributes:
         start: the start state, or -1 if the lattice is empty.

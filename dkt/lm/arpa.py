@@ -185,7 +185,7 @@ def iter_arpa(path: str | Path) -> tuple[int, Iterator[tuple[NGram, float, float
 def _read_header(lines: Iterator[tuple[int, str]], path: str | Path) -> list[int]:
     """The number of n-grams of each order; leaves ``lines`` after ``\\1-grams:``."""
     if not any(line.strip() == "\\data\\" for _, line in lines):
-        raise DktError("no \\data\\ section: this is no ARPA language model", path=path)
+        raise DktError("no \\data\\ section: not an ARPA language model", path=path)
     counts: list[int] = []
     for number, line in lines:
         parts = fields(line.replace("=", " = "))
@@ -255,7 +255,7 @@ class _Repetitions:
         """Warn at the end of a section, and begin anew."""
         if self._count:
             logger.warning(
-                "%s: %d %d-grams stand there twice, the first %s: each is taken, as by Kaldi's arpa2fst, "
+                "%s: %d %d-grams are duplicates, the first %s: each is taken, as by Kaldi's arpa2fst, "
                 "and the probabilities sum to more than one - make the language model anew",
                 self._path,
                 self._count,

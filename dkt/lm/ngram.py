@@ -52,7 +52,7 @@ def train_ngram(
 ) -> ArpaModel:
     """Estimate an interpolated n-gram model without cut-offs and give it in backoff form.
 
-    Kneser-Ney is the modified one: three discounts an order from its counts of counts, and one discount
+    Kneser-Ney is the modified one: three discounts per order from its counts of counts, and one discount
     where those are degenerate. An order where even that cannot be had, as in small vocabularies, is smoothed
     by Witten-Bell; so is the whole model if this is the highest order, as for digits. Witten-Bell gives the
     lower order the weight T(h) / (C(h) + T(h)), where C(h) counts the words after the history h and T(h) the

@@ -439,7 +439,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(lab / "ali_dev", "final.mdl", (lab / "ali_dev/final.mdl").read_bytes()[:99], "final.mdl")
     damaged(data, "utt2spk", b"", "utt2spk: is empty")
     damaged(data, "feats.scp", b"", "feats.scp: is empty")
-    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "occurs twice")
+    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "duplicate key")
     damaged(tmp_path / "lang", "words.txt", b"a\n", "words.txt: line 1")
     damaged(tmp_path / "lang", "phones.txt", None, "phones.txt: cannot be read")
 

@@ -88,13 +88,16 @@ def test_a_configuration_file_comes_before_the_command_line(tmp_path):
     ("line", "message"),
     [
         ("prior-scale=1", "line 2: expected '--name=value', found 'prior-scale=1'"),
-        ("--prior-scales=1", "'--prior-scales=1' is no option of this command - did you mean --prior-scale?"),
+        (
+            "--prior-scales=1",
+            "'--prior-scales=1' is not an option of this command - did you mean --prior-scale?",
+        ),
         ("--=1", "line 2: expected '--name=value', found '--=1'"),
         ("--prior-scale=much", "line 2: --prior-scale=much: expected float, got 'much'"),
         ("--no-softmax=maybe", "line 2: --no-softmax=maybe: expected true or false, got 'maybe'"),
-        ("--prior-scale 1", "is no option"),
+        ("--prior-scale 1", "is not an option"),
         ("--prior-scale", "has no value, expected --prior-scale=value"),
-        ("--config=x", "is no option"),
+        ("--config=x", "is not an option"),
     ],
 )
 def test_a_wrong_configuration_file(tmp_path, line, message):

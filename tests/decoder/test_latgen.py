@@ -224,7 +224,7 @@ def test_a_table_of_graphs_is_refused(
     kaldi_fixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert latgen(kaldi_fixtures, "ark:-", f"ark:{tmp_path}/lat", graph="ark:graphs.fsts") == 1
-    assert "ark:graphs.fsts: a table of graphs, one an utterance, is not read" in capsys.readouterr().err
+    assert "ark:graphs.fsts: a table of graphs, one per utterance, is not read" in capsys.readouterr().err
 
 
 def test_options_of_kaldi_without_meaning_are_taken_and_told(

@@ -48,7 +48,7 @@ def test_all_readers_agree(path: Path) -> None:
         (b"u1 a\r\n", r"text: line 1 holds a carriage return, .* dos2unix"),
         (b"u0 a\nu1 a\rb\n", r"text: line 2 holds a carriage return"),
         (b"u1 a\n \nu2 b\n", r"text: line 2 is empty"),
-        (b"u1 a\nu1 b\n", r"text: utterance 'u1': line 2: this utterance occurs twice"),
+        (b"u1 a\nu1 b\n", r"text: utterance 'u1': line 2: duplicate key"),
         (b"u1 a\nu2 \xff\n", r"text: line 2 is not UTF-8"),
         (b"u1 a\nu2 b\0c\n", r"text: line 2 holds a zero byte: the file is damaged, or is not text"),
     ],
