@@ -33,8 +33,9 @@ data=$1
 lang=$2
 srcdir=$3
 dir=$4
-log=$dir/log/align.log
-check_runner "$(dirname "$log")"
+logdir=$dir/log
+log=$logdir/align.log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
@@ -49,7 +50,7 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
   hold_directory "$dir"
-  make_dir "$dir/log"
+  make_dir "$logdir"
   run_job_or_die "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
     --oov-policy="$oov_policy" --max-dropped="$max_dropped" --max-oov="$max_oov" \

@@ -20,24 +20,24 @@ class _Graph:
     final_graph: np.ndarray
 
     @property
-    def num_states(self) -> int:
-        """The number of states, S."""
-        return len(self.final_graph)
-
-    @property
     def is_final(self) -> np.ndarray:
         """Whether each state is final, shape ``(S,)``."""
         return self.final_graph < np.inf
 
     @property
-    def num_arcs(self) -> int:
-        """The number of arcs, A."""
-        return len(self.nextstates)
-
-    @property
     def sources(self) -> np.ndarray:
         """The state that each arc leaves, int64 of shape ``(A,)``."""
         return np.repeat(np.arange(self.num_states), np.diff(self.offsets))
+
+    @property
+    def num_states(self) -> int:
+        """The number of states, S."""
+        return len(self.final_graph)
+
+    @property
+    def num_arcs(self) -> int:
+        """The number of arcs, A."""
+        return len(self.nextstates)
 
 
 @dataclass(frozen=True)
