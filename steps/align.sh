@@ -26,7 +26,7 @@ options (names and defaults of Kaldi's script):
   --stage <n>          up to 0: align, 1: only see that the alignments are there (0)
   --nj <n>             number of jobs, and of ali.JOB.gz (4)
   --cmd <cmd>          how to run them (run.pl)
-  --beam <x>           beam of the search (10)
+  --beam <x>           beam of the alignment (10)
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)

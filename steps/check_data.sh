@@ -36,7 +36,7 @@ options:
   --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
   --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
   --cmvn <how>         optional or required: whether missing statistics are an error (required)
-  --read-feats <bool>  read all features, look for what is no number (true)
+  --read-feats <bool>  read all features, look for NaN (true)
   --strict <bool>      warnings are errors (false)
   --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)

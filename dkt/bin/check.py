@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import printable
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_side_inputs, side_inputs
 from dkt.nnet.networks import NETWORKS
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     from dkt.feat.pipeline import FeatureOptions
@@ -48,9 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
     )
     parser.add_argument(
-        "--train-data",
-        metavar="DIR",
-        help="the training data, where those checked are for cross-validation",
+        "--train-data", metavar="DIR", help="the training data, where those checked are dev data"
     )
     parser.add_argument("--nj", type=Number(ranges.JOBS), help="jobs of a GMM training or alignment to come")
     parser.add_argument(

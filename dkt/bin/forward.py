@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.common.devices import add_device_options, choose_device
-from dkt.bin.common.options import Number, add_max_dropped, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_side_inputs, side_inputs
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     import numpy as np

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a matrix of one row a frame and one column a pdf for every utterance."""
+    """Write a matrix of one row per frame and one column per pdf for every utterance."""
     _, gmm = load_gmm(args.model)
     options = FeatureOptions.of_gmm_dir(Path(args.model).parent)
     options = options.replace(speaker_transforms=args.transform_dir is not None)

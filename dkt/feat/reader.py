@@ -35,7 +35,7 @@ class FeatureReader:
         data: the data directory.
         options: what to do to the features.
         side: transforms and i-vectors, which must be given if and only if the options ask for them.
-        suffix: of the options that give them, for errors: ``-dev`` for those of cross-validation data.
+        suffix: of the options that give them, for errors: ``-dev`` for those of dev data.
 
     Raises:
         DktError: an option is wrong, or a file that it needs is missing.
@@ -182,7 +182,7 @@ def _check_side(options: FeatureOptions, side: SideInputs, suffix: str) -> None:
     }
     for what, (needed, given, option) in wanted.items():
         if needed and given is None:
-            whose = " of the cross-validation data" if suffix else ""
+            whose = " of the dev data" if suffix else ""
             raise DktError(f"the features need {what}{whose}", hint=f"give them by {option}{suffix}")
         if given is not None and not needed:
             more = f", or give {option} too" if suffix else ""

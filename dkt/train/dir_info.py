@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from dkt.base.directory_kinds import Kind, kinds_in
+from dkt.base.directory_kinds import ALIGNMENTS, NUMBERED_MODEL, Kind, kinds_in
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read, is_there, read_file
 from dkt.base.yaml_text import parse_yaml
@@ -29,8 +29,6 @@ Facts = dict[str, Any]
 _DECODE = "decode"
 _LATTICES = re.compile(r"lat\.[0-9]+\.gz")
 _SCORES = re.compile(r"wer_[0-9].*")
-_ALIGNMENTS = re.compile(r"ali\.[0-9]+\.gz")
-_NUMBERED = re.compile(r"([0-9]+)\.mdl")
 # Directories of an experiment without decode directories in them, some with very many files.
 _NOT_SEARCHED = ("log", "q", "egs", "phones", "configs")
 # Said only of what is not so.
@@ -155,7 +153,7 @@ def _refuse_pipes(directory: Path) -> None:
 
 
 def _is_decoded(names: list[str]) -> bool:
-    if any(map(_ALIGNMENTS.fullmatch, names)):
+    if any(map(ALIGNMENTS.fullmatch, names)):
         return False
     return "scoring_kaldi" in names or any(
         pattern.fullmatch(name) for name in names for pattern in (_LATTICES, _SCORES)
@@ -202,9 +200,9 @@ def _network(directory: Path) -> Facts:
 
 
 def _gmm(directory: Path) -> Facts:
-    numbers = sorted(int(m[1]) for path in directory.iterdir() if (m := _NUMBERED.fullmatch(path.name)))
+    numbers = sorted(int(m[1]) for path in directory.iterdir() if (m := NUMBERED_MODEL.fullmatch(path.name)))
     final = directory / "final.mdl"
-    linked = _NUMBERED.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
+    linked = NUMBERED_MODEL.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
     finished = is_there(final)
     num_iters = int(linked[1]) if linked else max(numbers, default=None)
     facts = _model_facts(final if finished else directory / f"{num_iters}.mdl")

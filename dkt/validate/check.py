@@ -52,7 +52,7 @@ class CheckOptions:
         num_jobs: jobs of the training; None for any number.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
-        train_data: the training data, where those that are checked are for cross-validation.
+        train_data: the training data, where those that are checked are dev data.
         list_file: where all names at fault and all lost utterances will be listed; None for nowhere.
     """
 
@@ -216,7 +216,7 @@ def _ask_training(report: Report, features: Features, labels: AlignmentLengths |
 
 
 def _compare_with_training(files: DataFiles, features: Features, train: DataDir, findings: Findings) -> None:
-    """Note where cross-validation data are trained on, or have other features (``check_cv_disjoint``)."""
+    """Note where dev data are trained on, or have other features (``check_cv_disjoint``)."""
     check, path = "training data", files.data.path
     try:
         shared = sorted(set(files.lines("utt2spk")) & set(train.utt2spk))

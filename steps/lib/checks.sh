@@ -10,7 +10,7 @@ allow_implausible=false
 show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; }
 
 # _set_check_options [suffix]: sets the array check_options, what the options of a training mean to dkt check; the suffix
-# is _dev for those of the cross-validation data.
+# is _dev for those of the dev data.
 _set_check_options() {
   local name
   check_options=(--allow-implausible="$allow_implausible")

@@ -22,7 +22,7 @@ check_number() {
     die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
-# read_num_jobs dir name: sets nj to what the file num_jobs of a directory holds. Stops if that is no number of jobs, or the
+# read_num_jobs dir name: sets nj to what the file num_jobs of a directory holds. Stops if that is not a number of jobs, or the
 # file or directory of a job, its name with JOB in place of the number, is not there.
 read_num_jobs() {
   local text job again="make '$1' again with the step that made it"

@@ -108,8 +108,6 @@ def test_a_network(dnn, capsys):
     }
     told = line(capsys, dnn)
     assert told.startswith(f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:")
-        f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:train/cv="
-    )
     assert told.endswith("best-wer[decode_dev]=12.50% best-wer[decode_test]=15.00%")
     assert f"accuracy:train/cv={last['train_frame_acc']:.2f}/{last['cv_frame_acc']:.2f}" in told
 
@@ -442,7 +440,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(lab / "ali_dev", "final.mdl", (lab / "ali_dev/final.mdl").read_bytes()[:99], "final.mdl")
     damaged(data, "utt2spk", b"", "utt2spk: is empty")
     damaged(data, "feats.scp", b"", "feats.scp: is empty")
-    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "occurs twice")
+    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "duplicate key")
     damaged(tmp_path / "lang", "words.txt", b"a\n", "words.txt: line 1")
     damaged(tmp_path / "lang", "phones.txt", None, "phones.txt: cannot be read")
 

@@ -220,9 +220,9 @@ def test_side_inputs_must_be_those_that_the_features_take(data, options, side, m
         read(data, side, **options)
 
 
-def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
+def test_speaker_inputs_of_the_dev_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
     options = FeatureOptions(ivector_dim=3)
-    with pytest.raises(DktError, match="of the cross-validation data - give them by --ivectors-dev"):
+    with pytest.raises(DktError, match="of the dev data - give them by --ivectors-dev"):
         FeatureReader(DataDir(data), options, SideInputs(), "-dev")
     with pytest.raises(DktError, match="leave out --transform-dir-dev, or give --transform-dir too"):
         FeatureReader(DataDir(data), FeatureOptions(), SideInputs(transform_dir="exp/ali"), "-dev")

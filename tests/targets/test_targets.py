@@ -199,7 +199,7 @@ def test_the_size_told_is_the_size_written(tmp_path, top_k):
 
 
 def test_sizes_of_the_usual_choices():
-    # 20 pdf-ids and log-posteriors of 2 bytes each and three tails: 86 bytes a frame.
+    # 20 pdf-ids and log-posteriors of 2 bytes each and three tails: 86 bytes per frame.
     assert make_header(20, 2000).megabytes_per_hour == pytest.approx(30.96)
     assert make_header(None, 2000).megabytes_per_hour == pytest.approx(1440.0)
     assert make_header(20, 100_000).bytes_per_frame == 126

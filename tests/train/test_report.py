@@ -89,5 +89,5 @@ def test_beams_are_named_where_they_differ(exp, capsys):
     assert "different beams" not in capsys.readouterr().out
     (log / "decode.1.log").write_text(head.format("'11'"))
     assert main(arguments) == 0
-    expected = "searched with different beams, compare with care: gmm dev beam 11; dnn dev beam 13\n"
+    expected = "decoded with different beams, compare with care: gmm dev beam 11; dnn dev beam 13\n"
     assert expected in capsys.readouterr().out

@@ -62,7 +62,7 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
     "speaker without statistics": (lambda p: change(p, "cmvn", "b", None), "", False),
     "no statistics": (lambda p: (p / "data/cmvn.scp").unlink(), "", False),
     "statistics of nothing": (lambda p: change(p, "cmvn", "b", np.zeros((2, 4))), "", False),
-    "statistics that are no numbers": (lambda p: change(p, "cmvn", "b", np.full((2, 4), np.nan)), "", False),
+    "statistics that are not numbers": (lambda p: change(p, "cmvn", "b", np.full((2, 4), np.nan)), "", False),
     "statistics of another dimension": (lambda p: change(p, "cmvn", "b", np.ones((2, 5))), "", False),
     "statistics of utterances": (
         lambda p: write_matrices(p / "data", "cmvn", dict.fromkeys(UTTS, ONES)),
@@ -81,7 +81,7 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
         True,
     ),
     "means only": (lambda p: change(p, "cmvn", "b", np.ones((1, 4))), "", True),
-    "features that are no numbers": (lambda p: change(p, "feats", "a-1", BAD), "", False),
+    "features that are not numbers": (lambda p: change(p, "feats", "a-1", BAD), "", False),
     "features of another dimension": (lambda p: change(p, "feats", "a-1", np.ones((20, 4))), "", False),
     "no frame": (lambda p: change(p, "feats", "a-1", np.ones((0, 3))), "", False),
     "no features": (lambda p: change(p, "feats", "a-1", None), "", False),

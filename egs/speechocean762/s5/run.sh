@@ -39,7 +39,7 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
                         the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
-  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the decoding; dev, at each of the last two
   --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
