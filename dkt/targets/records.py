@@ -70,7 +70,7 @@ def record_size(head: bytes, header: TargetHeader) -> int:
     """The length of a record that begins with ``head``, all included.
 
     Raises:
-        DktError: it is no record, or not one of this set.
+        DktError: it is not a record, or not one of this set.
     """
     if len(head) < HEAD_SIZE or not head.startswith(_MAGIC):
         raise DktError("there is no record of soft targets here")

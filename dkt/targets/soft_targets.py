@@ -36,7 +36,7 @@ def check_choice(num_pdfs: int, top_k: int | None, temperatures: Sequence[float]
     for temperature in temperatures:
         check_temperature(temperature)
     if len(set(temperatures)) != len(temperatures):
-        raise DktError(f"a temperature stands twice in '{_list(temperatures)}'")
+        raise DktError(f"duplicate temperature in '{_list(temperatures)}'")
     kept = num_pdfs if top_k is None else top_k
     if kept < num_pdfs and not temperatures:
         raise DktError("no temperature is declared", hint="the tail needs one: --temperatures '1 2 5'")
@@ -126,7 +126,7 @@ class TargetHeader:
 
 @dataclass
 class SoftTargets:
-    """A teacher's opinion on T frames.
+    """A teacher's posteriors on T frames.
 
     Attributes:
         pdfs: kept pdfs, int64 of shape ``(T, K)``. In frames that have fewer than others the first pdf is

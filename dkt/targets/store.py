@@ -81,7 +81,7 @@ class _HeaderFile:
 def _load_header(directory: Path) -> _HeaderFile:
     path = directory / HEADER_FILE
     if not is_there(path):
-        raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
+        raise DktError("does not exist: this is not a directory of soft targets", path=path, hint=_AGAIN)
     data = read_file(path)
     sealed = _SEALED.fullmatch(data)
     try:
@@ -91,7 +91,7 @@ def _load_header(directory: Path) -> _HeaderFile:
     except (yaml.YAMLError, ValueError, RecursionError):
         values = None
     if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise DktError("is no header of soft targets", path=path, hint=_AGAIN)
+        raise DktError("is not a header of soft targets", path=path, hint=_AGAIN)
     newest = TargetHeader.version
     if isinstance(values.get("version"), int) and values["version"] > newest:
         raise DktError(f"is of version {values['version']}, this dkt reads up to {newest}", path=path)
@@ -225,7 +225,7 @@ class TargetDir:
         header: what they are made of.
 
     Raises:
-        DktError: it is no such directory, or it is half-written.
+        DktError: it is not such a directory, or it is half-written.
     """
 
     half = True

@@ -288,7 +288,7 @@ def _targets(directory: Path) -> Facts:
             "finished": finished,
         }
     except (KeyError, OverflowError, TypeError, ValueError):
-        raise DktError("is no whole header of soft targets", path=path, hint="make them again") from None
+        raise DktError("is not a whole header of soft targets", path=path, hint="make them again") from None
 
 
 def _lang(directory: Path) -> Facts:

@@ -456,7 +456,7 @@ def test_targets_of_another_teacher_or_pdf_set(tmp_path):
 
 
 def test_what_is_no_directory_of_soft_targets(tmp_path):
-    with pytest.raises(DktError, match=r"header\.yaml: does not exist: this is no directory of soft targets"):
+    with pytest.raises(DktError, match=r"header\.yaml: does not exist: this is not a directory of soft targets"):
         TargetDir(tmp_path)
 
 

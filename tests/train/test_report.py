@@ -70,7 +70,7 @@ def test_missing_experiment_and_damaged_files(exp, capsys):
     assert "nowhere: does not exist - run the stage that makes it" in capsys.readouterr().err
     (exp / "dnn/history.csv").write_text("epoch,accepted\nx,True\n")
     assert main(["report", f"--out={exp}/report", f"dnn={exp}/dnn"]) == 1
-    assert "history.csv: is no learning curve" in capsys.readouterr().err
+    assert "history.csv: is not a learning curve" in capsys.readouterr().err
     assert main(["report", f"--out={exp}/report", "dnn"]) == 1
     (exp / "mono/decode_dev/scoring_kaldi/best_wer").write_text("")
     assert main(["report", f"--out={exp}/report", f"gmm={exp}/mono"]) == 1
