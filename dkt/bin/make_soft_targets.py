@@ -92,7 +92,7 @@ def _run_part(args: argparse.Namespace) -> None:
     from dkt.nnet.forward import forward
     from dkt.nnet.model_file import fingerprint, load_model
     from dkt.nnet.scorer import ModelScorer, OutputOptions
-    from dkt.targets.soft_targets import TargetHeader, check_choice
+    from dkt.targets.header import TargetHeader, check_choice
     from dkt.targets.store import SoftTargetWriter, begin, finish
 
     if num_pdfs is None:

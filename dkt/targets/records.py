@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.targets.soft_targets import SoftTargets, TargetHeader
+from dkt.targets.header import TargetHeader
+from dkt.targets.soft_targets import SoftTargets
 
 _MAGIC = b"dkST"
 _VERSION = 1

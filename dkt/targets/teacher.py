@@ -22,9 +22,10 @@ from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
+from dkt.targets.header import TargetHeader
 from dkt.targets.kaldi_posteriors import Form, open_targets
 from dkt.targets.scratch import TargetScratch
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.targets.target_source import TargetSource
 from dkt.targets.top_k import ALL, TopK
 from dkt.util.data_dir import DataDir

@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dkt.base.directory_kinds import ALIGNMENTS, NUMBERED_MODEL, Kind, kinds_in
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read, is_there, read_file
-from dkt.base.yaml_text import parse_yaml
 from dkt.train.network_info import network_facts
 from dkt.util.text import read_lines
 from dkt.validate.data_info import data_facts
@@ -33,7 +30,6 @@ _SCORES = re.compile(r"wer_[0-9].*")
 _NOT_SEARCHED = ("log", "q", "egs", "phones", "configs")
 # Said only of what is not so.
 _UNLESS = {"finished": "unfinished", "scored": "not-scored"}
-_SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _MILLION = 1_000_000
 # Numbers below it are shown with four decimals.
 _SMALL = 10
@@ -260,35 +256,23 @@ def _alignments(directory: Path) -> Facts:
 
 
 def _targets(directory: Path) -> Facts:
-    """As of ``dkt.targets.store``, which needs PyTorch."""
-    path = directory / "header.yaml"
-    data = read_file(path)
-    sealed = _SEALED.fullmatch(data)
-    try:
-        values = parse_yaml(sealed[1] if sealed else data)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or values.get("format") != "dkt-soft-targets":
-        raise DktError("is not the header of soft targets, or is damaged", path=path)
-    if sealed and zlib.crc32(sealed[1]) != int(sealed[2], 16):
-        raise DktError("is damaged (its checksum is wrong)", path=path)
-    num_utts, crc32 = values.get("num_utterances"), values.get("script_crc32")
+    from dkt.targets.header import load_header
+
+    file = load_header(directory)
     script = directory / "soft.scp"
-    finished = num_utts is not None and script.is_file()
-    if finished and crc32 is not None and zlib.crc32(read_file(script)) != crc32:
+    finished = file.num_utterances is not None and script.is_file()
+    if finished and file.script_crc32 is not None and zlib.crc32(read_file(script)) != file.script_crc32:
         raise DktError("is damaged, or was changed (its checksum is wrong)", path=script)
-    try:
-        return {
-            "num_utts": int(num_utts) if finished and num_utts is not None else None,
-            "num_pdfs": int(values["num_pdfs"]),
-            "top_k": "all" if values["top_k"] is None else int(values["top_k"]),
-            "temperatures": [float(temperature) for temperature in values["temperatures"]],
-            "teacher": str(values["fingerprint"]) if values["fingerprint"] else None,
-            "nj": int(values["num_jobs"]),
-            "finished": finished,
-        }
-    except (KeyError, OverflowError, TypeError, ValueError):
-        raise DktError("is not a whole header of soft targets", path=path, hint="make them again") from None
+    header = file.header()
+    return {
+        "num_utts": file.num_utterances if finished else None,
+        "num_pdfs": header.num_pdfs,
+        "top_k": "all" if header.top_k is None else header.top_k,
+        "temperatures": list(header.temperatures),
+        "teacher": header.fingerprint or None,
+        "nj": file.num_jobs,
+        "finished": finished,
+    }
 
 
 def _lang(directory: Path) -> Facts:
