@@ -10,10 +10,10 @@ from dkt.bin.common.devices import add_device_options, choose_device
 from dkt.bin.common.options import (
     add_cache_dir,
     add_max_dropped,
-    add_side_inputs,
+    add_speaker_inputs,
     add_steal_lock,
     hold,
-    side_inputs,
+    speaker_inputs,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.KEY=VALUE",
         help="overrides it; of several of one key the last",
     )
-    add_side_inputs(parser, dev=True)
+    add_speaker_inputs(parser, dev=True)
     add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
@@ -68,7 +68,7 @@ def _train(args: argparse.Namespace) -> None:
     # loaded.
     recipe = _recipe(args) if args.config or args.set else None
     for suffix in ("", "_dev"):
-        side_inputs(args, suffix).check()
+        speaker_inputs(args, suffix).check()
     refuse_other_kinds(args.exp_dir, Kind.NETWORK)
     data = DataDir(args.data_train), DataDir(args.data_dev)
     alignments = AlignmentDir(args.ali_train), AlignmentDir(args.ali_dev)
@@ -82,8 +82,8 @@ def _train(args: argparse.Namespace) -> None:
         *data,
         *alignments,
         args.max_dropped,
-        side_train=side_inputs(args),
-        side_dev=side_inputs(args, "_dev"),
+        side_train=speaker_inputs(args),
+        side_dev=speaker_inputs(args, "_dev"),
         cache_otherwise=Path(args.exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )

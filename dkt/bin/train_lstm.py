@@ -14,11 +14,11 @@ from dkt.bin.common.options import (
     Number,
     add_cache_dir,
     add_max_dropped,
-    add_side_inputs,
+    add_speaker_inputs,
     add_steal_lock,
     add_top_k,
     hold,
-    side_inputs,
+    speaker_inputs,
 )
 from dkt.targets.top_k import ALL
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
-    add_side_inputs(parser, dev=True)
+    add_speaker_inputs(parser, dev=True)
     add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
@@ -175,7 +175,7 @@ def _train(args: argparse.Namespace) -> None:
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
     recipe = _recipe(args) if args.config or args.set else None
     for suffix in ("", "_dev"):
-        side_inputs(args, suffix).check()
+        speaker_inputs(args, suffix).check()
     refuse_other_kinds(exp_dir, Kind.NETWORK)
     data = DataDir(args.data_train), DataDir(args.data_dev)
     ali_train, ali_dev = [AlignmentDir(path) for path in alignments] or (None, None)
@@ -191,8 +191,8 @@ def _train(args: argparse.Namespace) -> None:
         ali_train,
         ali_dev,
         args.max_dropped,
-        side_train=side_inputs(args),
-        side_dev=side_inputs(args, "_dev"),
+        side_train=speaker_inputs(args),
+        side_dev=speaker_inputs(args, "_dev"),
         cache_otherwise=Path(exp_dir) / FOLDER,
         cache_dir=args.cache_dir,
     )

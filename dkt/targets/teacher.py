@@ -116,7 +116,7 @@ class RunningTeacher:
         temperatures: tuple[float, ...],
         device: torch.device,
     ) -> None:
-        _refuse_side_inputs(info, data)
+        _refuse_speaker_inputs(info, data)
         self.header = TargetHeader(
             fingerprint(network), info.num_pdfs, _kept(top_k, info.num_pdfs), temperatures, {}
         )
@@ -182,7 +182,7 @@ def _teach(
     return utt, top_k_targets(log_post, header.top_k, header.temperatures)
 
 
-def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
+def _refuse_speaker_inputs(info: ModelInfo, data: DataDir) -> None:
     """The transforms and i-vectors that a training is given are the student's, which may differ."""
     if info.speaker_transforms or info.ivector_dim:
         raise DktError(

@@ -15,7 +15,7 @@ from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import Ivectors, SideInputs
+from dkt.feat.speaker_inputs import Ivectors, SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.targets.target_source import TargetSource
 from dkt.util.data_dir import DataDir
@@ -56,7 +56,7 @@ class FeatureConfig:
             self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.paste
         ).check("features.{}".format)
 
-    def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
+    def options(self, data: DataDir, side: SpeakerInputs) -> FeatureOptions:
         """The whole feature pipeline.
 
         Args:
@@ -114,8 +114,8 @@ class TrainingInputs:
     max_dropped: float = DEFAULT_MAX_DROPPED
     targets_train: TargetSource | None = None
     targets_dev: TargetSource | None = None
-    side_train: SideInputs = field(default_factory=SideInputs)
-    side_dev: SideInputs = field(default_factory=SideInputs)
+    side_train: SpeakerInputs = field(default_factory=SpeakerInputs)
+    side_dev: SpeakerInputs = field(default_factory=SpeakerInputs)
     cache_dir: str | None = None
     cache_otherwise: Path | None = None
 

@@ -582,7 +582,7 @@ def test_what_is_no_part_of_an_alignment_stays_beside_it(tools: StandIns, place:
 
 
 @pytest.mark.parametrize("option", ["--transform-dir", "--ivectors"])
-def test_a_gmm_that_aligns_takes_no_side_inputs(tools: StandIns, place: Path, option: str) -> None:
+def test_a_gmm_that_aligns_takes_no_speaker_inputs(tools: StandIns, place: Path, option: str) -> None:
     (place / "exp/dnn/final.pt").unlink()
     output = fails(place, ALIGN[0], option, "x", *ALIGN[1:], **tools.alone)
     assert "--transform-dir and --ivectors are of a network, and exp/dnn holds none" in output
