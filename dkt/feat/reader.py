@@ -87,7 +87,7 @@ class FeatureReader:
         return steps
 
     def drop_missing(self, tally: Tally) -> None:
-        """Leave out the utterances of ``utt2spk`` that lack features or speaker inputs, counted as dropped."""
+        """Leave out the utterances of ``utt2spk`` without features or speaker inputs, counted as dropped."""
         with_features = read_script(str(self._feats))
         for utt, speaker in self.data.utt2spk.items():
             reason = (
