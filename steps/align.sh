@@ -33,7 +33,7 @@ options (names and defaults of Kaldi's script):
   --max-dropped <share>  share of utterances that may fail, all jobs together (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
-$side_inputs_help"
+$speaker_inputs_help"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage

@@ -38,7 +38,7 @@ options (names and defaults of Kaldi's script):
   --srcdir <dir>         where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   in place of <srcdir>/final.mdl, final.pt, and prior_counts or
                          ali_train_pdf.counts
-$side_inputs_help
+$speaker_inputs_help
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
                          found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)

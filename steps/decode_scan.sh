@@ -35,7 +35,7 @@ options:
   --word-ins-penalties <list>  costs of a word
   --use-gpu <how>              yes, no or optional (no)
   --max-dropped <share>        share of utterances that may fail, all jobs together (0.05)
-$side_inputs_help
+$speaker_inputs_help
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"

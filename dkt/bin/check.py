@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import printable
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_side_inputs, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_speaker_inputs, speaker_inputs
 from dkt.nnet.networks import NETWORKS
 from dkt.util.option_text import boolean
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK",
         help=f"what it trains: {', '.join(NETWORKS)} (default: its network.type, or dnn)",
     )
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
     )
@@ -91,7 +91,7 @@ def _pipeline(args: argparse.Namespace, recipe: Recipe | None) -> FeatureOptions
     from dkt.feat.speaker_inputs import Ivectors
     from dkt.util.data_dir import DataDir
 
-    side = side_inputs(args)
+    side = speaker_inputs(args)
     if recipe is not None:
         return recipe.features.options(DataDir(args.data_dir), side)
     return FeatureOptions(
@@ -128,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         max_dropped=args.max_dropped,
         strict=args.strict,
         pipeline=pipeline,
-        side=side_inputs(args),
+        side=speaker_inputs(args),
         recipe=recipe,
         num_jobs=args.nj,
         max_oov=args.max_oov,

@@ -14,7 +14,7 @@ from dkt.util.text import natural, read_lines
 
 
 @dataclass(frozen=True)
-class SideInputs:
+class SpeakerInputs:
     """Where they are.
 
     Attributes:

@@ -132,7 +132,7 @@ class RunningTeacher:
         device: torch.device,
         hint: Hint | None = None,
     ) -> None:
-        _refuse_side_inputs(info, data)
+        _refuse_speaker_inputs(info, data)
         self.header = TargetHeader(
             fingerprint(network), info.num_pdfs, _kept(top_k, info.num_pdfs), temperatures, {}
         )
@@ -204,7 +204,7 @@ def _teach(
     return utt, targets if layer is None else replace(targets, hint=layer.take().flatten(0, -2).cpu())
 
 
-def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
+def _refuse_speaker_inputs(info: ModelInfo, data: DataDir) -> None:
     """The transforms and i-vectors that a training is given are the student's, which may differ."""
     if info.speaker_transforms or info.ivector_dim:
         raise DktError(

@@ -13,7 +13,7 @@ from dkt.base.findings import Findings, Level, plural, some
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
 from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
@@ -62,7 +62,7 @@ class CheckOptions:
     max_dropped: float = DEFAULT_MAX_DROPPED
     strict: bool = False
     pipeline: FeatureOptions | None = None
-    side: SideInputs = field(default_factory=SideInputs)
+    side: SpeakerInputs = field(default_factory=SpeakerInputs)
     recipe: TrainingConfig | None = None
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV

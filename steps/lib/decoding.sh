@@ -38,7 +38,7 @@ set_search_inputs() {
 # <wspecifier>. A job may lose what it must: the limit is on the sum of all.
 set_loglikes() {
   local side
-  set_side_inputs
+  set_speaker_inputs
   # shellcheck disable=SC2034 # for the step
   if is_network; then
     loglikes=(dkt forward --no-softmax=true --class-frame-counts="$class_frame_counts" --use-gpu="$use_gpu"

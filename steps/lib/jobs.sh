@@ -92,11 +92,11 @@ set_resources() {
 
 # What steps with these options tell of them.
 # shellcheck disable=SC2034 # for the steps
-side_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+speaker_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 
-# set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
-set_side_inputs() {
+# set_speaker_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
+set_speaker_inputs() {
   side=()
   # shellcheck disable=SC2154 # options of the step
   [ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")

@@ -117,6 +117,7 @@ CALLS = {
     "score": "DATA EXP/graph EXP/decoded",
     "train_dnn": "DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
     "train_lstm": "DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
+    "train_nnet": "--nnet-config LANG/nnet.yaml DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
     "train_mono": "DATA LANG EXP/mono",
 }
 
@@ -128,6 +129,7 @@ def fill(data: Path, lang: Path, exp: Path) -> None:
         write(data / name, "".join(f"{utt} {value.format(utt[0])}\n" for utt in UTTS))
     for name in ("L.fst", "L_disambig.fst", "G.fst", "words.txt", "phones.txt", "oov.txt", "topo"):
         write(lang / name, "x\n")
+    write(lang / "nnet.yaml", "network: {type: gru}\n")
     for name in ("HCLG.fst", "words.txt", "phones.txt", "phones/silence.csl"):
         write(exp / "graph" / name, "x\n")
     for model in ("dnn", "gmm", "gmm_ali"):

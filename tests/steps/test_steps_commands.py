@@ -27,7 +27,8 @@ TRAINING = ("data", "data", "lang", "exp/gmm_ali", "exp/gmm_ali", "exp/net")
 DNN = ("steps/train_dnn.sh", "--skip-check", "true", *TRAINING)
 LSTM = ("steps/train_lstm.sh", "--skip-check", "true", *TRAINING)
 EVERY = {"decode": QUICK, "align": ALIGN, "priors": PRIORS, "forward": FORWARD, "soft": SOFT}
-EVERY |= {"check": CHECK, "dnn": DNN, "lstm": LSTM}
+NNET = ("steps/train_nnet.sh", "--skip-check", "true", "--nnet-config", "conf/nnet.yaml", *TRAINING)
+EVERY |= {"check": CHECK, "dnn": DNN, "lstm": LSTM, "nnet": NNET}
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def place(tmp_path: Path) -> Path:
     ):
         write(path / "exp" / name, "x")
     write(path / "exp/gmm_ali/num_jobs", "1\n")
+    write(path / "conf/nnet.yaml", "network: {type: gru}\n")
     return path
 
 
@@ -582,7 +584,7 @@ def test_what_is_no_part_of_an_alignment_stays_beside_it(tools: StandIns, place:
 
 
 @pytest.mark.parametrize("option", ["--transform-dir", "--ivectors"])
-def test_a_gmm_that_aligns_takes_no_side_inputs(tools: StandIns, place: Path, option: str) -> None:
+def test_a_gmm_that_aligns_takes_no_speaker_inputs(tools: StandIns, place: Path, option: str) -> None:
     (place / "exp/dnn/final.pt").unlink()
     output = fails(place, ALIGN[0], option, "x", *ALIGN[1:], **tools.alone)
     assert "--transform-dir and --ivectors are of a network, and exp/dnn holds none" in output

@@ -19,7 +19,7 @@ from dkt.util.option_text import boolean
 from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
-    from dkt.feat.speaker_inputs import SideInputs
+    from dkt.feat.speaker_inputs import SpeakerInputs
 
 
 _SHOWN = 80
@@ -117,7 +117,7 @@ def add_top_k(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--top-k", type=top_k, default=DEFAULT_TOP_K, help=text)
 
 
-def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
+def add_speaker_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
     """Add ``--transform-dir`` and ``--ivectors`` and, with ``dev``, those of the dev data."""
     for suffix, whose in (("", ""), ("-dev", " of the dev data"))[: 2 if dev else 1]:
         parser.add_argument(
@@ -130,11 +130,11 @@ def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
         )
 
 
-def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
-    """What the options of ``add_side_inputs`` say; ``suffix`` is empty or ``_dev``."""
-    from dkt.feat.speaker_inputs import SideInputs
+def speaker_inputs(args: argparse.Namespace, suffix: str = "") -> SpeakerInputs:
+    """What the options of ``add_speaker_inputs`` say; ``suffix`` is empty or ``_dev``."""
+    from dkt.feat.speaker_inputs import SpeakerInputs
 
-    return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
+    return SpeakerInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 
 
 def _directory(text: str) -> str:
