@@ -250,7 +250,7 @@ def options_of(step: str) -> list[str]:
     head = (PROGRAMS / f"{file}.sh").read_text().partition("help_message=")[0]
     if file in ("train_dnn", "train_lstm", "train_nnet"):
         head += (PROGRAMS / "lib/training.sh").read_text().partition("train_network()")[0]
-    names = re.findall("^([a-z_]+)=", head, re.MULTILINE)
+    names = re.findall("^([a-z][a-z_]*)=", head, re.MULTILINE)
     if file == "make_feats":
         names += [f"{step.removeprefix('make_')}_config"]
     return sorted({f"--{name.replace('_', '-')}" for name in names} - {"--kind", "--script-name", "--training-help"})
