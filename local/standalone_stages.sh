@@ -31,6 +31,14 @@ ali_dev=$exp/${ali}_dev
 . "$DKT_ROOT/local/network_stages.sh"
 grid="$beam $max_active $lmwts / $word_ins_penalties"
 
+# stage_lang n order: the lang directory of $data/local/dict, with a language model of $data/local/lm_train.txt.
+stage_lang() {
+  begin_stage "$1" "lang directory, $2-gram language model" || return 0
+  "$steps/prepare_lang.sh" --order "$2" --dev-text "$data/dev/text" \
+    "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$lang"
+  end_stage "$lang"/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
+}
+
 if declare -F first_stages >/dev/null; then first_stages; fi
 
 # decode <features> <model-dir>: dev is decoded at all points of the grid, test at the best.

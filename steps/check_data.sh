@@ -69,9 +69,8 @@ options=(--max-dropped="$max_dropped" ${lang:+--lang="$lang"})
 for name in no_feats no_text no_wav no_spk_sort non_print strict; do
   ! "${!name}" || options+=("--${name//_/-}")
 done
-for name in cmvn read_feats frame_shift nj max_oov allow_implausible train_config recipe transform_dir ivectors; do
-  [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
-done
+set_given cmvn read_feats frame_shift nj max_oov allow_implausible train_config recipe transform_dir ivectors
+options+=(${given[@]+"${given[@]}"})
 # Two alignments to a run; further ones are compared with the first.
 for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); done
 

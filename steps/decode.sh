@@ -75,7 +75,7 @@ if [ "$stage" -le 0 ]; then
   hold_directory "$dir"
   set_search
   set_search_name
-  for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
+  refuse_job_word "${search[0]}" "$DKT_ROOT"
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
   set_judged_logs "$logdir/decode.JOB.log"

@@ -31,7 +31,7 @@ scoring=$dir/scoring
 # Where the scores are made: those of before stay until the new ones are whole.
 new=$dir/.new_scores
 check_runner "$dir"
-for place in "$data" "$graph" "$dir"; do refuse_job_word "$place"; done
+refuse_job_word "$data" "$graph" "$dir"
 
 # What is scored.
 if [ -e "$dir/lat.1.gz" ]; then found=("$dir"/lat.*.gz); else found=("$scoring"/job.*); fi

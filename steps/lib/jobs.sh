@@ -95,11 +95,23 @@ set_resources() {
 speaker_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 
-# set_speaker_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
+# set_speaker_inputs [suffix]: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt;
+# with the suffix _dev, those of the dev data.
 set_speaker_inputs() {
+  local name value
   side=()
-  # shellcheck disable=SC2154 # options of the step
-  [ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
-  # shellcheck disable=SC2154
-  [ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
+  for name in transform_dir ivectors; do
+    value=$name${1:-}
+    [ -z "${!value:-}" ] || side+=("--${name//_/-}=${!value}")
+  done
+}
+
+# set_given name...: sets the array given, what those of these options of a step that are not empty say to a command of
+# dkt.
+set_given() {
+  local name
+  given=()
+  for name in "$@"; do
+    [ -z "${!name}" ] || given+=("--${name//_/-}=${!name}")
+  done
 }

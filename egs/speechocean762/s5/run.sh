@@ -69,12 +69,7 @@ first_stages() {
     python local/prepare_data.py "$corpus_dir" "$data"
     end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
   fi
-
-  if begin_stage 1 "lang directory, bigram language model"; then
-    "$DKT_ROOT/steps/prepare_lang.sh" --order 2 --dev-text "$data/dev/text" \
-      "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-    end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
-  fi
+  stage_lang 1 2
 }
 
 . "$DKT_ROOT/local/standalone_stages.sh"
