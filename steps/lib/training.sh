@@ -134,14 +134,13 @@ _depends_on_training() {
 }
 
 _run_training() {
-  local options=(--use-gpu="$use_gpu" --steal-lock="$steal_lock")
-  local name
+  local given
+  # shellcheck disable=SC2086 # words
+  set_given use_gpu steal_lock $_training_options num_threads cache_dir
+  local options=("${given[@]}")
   ! "$transition_ids" || options+=(--transition-ids)
   ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")
-  for name in $_training_options num_threads cache_dir; do
-    [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
-  done
   [ -z "$network_config" ] || options+=(--config="$network_config")
   make_dir "$logdir"
   retire_priors "$dir"
