@@ -219,6 +219,26 @@ def _kept(top_k: TopK, num_pdfs: int) -> int | None:
     return None if number == num_pdfs else number
 
 
+def target_header(
+    info: ModelInfo, network: Network, top_k: TopK, temperatures: tuple[float, ...]
+) -> TargetHeader:
+    """The header of the soft targets that a teacher makes.
+
+    Args:
+        info, network: the teacher.
+        top_k: posteriors kept of each frame.
+        temperatures: where the tail is computed.
+
+    Raises:
+        DktError: more posteriors than there are pdfs, or temperatures that cannot be.
+    """
+    # The network itself is known by its fingerprint.
+    left_out = ("network", "num_pdfs")
+    features = {name: value for name, value in info.describe().items() if name not in left_out}
+    number = top_k.of(info.num_pdfs)
+    return TargetHeader(fingerprint(network), info.num_pdfs, number, temperatures, features)
+
+
 def open_teaching(
     options: TeachingOptions,
     data: dict[str, DataDir],
