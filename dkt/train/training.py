@@ -182,9 +182,8 @@ def _train(
         recipe.training.precision,
     )
     logger.info(
-        "%s of %s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",
-        recipe.kind.upper(),
-        layers_text(info.network),
+        "%s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",
+        " of ".join(filter(None, [recipe.kind.upper(), layers_text(info.network)])),
         info.spliced_dim,
         info.num_pdfs,
         sum(p.numel() for p in network.parameters()) / 1e6,
