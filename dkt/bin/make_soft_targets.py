@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_max_dropped(parser)
     add_steal_lock(parser)
     add_device_options(parser)
-    parser.add_argument("model", help="the teacher's final.pt")
+    parser.add_argument("model", help="the teacher's final.pt, or its directory")
     parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
     parser.add_argument("targets_dir")
 
@@ -80,7 +80,7 @@ def _run_part(args: argparse.Namespace) -> None:
     from dkt.base.tally import Tally
     from dkt.feat.reader import read_features
     from dkt.nnet.forward import forward
-    from dkt.nnet.model_file import load_model
+    from dkt.nnet.model_file import load_model, model_file
     from dkt.nnet.scorer import ModelScorer, OutputOptions
     from dkt.targets.soft_targets import check_choice
     from dkt.targets.store import SoftTargetWriter, begin, finish
@@ -91,7 +91,7 @@ def _run_part(args: argparse.Namespace) -> None:
         return
     check_choice(num_pdfs, args.top_k.of(num_pdfs), args.temperatures)
     device = choose_device(args)
-    info, network = load_model(args.model, device)
+    info, network = load_model(model_file(args.model), device)
     header = target_header(info, network, args.top_k, args.temperatures)
     if args.job == "begin":
         begin(args.targets_dir, header, args.num_jobs)
