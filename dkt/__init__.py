@@ -17,7 +17,9 @@ if sys.version_info < (3, 11):  # noqa: UP036
     )
 
 if TYPE_CHECKING:
-    from dkt.api import Model, make_soft_targets, train_nnet, write_soft_targets
+    from dkt.api.model import Model
+    from dkt.api.soft_targets import make_soft_targets, write_soft_targets
+    from dkt.api.training import train_nnet
     from dkt.base.errors import DktError
     from dkt.hmm.alignments import AlignmentDir
     from dkt.nnet.networks import NETWORKS
@@ -65,28 +67,30 @@ _PLACES = {
     "DktError": "dkt.base.errors:DktError",
     "IntVectorWriter": "dkt.util.table:IntVectorWriter",
     "MatrixWriter": "dkt.util.table:MatrixWriter",
-    "Model": "dkt.api:Model",
+    "Model": "dkt.api.model:Model",
     "TargetDir": "dkt.targets.store:TargetDir",
     "VectorWriter": "dkt.util.table:VectorWriter",
-    "load_model": "dkt.api:Model.load",
-    "make_soft_targets": "dkt.api:make_soft_targets",
+    "load_model": "dkt.api.model:Model.load",
+    "make_soft_targets": "dkt.api.soft_targets:make_soft_targets",
     "objectives": "dkt.train.objectives:",
     "read_int_vectors": "dkt.util.table:read_int_vectors",
     "read_matrices": "dkt.util.table:read_matrices",
     "read_vectors": "dkt.util.table:read_vectors",
-    "train_nnet": "dkt.api:train_nnet",
-    "write_soft_targets": "dkt.api:write_soft_targets",
+    "train_nnet": "dkt.api.training:train_nnet",
+    "write_soft_targets": "dkt.api.soft_targets:write_soft_targets",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        message = f"module 'dkt' has no attribute '{name}'"
-        raise AttributeError(message, name=name, obj=sys.modules[__name__])
-    from pkgutil import resolve_name
+if not TYPE_CHECKING:  # which would take any name for one that is there
 
-    value = globals()[name] = resolve_name(_PLACES[name])
-    return value
+    def __getattr__(name: str) -> Any:
+        if name not in _PLACES:
+            message = f"module 'dkt' has no attribute '{name}'"
+            raise AttributeError(message, name=name, obj=sys.modules[__name__])
+        from pkgutil import resolve_name
+
+        value = globals()[name] = resolve_name(_PLACES[name])
+        return value
 
 
 def __dir__() -> list[str]:

@@ -299,6 +299,11 @@ def test_posteriors_that_are_none_are_refused_and_what_was_there_stays(lab, tmp_
         dkt.TargetDir(place)
     with pytest.raises(dkt.DktError, match="over which soft targets would be written"):
         dkt.write_soft_targets(lab / "dev", [("a", half)])
+    for given, message in [
+        ({"form": "logit"}, "is 'logit', known are posteriors, log-posteriors, logits")
+    ] + [({"temperatures": wrong}, "temperature") for wrong in (0, "hot", [1, None], [1, 1], [])]:
+        with pytest.raises(dkt.DktError, match=message):
+            dkt.write_soft_targets(place, [("a", half)], **{"top_k": 1, **given})
     for top_k in (0, 3, "some", None):
         with pytest.raises(dkt.DktError, match=r"top.k"):
             dkt.write_soft_targets(place, [("a", half)], top_k=top_k)
@@ -389,6 +394,9 @@ def test_a_model_teaches_and_is_begun_from_and_a_training_is_done_once(lab, tmp_
         ({"teacher": "nowhere", "objective": {"mode": "soft"}}, "nowhere: there is no such teacher"),
         ({"teacher": "dnn", "top_k": 0, "objective": {"mode": "soft"}}, "'top_k': expected an integer"),
         ({"max_dropped": 2}, "expected a share"),
+        ({"teacher": ""}, "'teacher' is '', expected the name"),
+        ({"init_model": 3}, "'init_model' is 3, expected the name"),
+        ({"targets_form": "logit", "soft_targets": "ark:x"}, "is 'logit', known are posteriors"),
     ],
 )
 def test_wrong_arguments_are_told(lab, tmp_path, given, message) -> None:

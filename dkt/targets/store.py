@@ -249,6 +249,11 @@ class TargetDir:
         self._files: dict[str, BinaryIO] = {}
 
     @property
+    def path(self) -> Path:
+        """The directory, under the name that it has in ``DataDir`` and ``AlignmentDir``."""
+        return self.directory
+
+    @property
     def where(self) -> str:
         """The place of the targets, for messages."""
         return str(self.directory)

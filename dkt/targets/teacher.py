@@ -22,7 +22,7 @@ from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
-from dkt.targets.kaldi_posteriors import Form, open_targets
+from dkt.targets.kaldi_posteriors import Form, check_form, open_targets
 from dkt.targets.scratch import TargetScratch
 from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
 from dkt.targets.target_source import TargetSource
@@ -57,6 +57,8 @@ class TeachingOptions:
     transition_ids: bool = False
 
     def __post_init__(self) -> None:
+        if self.form is not None:
+            check_form(self.form)
         if self.soft_targets is None and self.soft_targets_dev is not None:
             raise DktError("--soft-targets-dev without --soft-targets: give both")
         archive = self.soft_targets is not None and not Path(self.soft_targets).is_dir()
