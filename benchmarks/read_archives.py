@@ -85,7 +85,7 @@ def by_readinto(path: Path) -> Callable[[], int]:
 
 
 def by_readinto_arrays(path: Path, lengths: list[int]) -> Callable[[], int]:
-    """The bytes into a new array an utterance: as fast as arrays of one's own can be filled."""
+    """The bytes into a new array per utterance: as fast as arrays of one's own can be filled."""
 
     def run() -> int:
         frame = path.stat().st_size // sum(lengths)
@@ -107,7 +107,7 @@ def methods(folder: Path, lengths: list[int]) -> dict[str, dict[str, Callable[[]
             **{f"dkt scp ({b})": by_dkt(b, read_matrices, f"scp:{scp}") for b in BACKENDS},
             "kaldiio load_scp_sequential": by_kaldiio(kaldiio.load_scp_sequential, scp),
             "kaldiio load_ark": by_kaldiio(kaldiio.load_ark, ark),
-            "readinto, an array an utterance": by_readinto_arrays(Path(ark), lengths),
+            "readinto, an array per utterance": by_readinto_arrays(Path(ark), lengths),
             "readinto, one block": by_readinto(Path(ark)),
         }
     ark, gz = str(folder / "ali.ark"), f"gunzip -c {folder}/ali.gz |"

@@ -100,7 +100,7 @@ def _forward(kind: str) -> Callable[[], int]:
 
 
 def work(kind: str, seconds: float, turn: float) -> None:
-    """Measure one thing in this process; prints frames a second by default and in one thread, and the ratio.
+    """Measure one thing in this process; print frames per second by default and in one thread, and the ratio.
 
     They take turns, as on a machine that others use too no two minutes are alike; the ratio is the median of
     those of neighbouring turns.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Searches dev and test. Language-model weight and word insertion penalty are chosen on dev, and test is scored there.
+# Decodes dev and test. LM weight and word insertion penalty are chosen on dev, and test is scored there.
 . "$(dirname "${BASH_SOURCE[0]}")/../steps/lib/common.sh"
 set -euo pipefail
 
@@ -20,7 +20,7 @@ help_message="Usage: local/decode_dev_then_test.sh [options] <graph-dir> <data-d
 options:
   --nj, --cmd, --lmwts, --word-ins-penalties, --beam, --max-active, --min-active, --class-frame-counts
                       as of steps/decode_scan.sh
-  --lattices <bool>   search once, for lattices, and score them, in place of a search at every weight (false)
+  --lattices <bool>   decode once, for lattices, and score them, instead of decoding at every weight (false)
   --lattice-beam, --acwt, --latgen   then, as of steps/decode.sh"
 . "$DKT_ROOT/steps/lib/options.sh"
 

@@ -45,7 +45,7 @@ check_students() {
   done
 }
 
-# check_seeds: stops at what is no seed.
+# check_seeds: stops at what is not a seed.
 check_seeds() {
   local seed
   [[ $seeds == *[0-9]* ]] || die "--seeds is empty: there would be no network"

@@ -38,7 +38,7 @@ make_absolute() {
   done
 }
 
-# require_options kind variable...: stops if one of these options names something that is no file, or no directory, as
+# require_options kind variable...: stops if one of these options names something that is not a file, or not a directory, as
 # kind (f or d) says; empty ones pass.
 require_options() {
   local name what="no such file"
@@ -59,8 +59,8 @@ require_values() {
   done
 }
 
-# check_search variable...: stops unless the options of a search, and these, hold numbers to search with.
-check_search() {
+# check_decoding variable...: stops unless the options of a decoding, and these, hold numbers to decode with.
+check_decoding() {
   require_values beam max_active lmwts "$@"
   [[ $word_ins_penalties == *[0-9]* ]] || die "--word-ins-penalties is empty"
 }

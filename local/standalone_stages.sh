@@ -12,7 +12,7 @@ case $network_features in
   fbank | mfcc | fmllr) ;;
   *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
 esac
-check_search totgauss boost_silence
+check_decoding totgauss boost_silence
 speeds=${speeds:-}
 [ -z "$speeds" ] || require_values speeds
 students=${students:-}
@@ -24,24 +24,32 @@ ali=mono_ali
 align_options=$network_features
 if [ "$network_features" = fmllr ]; then
   ali=mono_fmllr_ali
-  align_options+=" $beam $max_active" # of the search that transforms come from
+  align_options+=" $beam $max_active" # of the decoding that transforms come from
 fi
 ali_train=$exp/${ali}_$train_part
 ali_dev=$exp/${ali}_dev
 . "$DKT_ROOT/local/network_stages.sh"
-scan="$beam $max_active $lmwts / $word_ins_penalties"
+grid="$beam $max_active $lmwts / $word_ins_penalties"
+
+# stage_lang n order: the lang directory of $data/local/dict, with a language model of $data/local/lm_train.txt.
+stage_lang() {
+  begin_stage "$1" "lang directory, $2-gram language model" || return 0
+  "$steps/prepare_lang.sh" --order "$2" --dev-text "$data/dev/text" \
+    "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$lang"
+  end_stage "$lang"/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
+}
 
 if declare -F first_stages >/dev/null; then first_stages; fi
 
-# search <features> <model-dir>: dev is scanned, test searched at the best point.
-search() {
+# decode <features> <model-dir>: dev is decoded at all points of the grid, test at the best.
+decode() {
   "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --beam "$beam" \
     --max-active "$max_active" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
     "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
 }
 
-# search_results <model-dir>: what search leaves.
-search_results() { printf '%s\n' "$1"/decode_{dev,test}/scoring_kaldi/best_wer; }
+# decode_results <model-dir>: what decode leaves.
+decode_results() { printf '%s\n' "$1"/decode_{dev,test}/scoring_kaldi/best_wer; }
 
 # adapt [option...] <part>: makes features under fMLLR transforms of the speakers.
 adapt() {
@@ -72,9 +80,9 @@ if begin_stage 3 "monophone GMM and graph" <(echo "$totgauss $boost_silence"); t
   end_stage "$exp"/mono/{final.mdl,tree,phones.txt,graph/{HCLG.fst,words.txt}}
 fi
 
-if begin_stage --leaf 4 "search with the GMM" <(echo "$scan"); then
-  search mfcc "$exp/mono"
-  mapfile -t results < <(search_results "$exp/mono")
+if begin_stage --leaf 4 "decode with the GMM" <(echo "$grid"); then
+  decode mfcc "$exp/mono"
+  mapfile -t results < <(decode_results "$exp/mono")
   end_stage "${results[@]}"
 fi
 
@@ -85,7 +93,7 @@ if begin_stage 5 "alignments and features for the network" <(echo "$align_option
   done
   if [ "$network_features" = fmllr ]; then
     adapt --ali-dir "$exp/mono_ali_$train_part" "$train_part"
-    adapt dev # and test as a recogniser has to: from what a first search finds
+    adapt dev # and test as a recogniser has to: from what a first decoding finds
     adapt test
     for part in "$train_part" dev; do
       "$steps/align.sh" --nj "$nj" --cmd "$train_cmd" \
@@ -99,11 +107,11 @@ fi
 stage_teachers 6
 
 mapfile -t networks < <(network_files dnn)
-if begin_stage --leaf 7 "search with the DNN" <(echo "$seeds $scan") "${networks[@]}"; then
+if begin_stage --leaf 7 "decode with the DNN" <(echo "$seeds $grid") "${networks[@]}"; then
   results=()
   for seed in $seeds; do
-    search "$network_features" "$exp/dnn_seed$seed"
-    mapfile -t -O ${#results[@]} results < <(search_results "$exp/dnn_seed$seed")
+    decode "$network_features" "$exp/dnn_seed$seed"
+    mapfile -t -O ${#results[@]} results < <(decode_results "$exp/dnn_seed$seed")
   done
   end_stage "${results[@]}"
 fi
@@ -115,12 +123,12 @@ stage_students 9
 # shellcheck disable=SC2086 # a list
 mapfile -t networks < <(network_files $students)
 if [ -n "$students" ] &&
-  begin_stage --leaf 10 "search with the students" <(echo "$seeds $students $scan") "${networks[@]}"; then
+  begin_stage --leaf 10 "decode with the students" <(echo "$seeds $students $grid") "${networks[@]}"; then
   results=()
   for seed in $seeds; do
     for system in $students; do
-      search "$network_features" "$exp/${system}_seed$seed"
-      mapfile -t -O ${#results[@]} results < <(search_results "$exp/${system}_seed$seed")
+      decode "$network_features" "$exp/${system}_seed$seed"
+      mapfile -t -O ${#results[@]} results < <(decode_results "$exp/${system}_seed$seed")
     done
   done
   end_stage "${results[@]}"

@@ -26,14 +26,14 @@ options (names and defaults of Kaldi's script):
   --stage <n>          up to 0: align, 1: only see that the alignments are there (0)
   --nj <n>             number of jobs, and of ali.JOB.gz (4)
   --cmd <cmd>          how to run them (run.pl)
-  --beam <x>           beam of the search (10)
+  --beam <x>           beam of the alignment (10)
   --retry-beam <x>     beam of a second try (40)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
   --use-gpu <how>      yes, no or optional (no)
   --max-dropped <share>  share of utterances that may fail, all jobs together (0.05)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
   --allow-implausible <bool>  an alignment that cannot be right is a warning, not an error (false)
-$side_inputs_help"
+$speaker_inputs_help"
 . "$DKT_ROOT/steps/lib/options.sh"
 
 [ $# = 4 ] || usage

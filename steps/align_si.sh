@@ -19,7 +19,7 @@ options (names and defaults of Kaldi's script):
   --stage <n>          up to 0: align, 1: only see that the alignments are there; aligning is one program (0)
   --nj <n>             number of processes and of ali.JOB.gz (4)
   --cmd <cmd>          how to run the job (run.pl)
-  --beam <x>           beam of the search (10)
+  --beam <x>           beam of the alignment (10)
   --retry-beam <x>     beam of a second try (40)
   --boost-silence <x>  factor on the likelihoods of silence (1.0)
   --oov-policy <p>     map words outside the lexicon to oov.txt's, or error (map)
@@ -33,8 +33,9 @@ data=$1
 lang=$2
 srcdir=$3
 dir=$4
-log=$dir/log/align.log
-check_runner "$(dirname "$log")"
+logdir=$dir/log
+log=$logdir/align.log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/L.fst" \
@@ -49,7 +50,7 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.align_si.done" "${job_files[@]}" "$dir"/{num_jobs,final.mdl,tree}; then
   hold_directory "$dir"
-  make_dir "$dir/log"
+  make_dir "$logdir"
   run_job_or_die "$log" \
     dkt align --nj="$nj" --beam="$beam" --retry-beam="$retry_beam" --boost-silence="$boost_silence" \
     --oov-policy="$oov_policy" --max-dropped="$max_dropped" --max-oov="$max_oov" \

@@ -36,7 +36,7 @@ options:
   --no-feats, --no-text, --no-wav <bool>   these need not be there (false)
   --no-spk-sort, --non-print <bool>   let pass what is not sorted by speaker, or cannot be printed (false)
   --cmvn <how>         optional or required: whether missing statistics are an error (required)
-  --read-feats <bool>  read all features, look for what is no number (true)
+  --read-feats <bool>  read all features, look for NaN (true)
   --strict <bool>      warnings are errors (false)
   --frame-shift <s>    seconds (the file frame_shift of the data, or 0.01)
   --max-oov <share>    share of words that may be outside the lexicon (0.1)
@@ -69,9 +69,8 @@ options=(--max-dropped="$max_dropped" ${lang:+--lang="$lang"})
 for name in no_feats no_text no_wav no_spk_sort non_print strict; do
   ! "${!name}" || options+=("--${name//_/-}")
 done
-for name in cmvn read_feats frame_shift nj max_oov allow_implausible train_config recipe transform_dir ivectors; do
-  [ -z "${!name}" ] || options+=("--${name//_/-}=${!name}")
-done
+set_given cmvn read_feats frame_shift nj max_oov allow_implausible train_config recipe transform_dir ivectors
+options+=(${given[@]+"${given[@]}"})
 # Two alignments to a run; further ones are compared with the first.
 for number in $(seq 2 $(($# - 3))); do logs+=("$log_dir/check.$number.log"); done
 

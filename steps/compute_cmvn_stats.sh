@@ -29,7 +29,7 @@ check_share "$max_dropped"
 [ -d "$logdir" ] && [ -d "$tables" ] || require_writable "$data"
 make_dir "$logdir" "$tables"
 set_table_dir tables "$tables"
-for place in "$data" "$logdir" "$tables"; do refuse_job_word "$place"; done
+refuse_job_word "$data" "$logdir" "$tables"
 mark=$data/.compute_cmvn_stats.done
 inputs=("$data"/{utt2spk,spk2utt})
 for script in $paste; do inputs+=("$data/$script"); done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Searches a data directory with a network or a GMM, leaves lattices and scores them: arguments, defaults and files
+# Decodes a data directory with a network or a GMM, leaves lattices and scores them: arguments, defaults and files
 # as of Kaldi's steps/nnet/decode.sh and, for a GMM, steps/decode.sh. The model lies in the parent of <decode-dir>.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$DKT_ROOT/steps/lib/decoding.sh"
@@ -30,15 +30,15 @@ max_dropped=0.05
 help_message="Usage: steps/decode.sh [options] <graph-dir> <data-dir> <decode-dir>
  e.g.: steps/decode.sh --nj 4 exp/tri3/graph data/test exp/dnn/decode_test
 options (names and defaults of Kaldi's script):
-  --stage <n>            0: search, 1: only score (0)
+  --stage <n>            0: decode, 1: only score (0)
   --nj <n>               number of jobs, and of lat.JOB.gz (4)
   --cmd <cmd>            how to run them (run.pl)
-  --acwt <x>             acoustic scale of the search (0.1; of a GMM 0.083333)
+  --acwt <x>             acoustic scale (0.1; of a GMM 0.083333)
   --beam, --lattice-beam, --min-active, --max-active, --max-mem   (13, 8, 200, 7000, 50000000)
   --srcdir <dir>         where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   in place of <srcdir>/final.mdl, final.pt, and prior_counts or
                          ali_train_pdf.counts
-$side_inputs_help
+$speaker_inputs_help
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
                          found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
   --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
@@ -75,7 +75,7 @@ if [ "$stage" -le 0 ]; then
   hold_directory "$dir"
   set_search
   set_search_name
-  for word in "${search[0]}" "$DKT_ROOT"; do refuse_job_word "$word"; done
+  refuse_job_word "${search[0]}" "$DKT_ROOT"
   set_inputs
   set_job_files "$dir"/{lat.JOB.gz,.decoded.JOB}
   set_judged_logs "$logdir/decode.JOB.log"
@@ -94,7 +94,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   limit_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
-  echo "$script_name: searching $data by ${search[0]}${search[1]:+ ${search[1]}}"
+  echo "$script_name: decoding $data by ${search[0]}${search[1]:+ ${search[1]}}"
   run_jobs "${resources[@]}" "$logdir/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
     "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
@@ -103,7 +103,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
     "$DKT_ROOT/steps/utils/gzip_to.sh" "$made/lat.JOB.gz"
   verdict
   clear_scores
-  # What another search has found would pass for what is in these lattices.
+  # What another decoding has found would pass for what is in these lattices.
   rm -rf "$dir/scoring" "$dir/.decode_scan.done"
   # Without it there is nothing to score: it goes first and comes last.
   rm -f "$dir/num_jobs"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Searches a data directory anew at each of one or several language-model weights and word insertion penalties, for the
-# best words only: no lattices (steps/decode.sh makes them). The model lies in the parent of <decode-dir>.
+# Decodes a data directory anew at each point of a grid of LM weights and word insertion penalties, for the best words
+# only: no lattices (steps/decode.sh makes them). The model lies in the parent of <decode-dir>.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 . "$DKT_ROOT/steps/lib/decoding.sh"
 set -euo pipefail
@@ -25,17 +25,17 @@ class_frame_counts=
 help_message="Usage: steps/decode_scan.sh [options] <graph-dir> <data-dir> <decode-dir>
  e.g.: steps/decode_scan.sh --nj 4 exp/mono/graph data/dev exp/dnn/decode_dev
 options:
-  --stage <n>                  0: search, 1: only score (0)
+  --stage <n>                  0: decode, 1: only score (0)
   --nj <n>                     number of jobs (4)
   --cmd <cmd>                  how to run them (run.pl)
-  --beam <x>                   beam of the search (13)
-  --max-active <n>             states kept a frame at most (7000)
+  --beam <x>                   beam (13)
+  --max-active <n>             states kept per frame at most (7000)
   --min-active <n>             and at least (200)
-  --lmwts <list>               language-model weights; the acoustic scale is 1 / weight
+  --lmwts <list>               LM weights; the acoustic scale is 1 / weight
   --word-ins-penalties <list>  costs of a word
   --use-gpu <how>              yes, no or optional (no)
   --max-dropped <share>        share of utterances that may fail, all jobs together (0.05)
-$side_inputs_help
+$speaker_inputs_help
   --srcdir <dir>               where the model is (the parent of <decode-dir>)
   --model, --nnet, --class-frame-counts <file>   as of steps/decode.sh
   --skip-scoring <bool>        do not score (false)"
@@ -71,7 +71,7 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode_scan.done" "${job_files[@]
     "$made/job.JOB"
   verdict
   clear_scores
-  # Lattices of another search would be scored in place of these.
+  # Lattices of another decoding would be scored in place of these.
   rm -rf "$dir"/scoring/{*.txt,point.*} "$dir"/{,.}lat.*.gz "$dir"/.decoded.* "$dir/.decode.done"
   # Without it there is nothing to score: it goes first and comes last.
   rm -f "$dir/num_jobs"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a data directory of features under fMLLR transforms of a GMM, as Kaldi's steps/nnet/make_fmllr_feats.sh:
 # after CMVN and deltas, for networks without either. Transforms come from alignments of transcripts, or, without
-# --ali-dir, from a first search with the GMM.
+# --ali-dir, from a first decoding with the GMM.
 . "$(dirname "${BASH_SOURCE[0]}")/lib/common.sh"
 set -euo pipefail
 
@@ -18,12 +18,12 @@ help_message="Usage: steps/make_fmllr_feats.sh [options] <data-dir> <graph-dir> 
  e.g.: steps/make_fmllr_feats.sh --ali-dir exp/mono_ali data/train exp/mono/graph exp/mono data_fmllr/train
  or:   steps/make_fmllr_feats.sh data/dev exp/mono/graph exp/mono data_fmllr/dev
 options:
-  --stage <n>            0: search, 1: estimate and transform, 2: only gather what the jobs wrote (0)
+  --stage <n>            0: decode, 1: estimate and transform, 2: only gather what the jobs wrote (0)
   --nj <n>               number of jobs, at most that of speakers (4)
   --cmd <cmd>            how to run them (run.pl)
-  --ali-dir <dir>        alignments of the data directory; without it a search finds them
-  --beam, --max-active   of that search (13, 7000)
-  --lmwt <x>             its language-model weight (10)
+  --ali-dir <dir>        alignments of the data directory; without it a decoding finds them
+  --beam, --max-active   of that decoding (13, 7000)
+  --lmwt <x>             its LM weight (10)
   --fmllr-min-count <n>  a speaker of fewer frames of speech keeps the features as they are (500)
   --max-dropped <share>  share of utterances that may have no alignment, all jobs together (0.05)"
 . "$DKT_ROOT/steps/lib/options.sh"

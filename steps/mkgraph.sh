@@ -20,8 +20,8 @@ options:
 lang=$1
 srcdir=$2
 dir=$3
-log=$dir/log/mkgraph.log
-check_runner "$(dirname "$log")"
+logdir=$dir/log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$lang/L_disambig.fst" "$lang/G.fst" "$lang/phones.txt" "$lang/words.txt" "$srcdir/final.mdl" \
@@ -32,11 +32,11 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.mkgraph.done" "$dir"/{HCLG.fst,words.txt,phones.txt,phones/silence.csl}; then
   hold_directory "$dir"
-  make_dir "$dir/log"
-  run_job_or_die "$log" \
+  make_dir "$logdir"
+  run_job_or_die "$logdir/mkgraph.log" \
     dkt mkgraph --transition-scale="$transition_scale" --self-loop-scale="$self_loop_scale" --steal-lock="$steal_lock" \
     "$lang" "$srcdir" "$dir"
   mark_done
 fi
 require_files "$dir/HCLG.fst" "$dir/words.txt"
-echo "$script_name: graph in $dir/HCLG.fst, log in $log"
+echo "$script_name: graph in $dir/HCLG.fst, log in $logdir/mkgraph.log"

@@ -21,8 +21,9 @@ options:
 [ $# = 2 ] || usage
 data=$1
 dir=$2
-log=$dir/log/perturb_speed.log
-check_runner "$(dirname "$log")"
+logdir=$dir/log
+log=$logdir/perturb_speed.log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/wav.scp" "$data/utt2spk" "$data/text"
@@ -34,7 +35,7 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.perturb_data_dir_speed.done" "$dir"/{wav.scp,utt2spk,spk2utt,text,wav}; then
   hold_directory "$dir"
-  make_dir "$dir/log"
+  make_dir "$logdir"
   run_job_or_die "$log" dkt perturb-speed --factors="$factors" --max-dropped="$max_dropped" --steal-lock="$steal_lock" \
     "$data" "$dir"
   mark_done

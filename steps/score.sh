@@ -18,7 +18,7 @@ options:
   --stage <n>  0: error rates at every weight and penalty, 1: only find the best of them (0)
   --cmd <cmd>  how to run the jobs: one for each archive of lattices, then one for each weight and penalty (run.pl)
 where lattices are scored, and texts of steps/decode_scan.sh are not:
-  --min-lmwt, --max-lmwt <n>   language-model weights from, to (7, 17)
+  --min-lmwt, --max-lmwt <n>   LM weights from, to (7, 17)
   --word-ins-penalty <list>    word insertion penalties, with commas between them (0.0,0.5,1.0)
   --lmwts, --word-ins-penalties <list>   the same as lists with blanks"
 . "$DKT_ROOT/steps/lib/options.sh"
@@ -31,7 +31,7 @@ scoring=$dir/scoring
 # Where the scores are made: those of before stay until the new ones are whole.
 new=$dir/.new_scores
 check_runner "$dir"
-for place in "$data" "$graph" "$dir"; do refuse_job_word "$place"; done
+refuse_job_word "$data" "$graph" "$dir"
 
 # What is scored.
 if [ -e "$dir/lat.1.gz" ]; then found=("$dir"/lat.*.gz); else found=("$scoring"/job.*); fi

@@ -45,8 +45,9 @@ options (names and defaults of Kaldi's script):
 data=$1
 lang=$2
 dir=$3
-log=$dir/log/train.log
-check_runner "$(dirname "$log")"
+logdir=$dir/log
+log=$logdir/train.log
+check_runner "$logdir"
 
 if [ "$stage" -le 0 ]; then
   require_files "$data/feats.scp" "$data/cmvn.scp" "$data/text" "$data/utt2spk" "$lang/phones.txt" "$lang/topo" \
@@ -60,7 +61,7 @@ fi
 if [ "$stage" -le 0 ] &&
   ! already_done "$dir/.train_mono.done" "$dir"/{final.mdl,final.occs,tree,num_jobs} "${job_files[@]}"; then
   hold_directory "$dir"
-  make_dir "$dir/log"
+  make_dir "$logdir"
   run_job_or_die "$log" \
     dkt train-mono --nj="$nj" --num-iters="$num_iters" --max-iter-inc="$max_iter_inc" --totgauss="$totgauss" \
     --realign-iters="$realign_iters" --boost-silence="$boost_silence" --power="$power" \

@@ -11,7 +11,7 @@ import pytest
 
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.util.data_dir import DataDir
 from tests.synthetic import random_corpus, write_data_dir
 
@@ -25,7 +25,7 @@ def data(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def reader(data: Path, options: FeatureOptions = OPTIONS, side: SideInputs | None = None) -> FeatureReader:
+def reader(data: Path, options: FeatureOptions = OPTIONS, side: SpeakerInputs | None = None) -> FeatureReader:
     return FeatureReader(DataDir(data), options, side)
 
 

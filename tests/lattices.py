@@ -7,7 +7,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from dkt.lat.io import read_state_level_lattice
 from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.util.table import read_table
 
 FIELDS = ("start", "offsets", "graph_costs", "acoustic_costs", "nextstates", "final_graph", "final_acoustic")
 
@@ -100,3 +102,8 @@ def assert_same(one: CompactLattice | Lattice, other: CompactLattice | Lattice, 
     for strings in ("strings", "final_strings"):
         pairs = zip(getattr(one, strings), getattr(other, strings), strict=True)
         assert all(a.tolist() == b.tolist() for a, b in pairs), strings
+
+
+def read_state_level_lattices(rspecifier: str) -> Iterator[tuple[str, Lattice]]:
+    """Read a table of lattices of either kind one by one, as state-level ones."""
+    return read_table(read_state_level_lattice, rspecifier)

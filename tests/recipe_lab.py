@@ -28,11 +28,34 @@ CALLS: dict[str, tuple[str, ...]] = {
     "train_dnn": ("--skip-check", "true", *TRAINING),
     "make_soft_targets": (*NJ, "data", "exp/dnn", "exp/soft"),
     "train_lstm": ("--skip-check", "true", *TRAINING),
+    "train_nnet": ("--skip-check", "true", "--nnet-config", "conf/nnet.yaml", *TRAINING),
     "forward": (*NJ, "data", "exp/dnn", "exp/post"),
     "make_priors": (*NJ, "data", "exp/dnn"),
     "decode": ("--skip-scoring", "true", *NJ, "exp/graph", "data", "exp/dnn/decode"),
     "decode_scan": ("--skip-scoring", "true", *NJ, *SCAN, "exp/graph", "data", "exp/dnn/scan"),
     "score": (*SCAN, "data", "exp/graph", "exp/dnn/scored"),
+}
+#: An option of each step that changes its results, and a file that it reads.
+CHANGES = {
+    "make_mfcc": (["--compress", "false"], "audio.wav"),
+    "make_fbank": (["--compress", "false"], "conf/fbank.conf"),
+    "compute_cmvn_stats": (["--paste", "feats.scp feats.scp"], "feats.ark"),
+    "perturb_data_dir_speed": (["--factors", "0.8"], "audio.wav"),
+    "prepare_lang": (["--order", "1"], "dict/lexicon.txt"),
+    "train_mono": (["--totgauss", "500"], "lang/topo"),
+    "align_si": (["--boost-silence", "1.5"], "data/text"),
+    "make_fmllr_feats": (["--fmllr-min-count", "100"], "exp/gmm/final.mdl"),
+    "align": (["--retry-beam", "50"], "lang/L.fst"),
+    "mkgraph": (["--self-loop-scale", "1.0"], "lang/phones/sets.int"),
+    "train_dnn": (["--seed", "3"], "exp/gmm_ali/ali.1.gz"),
+    "make_soft_targets": (["--top-k", "10"], "exp/dnn/final.pt"),
+    "train_lstm": (["--lambda", "0.1"], "feats.ark"),
+    "train_nnet": (["--smoothing", "0.2"], "exp/gmm_ali/ali.1.gz"),
+    "forward": (["--apply-log", "true"], "data/cmvn.scp"),
+    "make_priors": (["--num-utts", "7"], "data/utt2spk"),
+    "decode": (["--lattice-beam", "6"], "exp/graph/HCLG.fst"),
+    "decode_scan": (["--beam", "12"], "exp/dnn/ali_train_pdf.counts"),
+    "score": (["--min-lmwt", "5"], "exp/dnn/scored/lat.2.gz"),
 }
 
 
@@ -66,6 +89,7 @@ def write_place(path: Path) -> None:
         "phones/sets.int",
     ):
         write(path / "lang" / name, "x\n")
+    write(path / "conf/nnet.yaml", "network: {type: gru}\n")
     for name in ("HCLG.fst", "words.txt", "phones/silence.csl"):
         write(path / "exp/graph" / name, "x\n")
     for name in ("dnn/final.pt", "dnn/final.mdl", "dnn/tree", "dnn/ali_train_pdf.counts"):

@@ -77,7 +77,7 @@ elif name == "check":
     print("features  ok\\n100 utterances would be used; 0 would be lost")
 elif name == "analyze-counts":
     Path(args[1]).write_text(f" [ {{len(read(args[0]))}} 0.25 ]\\n")
-elif name in ("train-dnn", "train-lstm"):
+elif name in ("train", "train-dnn", "train-lstm"):
     for file in ("final.pt", "final.mdl"):
         (Path(args[-1]) / file).write_text("trained")
 elif name == "make-soft-targets" and options["job"] == "begin":

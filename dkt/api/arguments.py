@@ -10,7 +10,7 @@ import torch
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet import threads
 from dkt.targets.top_k import TopK
@@ -63,9 +63,9 @@ def ali_dir_of(ali: PathName | AlignmentDir | None, what: str) -> AlignmentDir |
     return ali if ali is None or isinstance(ali, AlignmentDir) else AlignmentDir(path_of(ali, what))
 
 
-def side_inputs_of(transform_dir: PathName | None, ivectors: PathName | None) -> SideInputs:
+def speaker_inputs_of(transform_dir: PathName | None, ivectors: PathName | None) -> SpeakerInputs:
     """Transforms and i-vectors; DktError unless they can be expected there."""
-    side = SideInputs(name_of(transform_dir, "transform_dir"), name_of(ivectors, "ivectors"))
+    side = SpeakerInputs(name_of(transform_dir, "transform_dir"), name_of(ivectors, "ivectors"))
     side.check()
     return side
 

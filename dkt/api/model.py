@@ -17,14 +17,14 @@ from dkt.api.arguments import (
     data_dir_of,
     device_of,
     path_of,
-    side_inputs_of,
+    speaker_inputs_of,
     temperatures_of,
     top_k_of,
 )
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.counts import load_counts
 from dkt.nnet.forward import network_output
 from dkt.nnet.model_file import ModelInfo, load_model, model_file
@@ -119,7 +119,7 @@ class Model:
             DktError: no data directory, or features that cannot be made.
         """
         tally = Tally("features", max_dropped)
-        return _counted(features_for(self, data, side_inputs_of(transform_dir, ivectors), tally), tally)
+        return _counted(features_for(self, data, speaker_inputs_of(transform_dir, ivectors), tally), tally)
 
     def posteriors(self, features: np.ndarray) -> np.ndarray:
         """Posteriors p(pdf | x) of one utterance.
@@ -221,7 +221,7 @@ class Model:
         return self._priors[key]
 
 
-def features_for(model: Model, data: PathName | DataDir, side: SideInputs, tally: Tally) -> FeatureReader:
+def features_for(model: Model, data: PathName | DataDir, side: SpeakerInputs, tally: Tally) -> FeatureReader:
     """The features that a model takes.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 from dkt.api.arguments import (
     PathName,
     path_of,
-    side_inputs_of,
+    speaker_inputs_of,
     temperatures_of,
     thread_policy_of,
     top_k_of,
@@ -23,8 +23,9 @@ from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.nnet import threads
 from dkt.nnet.forward import forward
 from dkt.nnet.scorer import ModelScorer, OutputOptions
+from dkt.targets.header import TargetHeader
 from dkt.targets.kaldi_posteriors import Form, targets_from_posteriors
-from dkt.targets.soft_targets import SoftTargets, TargetHeader
+from dkt.targets.soft_targets import SoftTargets
 from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.targets.teacher import target_header
 from dkt.targets.top_k import DEFAULT, TopK
@@ -63,7 +64,7 @@ def make_soft_targets(
     model = teacher if isinstance(teacher, Model) else Model.load(teacher)
     header = target_header(model.info, model.network, top_k_of(top_k), temperatures_of(temperatures))
     tally = Tally("soft targets", max_dropped)
-    reader = features_for(model, data, side_inputs_of(transform_dir, ivectors), tally)
+    reader = features_for(model, data, speaker_inputs_of(transform_dir, ivectors), tally)
     options = OutputOptions(apply_log=True)
     scorer = ModelScorer(model.info, model.network, options, model.device)
     path = path_of(directory, "directory")

@@ -17,7 +17,7 @@ from dkt.api.arguments import (
     device_of,
     name_of,
     path_of,
-    side_inputs_of,
+    speaker_inputs_of,
     thread_policy_of,
     top_k_of,
 )
@@ -120,8 +120,8 @@ def train_nnet(
         hmm_dir=None if hmm_dir is None else path_of(hmm_dir, "hmm_dir"),
         init_model=None if initial is None else Path(initial),
         max_dropped=max_dropped,
-        side_train=side_inputs_of(transform_dir, ivectors),
-        side_dev=side_inputs_of(transform_dir_dev, ivectors_dev),
+        side_train=speaker_inputs_of(transform_dir, ivectors),
+        side_dev=speaker_inputs_of(transform_dir_dev, ivectors_dev),
         cache_dir=name_of(cache_dir, "cache_dir"),
         cache_otherwise=directory / FOLDER,
     )

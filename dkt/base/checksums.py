@@ -30,7 +30,7 @@ _told: set[Path] = set()
 
 
 def write_recorded(path: str | Path, data: bytes) -> None:
-    """Write a file, whole or not at all, and its checksums beside it; that these cannot be is no error.
+    """Write a file, whole or not at all, and its checksums beside it; that these cannot be is not an error.
 
     Raises:
         DktError: the file cannot be written.

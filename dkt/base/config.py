@@ -180,7 +180,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of ``key: value`` lines; an empty one is an empty dict.
 
     Raises:
-        DktError: it cannot be read, holds a key twice or a number in another base, or is something else.
+        DktError: it cannot be read, holds a duplicate key or a number in another base, or is something else.
     """
     try:
         values = parse_yaml(Path(path).read_text(encoding="utf-8"), with_lines=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 
-_NUMBERED_MODEL = re.compile(r"[0-9]+\.mdl")
-_ALIGNMENTS = re.compile(r"ali\.[0-9]+\.gz|num_jobs")
+#: What a training of a GMM calls its models, by their iteration.
+NUMBERED_MODEL = re.compile(r"([0-9]+)\.mdl")
+#: An archive of alignments.
+ALIGNMENTS = re.compile(r"ali\.[0-9]+\.gz")
 
 
 class Kind(enum.Enum):
@@ -48,8 +50,8 @@ def kinds_in(directory: str | Path) -> dict[Kind, str]:
     if Kind.NETWORK in found:
         return found
     model = Path(directory) / "final.mdl"
-    numbered = next(filter(_NUMBERED_MODEL.fullmatch, names), None)
-    alignments = next(filter(_ALIGNMENTS.fullmatch, names), None)
+    numbered = next(filter(NUMBERED_MODEL.fullmatch, names), None)
+    alignments = next((name for name in names if ALIGNMENTS.fullmatch(name) or name == "num_jobs"), None)
     if numbered or model.is_symlink():
         found[Kind.GMM] = numbered or model.name
     elif alignments:

@@ -1,4 +1,4 @@
-"""One writer a directory: a file in it that names who is at work there, and since when."""
+"""One writer per directory: a file in it that names who is at work there, and since when."""
 
 from __future__ import annotations
 

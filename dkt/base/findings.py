@@ -160,7 +160,7 @@ class Findings:
         return [row for row in self.rows if row.level is level]
 
     def table(self) -> str:
-        """One line a finding: check, verdict, what was found."""
+        """One line per finding: check, verdict, what was found."""
         cells = [("check", "result", "found"), *((r.check, r.level.value, r.text) for r in self.rows)]
         widths = [max(len(row[column]) for row in cells) for column in (0, 1)]
         return "\n".join(

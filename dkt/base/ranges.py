@@ -186,7 +186,7 @@ TEMPERATURE = real(0.01, 1000.0)
 SCHEDULED = real(0.0, 1000.0)
 TOP_K = whole(1, 1_000_000)
 
-# Search and lattices.
+# Decoding and lattices.
 BEAM = positive(_HUGE)
 #: 0 stands for no second try.
 RETRY_BEAM = real(0.0, _HUGE)
@@ -259,7 +259,7 @@ def kaldi_number(name: str, text: str) -> float:
     """The value ``text`` of Kaldi's option ``name``, without dashes before it.
 
     Raises:
-        ValueError: it is no number, or outside the range of the option; the message tells what was expected.
+        ValueError: not a number, or outside the range of the option; the message tells what was expected.
     """
     return KALDI[name].parse(text)
 

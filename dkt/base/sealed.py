@@ -63,7 +63,7 @@ def check_zip(data: bytes, path: str | Path) -> None:
     if data.startswith((b"\0B<Nnet", b"<Nnet")):
         raise DktError("is a network of Kaldi's, expected a model file of dkt", path=path)
     if not data.startswith(ZIP):
-        raise DamagedError("is no file of dkt or is damaged (it does not begin as one)", path=path)
+        raise DamagedError("not a file of dkt, or damaged (it does not begin as one)", path=path)
     try:
         _check_entries(data, _ends_in_seal(data))
     except (ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""YAML as dkt reads it, wherever it does: plain values, no key of a section twice, plain decimal numbers."""
+"""YAML as dkt reads it, wherever it does: plain values, no duplicate keys, plain decimal numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RefusedYamlError(yaml.YAMLError):
 
 
 class RepeatedKeyError(RefusedYamlError):
-    """A key stands twice in one section; the message tells both lines."""
+    """A duplicate key in a section; the message tells both lines."""
 
 
 class OddNumberError(RefusedYamlError):
@@ -70,7 +70,8 @@ class _Loader(yaml.SafeLoader):
             line = key.start_mark.line + 1
             name = (key.tag, key.value)
             if name in lines:
-                raise RepeatedKeyError(f"line {line}: '{key.value}' stands in line {lines[name]} already")
+                what = f"duplicate key '{key.value}', first in line {lines[name]}"
+                raise RepeatedKeyError(f"line {line}: {what}")
             lines[name] = line
         return node
 
@@ -99,7 +100,7 @@ def parse_yaml(text: str | bytes, with_lines: bool = False) -> Any:
         with_lines: whether its sections are of the class ``Section``.
 
     Raises:
-        RefusedYamlError: a key stands twice in one section, or a number is not written plainly.
-        yaml.YAMLError, ValueError, RecursionError: it is no YAML.
+        RefusedYamlError: there is a duplicate key in a section, or a number is not written plainly.
+        yaml.YAMLError, ValueError, RecursionError: it is not YAML.
     """
     return yaml.load(text, _FileLoader if with_lines else _Loader)

@@ -1,4 +1,4 @@
-"""The ``dkt`` command: one module of this package a sub-command, imported only when it is called."""
+"""The ``dkt`` command: one module of this package per sub-command, imported only when it is called."""
 
 from __future__ import annotations
 
@@ -22,81 +22,78 @@ from dkt.bin.common.command_help import HelpFormatter, unknown_arguments, unknow
 from dkt.bin.common.kaldi_options import add_standard_options, rewrite
 from dkt.util.kaldi_io import pipes_forbidden
 
-# Sub-command: (module of this package, one-line help). A module offers add_arguments(parser) and run(args).
-_DATA = {
-    "perturb-speed": ("perturb_speed", "copies of a data directory's utterances at other speeds"),
-    "compute-fbank-feats": ("compute_fbank_feats", "log-mel filterbanks of the recordings of a wav.scp"),
-    "compute-mfcc-feats": ("compute_mfcc_feats", "MFCC of the recordings of a wav.scp"),
-    "compute-cmvn-stats": ("compute_cmvn_stats", "CMVN statistics per speaker or per utterance"),
-    "feats": ("feats", "features as a model gets them, or a table of them"),
-    "check": ("check", "is a data directory, with its alignments, fit to train on?"),
-    "fix-data": ("fix_data", "sorts a data directory, takes out what is not in all of its files"),
-}
-_LANG = {
-    "prepare-lang": ("prepare_lang", "a lang directory from a dictionary directory"),
-    "train-lm": ("train_lm", "an n-gram language model in ARPA form from text"),
-    "format-lm": ("format_lm", "G.fst from an ARPA language model, in a copy of a lang directory"),
-}
-_GMM = {
-    "train-mono": ("train_mono", "a monophone GMM from a flat start"),
-    "align": ("align", "alignments of a data directory by a GMM"),
-    "analyze-alignments": (
-        "analyze_alignments",
-        "silence, long phones and unknown words of alignments, judged",
-    ),
-    "mkgraph": ("mkgraph", "the decoding graph HCLG.fst"),
-    "gmm-compute-likes": ("gmm_compute_likes", "log-likelihoods per pdf of a GMM"),
-    "compute-fmllr-feats": ("compute_fmllr_feats", "features under fMLLR transforms of the speakers"),
-    "acc-lda": ("acc_lda", "statistics for linear discriminant analysis"),
-    "est-lda": ("est_lda", "the LDA transform from statistics of acc-lda"),
-}
-_NETWORKS = {
-    "train": ("train", "a network of any kind, on labels, on a teacher, or on both"),
-    "train-dnn": ("train_dnn", "a DNN, on labels, on a teacher, or on both"),
-    "train-lstm": ("train_lstm", "an LSTM, on labels, on a teacher, or on both"),
-    "forward": ("forward", "posteriors, log-likelihoods or logits of a network as an archive"),
-}
-_SOFT_TARGETS = {
-    "make-soft-targets": ("make_soft_targets", "the posteriors of a teacher, kept for its students"),
-    "copy-post": ("copy_post", "posteriors in another form"),
-}
-_DECODING = {
-    "decode-faster-mapped": ("decode_faster_mapped", "one-best search of log-likelihoods on a graph"),
-    "decode-scan": ("decode_scan", "one-best searches at several language-model weights and word penalties"),
-    "latgen": ("latgen", "lattices from log-likelihoods on a graph"),
-    "lattice-best-path": ("lattice_best_path", "words and alignments of the best paths of lattices"),
-    "lattice-scan": ("lattice_scan", "best paths of lattices at several weights and word penalties"),
-    "lattice-oracle": ("lattice_oracle", "fewest word errors of any path of lattices"),
-    "lattice-depth": ("lattice_depth", "how many arcs of lattices cross a frame"),
-    "lattice-copy": ("lattice_copy", "lattices in another form"),
-    "compute-wer": ("compute_wer", "word error rate, as Kaldi prints it"),
-    "best-wer": ("best_wer", "the best word error rate of a scan, and where it was found"),
-}
-_INSPECTORS = {
-    "ali-to-pdf": ("ali_to_pdf", "alignments as pdf-ids"),
-    "ali-to-phones": ("ali_to_phones", "alignments as phones"),
-    "analyze-counts": ("analyze_counts", "counts of labels, from which priors are made"),
-    "hmm-info": ("hmm_info", "sizes of a transition model"),
-    "tree-info": ("tree_info", "sizes of a decision tree"),
-    "show-transitions": ("show_transitions", "every transition-id of a model"),
-}
-_EXPERIMENTS = {
-    "info": ("info", "what directories hold, one line each, with accuracies and word error rates"),
-    "verify": ("verify", "are models and checkpoints as they were written?"),
-    "config-files": ("config_files", "the files that the configuration of a training names"),
-    "report": ("report", "table, results.csv and learning curves of an experiment"),
-}
-#: The commands by what they are for, as ``dkt --help`` shows them.
-GROUPS: dict[str, dict[str, tuple[str, str]]] = {
-    "data and features": _DATA,
-    "lang and language model": _LANG,
-    "GMM and graph": _GMM,
-    "networks": _NETWORKS,
-    "soft targets": _SOFT_TARGETS,
-    "decoding and lattices": _DECODING,
-    "Kaldi's inspectors": _INSPECTORS,
-    "experiments": _EXPERIMENTS,
-}
+# The commands by what they are for, as ``dkt --help`` shows them. A command is a module of this package, with
+# ``_`` for ``-`` in its name, which offers add_arguments(parser) and run(args).
+_TABLE = """
+data and features:
+  perturb-speed         copies of a data directory's utterances at other speeds
+  compute-fbank-feats   log-mel filterbanks of the recordings of a wav.scp
+  compute-mfcc-feats    MFCC of the recordings of a wav.scp
+  compute-cmvn-stats    CMVN statistics per speaker or per utterance
+  feats                 features as a model gets them, or a table of them
+  check                 is a data directory, with its alignments, fit to train on?
+  fix-data              sorts a data directory, takes out what is not in all of its files
+lang and language model:
+  prepare-lang          a lang directory from a dictionary directory
+  train-lm              an n-gram language model in ARPA form from text
+  format-lm             G.fst from an ARPA language model, in a copy of a lang directory
+GMM and graph:
+  train-mono            a monophone GMM from a flat start
+  align                 alignments of a data directory by a GMM
+  analyze-alignments    silence, long phones and unknown words of alignments, judged
+  mkgraph               the decoding graph HCLG.fst
+  gmm-compute-likes     log-likelihoods per pdf of a GMM
+  compute-fmllr-feats   features under fMLLR transforms of the speakers
+  acc-lda               statistics for linear discriminant analysis
+  est-lda               the LDA transform from statistics of acc-lda
+networks:
+  train                 a network of any kind, on labels, on a teacher, or on both
+  train-dnn             a DNN, on labels, on a teacher, or on both
+  train-lstm            an LSTM, on labels, on a teacher, or on both
+  forward               posteriors, log-likelihoods or logits of a network as an archive
+soft targets:
+  make-soft-targets     the posteriors of a teacher, kept for its students
+  copy-post             posteriors in another form
+decoding and lattices:
+  decode-faster-mapped  one-best decoding of log-likelihoods on a graph
+  decode-scan           one-best decoding at each of several LM weights and word penalties
+  latgen                lattices from log-likelihoods on a graph
+  lattice-best-path     words and alignments of the best paths of lattices
+  lattice-scan          best paths of lattices at each of several LM weights and word penalties
+  lattice-oracle        fewest word errors of any path of lattices
+  lattice-depth         how many arcs of lattices cross a frame
+  lattice-copy          lattices in another form
+  compute-wer           word error rate, as Kaldi prints it
+  best-wer              the best word error rate of an LM-weight grid, and where it was found
+Kaldi's inspectors:
+  ali-to-pdf            alignments as pdf-ids
+  ali-to-phones         alignments as phones
+  analyze-counts        counts of labels, from which priors are made
+  hmm-info              sizes of a transition model
+  tree-info             sizes of a decision tree
+  show-transitions      every transition-id of a model
+experiments:
+  info                  what directories hold, one line each, with accuracies and word error rates
+  verify                are models and checkpoints as they were written?
+  config-files          the files that the configuration of a training names
+  report                table, results.csv and learning curves of an experiment
+"""
+
+
+def _groups(table: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """The commands of each group: name to module and one-line help."""
+    groups: dict[str, dict[str, tuple[str, str]]] = {}
+    commands: dict[str, tuple[str, str]] = {}
+    for line in table.strip().splitlines():
+        if line.startswith(" "):
+            name, text = line.split(maxsplit=1)
+            commands[name] = (name.replace("-", "_"), text)
+        else:
+            commands = groups.setdefault(line.removesuffix(":"), {})
+    return groups
+
+
+GROUPS = _groups(_TABLE)
 COMMANDS = {name: command for commands in GROUPS.values() for name, command in commands.items()}
 
 

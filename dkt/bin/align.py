@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_fields(
         parser,
         AlignOptions(),
-        beam=(Number(ranges.BEAM), "beam of the decoding"),
+        beam=(Number(ranges.BEAM), "beam of the alignment"),
         retry_beam=(Number(ranges.RETRY_BEAM), "beam of a second try, 0 for none"),
         acoustic_scale=(Number(ranges.ACOUSTIC_SCALE), "scale of the acoustic log-probabilities"),
         transition_scale=(Number(ranges.COST_SCALE), "scale of the transition log-probabilities"),

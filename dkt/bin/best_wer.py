@@ -1,4 +1,4 @@
-"""``dkt best-wer``: the best word error rate of a scan, and where it was found."""
+"""``dkt best-wer``: the best word error rate of an LM-weight grid, and where it was found."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--data",
         metavar="DIR",
         help="data directory (text, utt2spk): with --write, write also scoring_kaldi/test_filt.txt and "
-        "wer_details/{per_utt,per_spk,ops,wer_bootci}, and move the texts of the scan to "
+        "wer_details/{per_utt,per_spk,ops,wer_bootci}, and move the texts of the grid to "
         "scoring_kaldi/penalty_<wip>/<lmwt>.txt, as Kaldi does",
     )
     parser.add_argument(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import printable
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_max_oov, add_speaker_inputs, speaker_inputs
 from dkt.nnet.networks import NETWORKS
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     from dkt.feat.pipeline import FeatureOptions
@@ -43,14 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NETWORK",
         help=f"what it trains: {', '.join(NETWORKS)} (default: its network.type, or dnn)",
     )
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     parser.add_argument(
         "--list", metavar="FILE", help="file to write all names to that are at fault, of which a few are told"
     )
     parser.add_argument(
-        "--train-data",
-        metavar="DIR",
-        help="the training data, where those checked are for cross-validation",
+        "--train-data", metavar="DIR", help="the training data, where those checked are dev data"
     )
     parser.add_argument("--nj", type=Number(ranges.JOBS), help="jobs of a GMM training or alignment to come")
     parser.add_argument(
@@ -92,7 +91,7 @@ def _pipeline(args: argparse.Namespace, recipe: Recipe | None) -> FeatureOptions
     from dkt.feat.speaker_inputs import Ivectors
     from dkt.util.data_dir import DataDir
 
-    side = side_inputs(args)
+    side = speaker_inputs(args)
     if recipe is not None:
         return recipe.features.options(DataDir(args.data_dir), side)
     return FeatureOptions(
@@ -129,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
         max_dropped=args.max_dropped,
         strict=args.strict,
         pipeline=pipeline,
-        side=side_inputs(args),
+        side=speaker_inputs(args),
         recipe=recipe,
         num_jobs=args.nj,
         max_oov=args.max_oov,

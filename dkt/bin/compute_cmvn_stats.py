@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.bin.common.options import add_max_dropped, boolean
+from dkt.bin.common.options import add_max_dropped
+from dkt.util.option_text import boolean
 
 _FEATS = "feats.scp"
 

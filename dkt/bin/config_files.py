@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the names, one a line."""
+    """Print the names, one per line."""
     from dkt.base.config import named_files
 
     if args.recipe is not None:

@@ -1,4 +1,4 @@
-"""``dkt decode-faster-mapped``: one-best search, as Kaldi's program of that name."""
+"""``dkt decode-faster-mapped``: one-best decoding, as Kaldi's program of that name."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import ExitStack
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.bin.common.options import Number, add_max_dropped, boolean
+from dkt.bin.common.options import Number, add_max_dropped
 from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
 from dkt.decoder.faster_decoder import Searcher, SearchResult
 from dkt.hmm.transition_model import load_transition_model
+from dkt.util.option_text import boolean
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, TextWriter, read_matrices
 
@@ -44,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search every utterance of the table."""
+    """Decode every utterance of the table."""
     if args.words_as_text and not args.word_symbol_table:
         raise DktError("--words-as-text=true needs --word-symbol-table")
     table = args.word_symbol_table

@@ -1,4 +1,4 @@
-"""``dkt decode-scan``: one-best search at several language-model weights and word insertion penalties."""
+"""``dkt decode-scan``: one-best decoding at several LM weights and word insertion penalties."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Search every utterance at every point."""
+    """Decode every utterance at every point."""
     lmwts, penalties = args.lmwts, args.word_ins_penalties
     graph = Path(args.graph)
     words = {index: word for word, index in read_symbol_table(args.words).items()}

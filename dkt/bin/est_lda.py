@@ -6,7 +6,8 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.common.flags import add_flag
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
+from dkt.util.option_text import boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

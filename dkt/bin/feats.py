@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, OptionLine, add_max_dropped, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, OptionLine, add_max_dropped, add_speaker_inputs, speaker_inputs
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--paste", metavar="NAMES", help="script files of the data to paste (default: feats.scp)"
     )
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     parser.add_argument("--compress", type=boolean, default=False, help="compress as copy-feats does")
     parser.add_argument(
         "--compression-method",
@@ -57,7 +58,7 @@ def _base(args: argparse.Namespace) -> FeatureOptions:
         from dkt.bin.common.network_arguments import check_model, check_source
 
         # Before PyTorch is loaded.
-        check_source(args.features, side_inputs(args), check_model(args.model))
+        check_source(args.features, speaker_inputs(args), check_model(args.model))
         from dkt.nnet.model_file import load_model, model_file
 
         return load_model(model_file(args.model))[0].feature_options
@@ -107,7 +108,7 @@ def run(args: argparse.Namespace) -> None:
     tally = Tally("features", args.max_dropped)
 
     def counted() -> Iterator[tuple[str, np.ndarray]]:
-        for utt, frames in read_features(args.features, options, tally, side_inputs(args)):
+        for utt, frames in read_features(args.features, options, tally, speaker_inputs(args)):
             yield utt, frames
             tally.done()
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.common.devices import add_device_options, choose_device
-from dkt.bin.common.options import Number, add_max_dropped, add_side_inputs, boolean, side_inputs
+from dkt.bin.common.options import Number, add_max_dropped, add_speaker_inputs, speaker_inputs
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feature-transform", metavar="NNET1", help="applied to the features of an rspecifier first"
     )
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     add_max_dropped(parser)
     add_device_options(parser)
     parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1")
@@ -84,7 +85,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     if args.feature_transform:
         check_file(args.feature_transform)
     header = check_model(args.model)
-    check_source(args.features, side_inputs(args), header)
+    check_source(args.features, speaker_inputs(args), header)
     if Path(args.features).is_dir():
         if header is None:
             raise DktError(
@@ -105,4 +106,4 @@ def _features(args: argparse.Namespace, scorer: Forwarder, tally: Tally) -> Iter
     from dkt.feat.pipeline import FeatureOptions
     from dkt.feat.reader import read_features
 
-    return read_features(args.features, scorer.pipeline or FeatureOptions(), tally, side_inputs(args))
+    return read_features(args.features, scorer.pipeline or FeatureOptions(), tally, speaker_inputs(args))

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.tally import Tally
-from dkt.bin.common.options import add_max_dropped, add_side_inputs, side_inputs
+from dkt.bin.common.options import add_max_dropped, add_speaker_inputs, speaker_inputs
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import read_features
 from dkt.gmm.gmm import load_gmm
@@ -17,7 +17,7 @@ from dkt.util.table import MatrixWriter
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     add_max_dropped(parser)
     parser.add_argument("model", help="final.mdl of a GMM system")
     parser.add_argument(
@@ -28,13 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a matrix of one row a frame and one column a pdf for every utterance."""
+    """Write a matrix of one row per frame and one column per pdf for every utterance."""
     _, gmm = load_gmm(args.model)
     options = FeatureOptions.of_gmm_dir(Path(args.model).parent)
     options = options.replace(speaker_transforms=args.transform_dir is not None)
     tally = Tally("gmm-compute-likes", args.max_dropped)
     with MatrixWriter(args.likes) as writer:
-        for utt, features in read_features(args.features, options, tally, side_inputs(args)):
+        for utt, features in read_features(args.features, options, tally, speaker_inputs(args)):
             gmm.check_dim(features, args.features, utt)
             loglikes = gmm.loglikes(features)
             if not np.isfinite(loglikes).all():

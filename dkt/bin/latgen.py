@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 from dkt.base import ranges
 from dkt.base.tally import Tally
-from dkt.bin.common.options import Number, add_max_dropped, boolean
+from dkt.bin.common.options import Number, add_max_dropped
 from dkt.bin.common.search_options import add_acoustic_scale, add_beams
 from dkt.decoder.decode_table import decode_table
 from dkt.decoder.decoding_graph import load_graph
@@ -18,12 +18,13 @@ from dkt.decoder.lattice_generation import GeneratedLattice, LatticeGenerator
 from dkt.decoder.token_passing import Beams
 from dkt.hmm.transition_model import load_transition_model
 from dkt.lat.io import LatticeWriter
+from dkt.util.option_text import boolean
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, read_matrices
 
 logger = logging.getLogger(__name__)
 
-# Of Kaldi's program, and without meaning here: the memory of its search, steps of its determinisation.
+# Of Kaldi's program, and without meaning here: the memory of its decoder, steps of its determinisation.
 _WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
     "phone-determinize": boolean,
     "word-determinize": boolean,
@@ -45,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_beams(parser, beam=16.0, max_active=ranges.MAX_INT, min_active=200, allow_partial=False)
     for name, allowed, default, text in (
         ("lattice-beam", ranges.BEAM, 10.0, "larger: deeper lattices, slower"),
-        ("prune-interval", ranges.PRUNE_INTERVAL, 25, "frames between prunings of the search"),
+        ("prune-interval", ranges.PRUNE_INTERVAL, 25, "frames between prunings"),
         ("beam-delta", ranges.BEAM, 0.5, "added to a beam that --max-active made"),
     ):
         parser.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--determinize-lattice",
         type=boolean,
         default=True,
-        help="compact lattices, each sequence of words once; else those of the search, state by state",
+        help="compact lattices, each sequence of words once; else those of the decoder, state by state",
     )
     parser.add_argument(
         "--max-mem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 
-from dkt.bin.common.options import boolean
+from dkt.util.option_text import boolean
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wildcard-symbols",
         type=Numbers(ranges.COUNT, ":", least=0),
         default=(),
-        help="integers of words that are no errors: 1:2:3",
+        help="integers of words that are not errors: 1:2:3",
     )
     add_max_dropped(parser)
     parser.add_argument("lattices", metavar="lattice-rspecifier")

@@ -1,4 +1,4 @@
-"""``dkt lattice-scan``: best paths at several language-model weights and word insertion penalties."""
+"""``dkt lattice-scan``: best paths at several LM weights and word insertion penalties."""
 
 from __future__ import annotations
 

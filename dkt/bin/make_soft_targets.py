@@ -11,10 +11,10 @@ from dkt.bin.common.options import (
     Number,
     Numbers,
     add_max_dropped,
-    add_side_inputs,
+    add_speaker_inputs,
     add_steal_lock,
     add_top_k,
-    side_inputs,
+    speaker_inputs,
 )
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one part of the work: 'begin' writes the header, 1 to --num-jobs the targets of their data, "
         "'end' joins them; without it all is done here",
     )
-    add_side_inputs(parser)
+    add_speaker_inputs(parser)
     add_max_dropped(parser)
     add_steal_lock(parser)
     add_device_options(parser)
@@ -68,7 +68,7 @@ def _check_arguments(args: argparse.Namespace) -> int:
     header = check_model(args.model)
     if header is None:
         raise DktError("is not a model file of dkt", path=args.model, hint="give the teacher's final.pt")
-    check_source(args.features, side_inputs(args), header)
+    check_source(args.features, speaker_inputs(args), header)
     if isinstance(args.job, int) and args.job > args.num_jobs:
         raise DktError(f"--job is {args.job}, and --num-jobs {args.num_jobs}")
     return header.info["num_pdfs"]
@@ -82,7 +82,7 @@ def _run_part(args: argparse.Namespace) -> None:
     from dkt.nnet.forward import forward
     from dkt.nnet.model_file import load_model, model_file
     from dkt.nnet.scorer import ModelScorer, OutputOptions
-    from dkt.targets.soft_targets import check_choice
+    from dkt.targets.header import check_choice
     from dkt.targets.store import SoftTargetWriter, begin, finish
     from dkt.targets.teacher import target_header
 
@@ -98,7 +98,7 @@ def _run_part(args: argparse.Namespace) -> None:
         return
     job: int | None = args.job
     tally = Tally("soft targets", args.max_dropped)
-    features = read_features(args.features, info.feature_options, tally, side_inputs(args))
+    features = read_features(args.features, info.feature_options, tally, speaker_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:
         options = OutputOptions(apply_log=True)
         forward(ModelScorer(info, network, options, device), features, options, writer, args.features, tally)

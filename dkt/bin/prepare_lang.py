@@ -6,8 +6,9 @@ import argparse
 
 from dkt.base import ranges
 from dkt.bin.common.fields import add_fields, of_arguments
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
 from dkt.lang.lang import LangOptions, prepare_lang
+from dkt.util.option_text import boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,11 @@ import argparse
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
 from dkt.lm.arpa import write_arpa
 from dkt.lm.ngram import MAX_ORDER, SMOOTHINGS, train_ngram
 from dkt.lm.text import read_sentences, read_vocabulary
+from dkt.util.option_text import boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import dkt
 from dkt.feat.pipeline import FeatureOptions
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.kaldi_io import is_input_pipe
 from dkt.util.scripts import file_of, read_script
@@ -54,7 +54,7 @@ class Ingredients:
         return [(state.st_size, state.st_mtime_ns, state.st_ino) for state in states]
 
 
-def ingredients_of(data: DataDir, options: FeatureOptions, side: SideInputs) -> Ingredients:
+def ingredients_of(data: DataDir, options: FeatureOptions, side: SpeakerInputs) -> Ingredients:
     """The files that ``FeatureReader`` reads for these arguments.
 
     Matrices of the options are not among them: ``pipeline_digest`` covers those.
@@ -95,7 +95,7 @@ def ingredients_of(data: DataDir, options: FeatureOptions, side: SideInputs) -> 
     return result
 
 
-def pipeline_digest(options: FeatureOptions, side: SideInputs, whose: str = "") -> str:
+def pipeline_digest(options: FeatureOptions, side: SpeakerInputs, whose: str = "") -> str:
     """A hash of what is done to features, and of where transforms and i-vectors are.
 
     Args:

@@ -28,7 +28,7 @@ class SplicedFrames:
     Args:
         utterances: the data.
         left, right: frames of context on each side; edge frames of the utterance are repeated.
-        batch_size: frames a mini-batch.
+        batch_size: frames per mini-batch.
         device: where batches go.
         ivector_dim: the last dimensions of a frame that are not spliced.
         pool_frames: frames of a pool, at most; a longer utterance is a pool by itself.

@@ -17,7 +17,7 @@ from dkt.nnet.network import Sequences
 
 # Padding may take this share of the computed frames; rather than exceed it, batches have fewer rows.
 _MAX_PADDING = 0.04
-# Open utterances a row: so many to choose from that enough of them can end at the same frame.
+# Open utterances per row: so many to choose from that enough of them can end at the same frame.
 _OPEN_PER_ROW = 4
 # Frames of features that are read at a time, in order.
 _BLOCK = 1 << 16

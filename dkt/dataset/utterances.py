@@ -39,7 +39,7 @@ class Utterances:
         lengths: frames used of each, the first ones; int64, shape ``(N,)``.
         labels: pdf-ids of frames end to end, int32; without an alignment the teacher's best ones.
         begins: where each begins in ``labels`` and ``targets``; int64, shape ``(N,)``.
-        targets: the teacher's opinion on every frame of ``labels``; None where there is no teacher.
+        targets: the teacher's posteriors of every frame of ``labels``; None where there is no teacher.
     """
 
     names: list[str]

@@ -34,7 +34,7 @@ class GivenLoglikes:
         """
         if features.ndim != 2 or features.shape[1] != self.num_pdfs:
             raise DktError(
-                f"log-likelihoods of shape {features.shape}, expected {self.num_pdfs} columns, one a pdf",
+                f"log-likelihoods of shape {features.shape}, expected {self.num_pdfs} columns, one per pdf",
                 hint="use log-likelihoods and final.mdl of one model",
             )
         return features if pdfs is None else features[:, pdfs]

@@ -1,4 +1,4 @@
-"""What the searches of log-likelihoods share: checks, errors, and the way through a table of utterances."""
+"""What the decoders of log-likelihoods share: checks, errors, and the way through a table of utterances."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _FRAMES_PER_SECOND = 100.0
 
 
 class NoPathError(DktError):
-    """An utterance for which the search found no path that may be used."""
+    """An utterance for which the decoder found no path that may be used."""
 
 
 class Found(Protocol):
@@ -56,7 +56,7 @@ def check_loglikes(loglikes: np.ndarray, num_pdfs: int) -> None:
     """Raise DktError unless there are frames of that many pdfs, none of them NaN or +inf; -inf is fine."""
     if loglikes.ndim != 2 or loglikes.shape[1] != num_pdfs:
         raise DktError(
-            f"log-likelihoods of shape {loglikes.shape}, expected {num_pdfs} columns, one a pdf",
+            f"log-likelihoods of shape {loglikes.shape}, expected {num_pdfs} columns, one per pdf",
             hint="use log-likelihoods and graph of one model",
         )
     if len(loglikes) == 0:
@@ -112,7 +112,7 @@ def decode_table(
     tally: Tally,
     write: Callable[[str, FoundT], None],
 ) -> None:
-    """Search a table of log-likelihoods, utterance by utterance, and log as Kaldi's decoders do.
+    """Decode a table of log-likelihoods, utterance by utterance, and log as Kaldi's decoders do.
 
     Args:
         searcher: the search.
@@ -122,7 +122,7 @@ def decode_table(
         write: takes every utterance and what was found.
 
     Raises:
-        DktError: log-likelihoods of another model, or that are no numbers.
+        DktError: log-likelihoods of another model, or that are not numbers.
     """
     total, num_frames = 0.0, 0
     timer = SearchTimer()
@@ -160,7 +160,7 @@ class SearchTimer:
         self.seconds += time.perf_counter() - self._begin
 
     def log(self, num_frames: int) -> None:
-        """Log the time and the real-time factor of a search of ``num_frames`` frames."""
+        """Log the time and the real-time factor of a decoding of ``num_frames`` frames."""
         factor = self.seconds * _FRAMES_PER_SECOND / max(num_frames, 1)
         logger.info(
             "Time taken [excluding initialization] %.2fs: real-time factor assuming 100 frames/sec is %.3f",

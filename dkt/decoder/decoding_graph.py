@@ -38,7 +38,7 @@ def load_graph(
     """
     if is_specifier(str(path)):
         raise DktError(
-            "a table of graphs, one an utterance, is not read", path=path, hint="give one HCLG.fst"
+            "a table of graphs, one per utterance, is not read", path=path, hint="give one HCLG.fst"
         )
     graph = load_fst(path)
     try:
@@ -115,7 +115,7 @@ def _check_sequence(graph: FstArrays, transitions: TransitionModel) -> None:
     if wrong.any():
         arc = int(np.flatnonzero(wrong)[0])
         raise DktError(
-            f"the graph is no HCLG of this model: input label {labels[arc]} on an arc from state "
+            f"the graph is not an HCLG of this model: input label {labels[arc]} on an arc from state "
             f"{sources[arc]} to {targets[arc]} {_meaning(transitions, int(labels[arc]))} does not go with "
             "the arcs beside it",
             hint=_HINT,
@@ -123,7 +123,8 @@ def _check_sequence(graph: FstArrays, transitions: TransitionModel) -> None:
     ends = np.flatnonzero(np.isfinite(graph.final) & (place > _BETWEEN))
     if len(ends):
         raise DktError(
-            f"the graph is no HCLG of this model: its final state {ends[0]} lies within a phone", hint=_HINT
+            f"the graph is not an HCLG of this model: its final state {ends[0]} lies within a phone",
+            hint=_HINT,
         )
 
 
@@ -189,7 +190,7 @@ def _check_self_loops(graph: FstArrays, transitions: TransitionModel) -> None:
     if wrong.any():
         arc = int(np.flatnonzero(wrong)[0])
         raise DktError(
-            f"the graph is no HCLG of this model: the self-loop of input label {labels[arc]} "
+            f"the graph is not an HCLG of this model: the self-loop of input label {labels[arc]} "
             f"{_meaning(transitions, int(labels[arc]))} is not where it belongs, at state {targets[arc]}",
             hint=_HINT,
         )

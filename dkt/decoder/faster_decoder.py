@@ -49,7 +49,7 @@ class Searcher:
     Args:
         graph: transition-ids on the input, words on the output.
         id2pdf: the pdf of every transition-id, shape ``(num_transition_ids + 1,)``; index 0 is not used.
-        beam: paths worse than the best by more than this are given up, in units of the scaled costs.
+        beam: paths worse than the best by more than this are pruned, in units of the scaled costs.
         max_active: at most about so many states are kept at a frame.
         min_active: at least so many are kept, whatever the beam.
         acoustic_scale: factor on log-likelihoods.
@@ -95,7 +95,7 @@ class Searcher:
             acoustic_scale: used instead of the Searcher's own if given.
 
         Raises:
-            NoPathError: every path was given up, or none ends in a final state and ``allow_partial`` is off.
+            NoPathError: every path was pruned, or none ends in a final state and ``allow_partial`` is off.
             DktError: there is no frame, a wrong number of pdfs, or a score is NaN or +inf.
         """
         scale = self.acoustic_scale if acoustic_scale is None else acoustic_scale
@@ -116,7 +116,7 @@ class Searcher:
             raise NoPathError("no path reached a final state", hint="widen the beam, or allow partial paths")
         found, lattice = self._decoder.get_best_path()
         if not found:
-            raise NoPathError("every path was given up", hint="widen the beam")
+            raise NoPathError("every path was pruned", hint="widen the beam")
         linear, ids, words, weight = kaldifst.get_linear_symbol_sequence(lattice)
         assert linear and len(ids) == num_frames
         return SearchResult(

@@ -82,7 +82,7 @@ class LatticeSearcher:
             acoustic_scale: used instead of the searcher's own if given.
 
         Raises:
-            NoPathError: every path was given up, or none ends in a final state and ``allow_partial`` is off.
+            NoPathError: every path was pruned, or none ends in a final state and ``allow_partial`` is off.
             DktError: there is no frame, a wrong number of pdfs, or a score is NaN or +inf.
         """
         check_loglikes(loglikes, self.num_pdfs)
@@ -97,7 +97,7 @@ class LatticeSearcher:
                     beams, beam=beams.beam * _BACK_OFF, lattice_beam=beams.lattice_beam * _BACK_OFF
                 )
                 logger.warning(
-                    "the search held more than %d arcs: beams %g and %g instead of %g and %g",
+                    "the decoder held more than %d arcs: beams %g and %g instead of %g and %g",
                     self.max_links,
                     smaller.beam,
                     smaller.lattice_beam,

@@ -1,4 +1,4 @@
-"""Searches of one set of log-likelihoods at several language-model weights and word insertion penalties."""
+"""Decoding of one set of log-likelihoods at several LM weights and word insertion penalties."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def scan(
     out_dir: str | Path,
     tally: Tally,
 ) -> None:
-    """Search every utterance at every point and write its words to ``out_dir/<lmwt>_<penalty>.txt``.
+    """Decode every utterance at every point and write its words to ``out_dir/<lmwt>_<penalty>.txt``.
 
     The acoustic scale at weight w is 1 / w. The beam stays the same number of scaled cost units. An
     utterance without a path at some point gets a line without words there, so that it counts as
@@ -50,7 +50,7 @@ def scan(
     texts = ScanTexts(lmwts, list(searchers), out_dir)
     timer = SearchTimer()
     num_frames = 0
-    for utt, matrix in told(loglikes, f"search at {len(texts)} points", path, len):
+    for utt, matrix in told(loglikes, f"decoding at {len(texts)} points", path, len):
         losses = set()
         for lmwt, penalty in texts:
             try:
@@ -67,4 +67,4 @@ def scan(
             tally.done()
     texts.write()
     timer.log(num_frames * len(texts))
-    logger.info("Searched %d frames at %d points, into %s", num_frames, len(texts), out_dir)
+    logger.info("Decoded %d frames at %d points, into %s", num_frames, len(texts), out_dir)

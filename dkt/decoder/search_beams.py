@@ -1,4 +1,4 @@
-"""The beams that decoding directories were searched with, so that error rates are compared with like ones."""
+"""The beams that directories were decoded with, so that error rates are compared with like ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def beams_of(directory: Path) -> dict[str, float]:
 
 
 def compare_beams(systems: Sequence[tuple[str, Path]], parts: Sequence[str] = ("dev", "test")) -> str:
-    """A sentence that names the beams of the searches, if they differ; empty if not.
+    """A sentence that names the beams of the decodings, if they differ; empty if not.
 
     Args:
         systems: names and directories, with ``decode_dev`` and ``decode_test``.
@@ -57,4 +57,4 @@ def compare_beams(systems: Sequence[tuple[str, Path]], parts: Sequence[str] = ("
         for name, found in searches.items()
         if any(bound in found for bound in differing)
     ]
-    return f"searched with different beams, compare with care: {'; '.join(told)}"
+    return f"decoded with different beams, compare with care: {'; '.join(told)}"

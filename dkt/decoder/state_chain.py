@@ -132,7 +132,7 @@ def _pauses(
 
 
 class _Walks:
-    """Shortest walks over the arcs of a graph that are no self-loops (Dijkstra)."""
+    """Shortest walks over the arcs of a graph that are not self-loops (Dijkstra)."""
 
     def __init__(self, fst: FstArrays, costs: np.ndarray) -> None:
         self.fst = fst

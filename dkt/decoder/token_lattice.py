@@ -1,4 +1,4 @@
-"""Giving up the arcs of a search that lie on no whole path near the best one.
+"""Pruning the arcs of a decoding that lie on no whole path near the best one.
 
 As ``LatticeFasterDecoderTpl::PruneForwardLinks`` (``decoder/lattice-faster-decoder.cc``): going backwards,
 the extra cost of a token is how much worse than the best path to the end the best path through it is.
@@ -64,7 +64,7 @@ def _keep(links: Links, slack: np.ndarray, beam: float, extra: np.ndarray) -> Li
 def _through(frame: Frame, extra: np.ndarray, arcs: ArcSet, beam: float) -> tuple[np.ndarray, Links]:
     """Extra costs that know of the arcs without a frame, and those of these arcs that are kept."""
     frame.extra = extra.copy()
-    # One pass more for every further arc of a chain; none is given up before all extra costs are known.
+    # One pass more for every further arc of a chain; none is pruned before all extra costs are known.
     while len(frame.inner):
         before = frame.extra.copy()
         slack = _slack(frame, frame, frame.inner, arcs)

@@ -19,7 +19,7 @@ class Beams:
     """What bounds a search; names, defaults and meanings are those of ``latgen-faster-mapped``.
 
     Attributes:
-        beam: paths worse than the best by more than this are given up, in units of the scaled costs.
+        beam: paths worse than the best by more than this are pruned, in units of the scaled costs.
         max_active: at most about so many states are kept at a frame.
         min_active: at least so many are, whatever the beam.
         lattice_beam: a lattice keeps what is on a whole path worse than the best by no more than this.

@@ -85,7 +85,7 @@ def read_disambig(lang_dir: str | Path) -> list[int]:
     path = Path(lang_dir) / "phones" / "disambig.int"
     symbols = {natural(word) for word in fields(" ".join(read_lines(path)))}
     if None in symbols:
-        raise DktError("expected one integer a line", path=path)
+        raise DktError("expected one integer per line", path=path)
     return sorted(symbol for symbol in symbols if symbol is not None)
 
 

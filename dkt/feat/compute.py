@@ -72,7 +72,7 @@ def compute_features(
         recordings: the utterances.
         job: what to do.
         writer: an open writer.
-        max_dropped: the share of unreadable utterances that is no error yet.
+        max_dropped: the share of unreadable utterances that is not an error yet.
 
     Raises:
         DktError: too many recordings are unreadable or of another sample rate; all others are written.

@@ -73,7 +73,7 @@ def read_config(path: str | Path) -> dict[str, str]:
     """Options of a Kaldi configuration file, as ``dkt.util.option_text.read_option_lines`` gives them.
 
     Raises:
-        DktError: a line is no option.
+        DktError: a line is not an option.
     """
     return {name: value or "" for _, name, value in read_option_lines(path)}
 

@@ -18,7 +18,7 @@ from dkt.base.errors import DktError
 from dkt.base.ranges import check_name, kaldi_number
 from dkt.feat.online_cmvn import OnlineCmvnOptions
 from dkt.util.object_io import ObjectReader
-from dkt.util.option_text import split_option, to_bool
+from dkt.util.option_text import boolean, split_option
 from dkt.util.text import describe_character, hidden_character, natural, read_lines, refused_character
 
 logger = logging.getLogger(__name__)
@@ -32,13 +32,6 @@ _PLAIN = re.compile(r"[\w./:,@%+=~-]*")
 class _OptionParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise DktError(message)
-
-
-def _boolean(text: str) -> bool:
-    try:
-        return to_bool(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _number(name: str, text: str) -> int:
@@ -80,7 +73,7 @@ def parse_options(options: str, source: str | Path, **defaults: Any) -> argparse
         plain = name.replace("_", "-")
         option = f"--{plain}"
         if isinstance(default, bool):
-            parser.add_argument(option, type=_boolean, nargs="?", const=True, default=default)
+            parser.add_argument(option, type=boolean, nargs="?", const=True, default=default)
         else:
             convert = partial(_CONVERTERS[type(default)], plain)
             parser.add_argument(option, type=convert, default=default)
@@ -137,7 +130,7 @@ class FeatureOptions:
 
     Attributes:
         paste: the script files of the data directory whose features are pasted; white space between them.
-        cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, a speaker), None means no CMVN.
+        cmvn_opts: options of ``apply-cmvn``; empty means its defaults (means, per speaker), None no CMVN.
         online_cmvn_opts: options of ``apply-cmvn-online``; None means none of it.
         global_cmvn_stats: the statistics that online CMVN begins with.
         delta_opts: options of ``add-deltas``; None means no deltas.

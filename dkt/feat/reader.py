@@ -13,7 +13,7 @@ from dkt.base.tally import Tally
 from dkt.feat.functions import add_deltas, apply_cmvn, apply_transform, cmvn_stats, fake_stats, paste, splice
 from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.feat.pipeline import FeatureOptions
-from dkt.feat.speaker_inputs import Ivectors, SideInputs, SpeakerTransforms
+from dkt.feat.speaker_inputs import Ivectors, SpeakerInputs, SpeakerTransforms
 from dkt.util.data_dir import DataDir
 from dkt.util.table import MatrixTable, read_matrices, read_script
 
@@ -35,19 +35,19 @@ class FeatureReader:
         data: the data directory.
         options: what to do to the features.
         side: transforms and i-vectors, which must be given if and only if the options ask for them.
-        suffix: of the options that give them, for errors: ``-dev`` for those of cross-validation data.
+        suffix: of the options that give them, for errors: ``-dev`` for those of dev data.
 
     Raises:
         DktError: an option is wrong, or a file that it needs is missing.
     """
 
     def __init__(
-        self, data: DataDir, options: FeatureOptions, side: SideInputs | None = None, suffix: str = ""
+        self, data: DataDir, options: FeatureOptions, side: SpeakerInputs | None = None, suffix: str = ""
     ) -> None:
         self.data = data
         self._suffix = suffix
         self.options = options
-        self.side = side = side or SideInputs()
+        self.side = side = side or SpeakerInputs()
         first, *others = options.paste.split()
         self._feats = data.file(first, _MADE_BY)
         self._others = [MatrixTable(f"scp:{data.file(name, _MADE_BY)}") for name in others]
@@ -58,7 +58,7 @@ class FeatureReader:
         self._table: MatrixTable | None = None
         logger.info("features of %s: %s", data.path, options.describe())
 
-    def _make_steps(self, side: SideInputs) -> list[_Step]:
+    def _make_steps(self, side: SpeakerInputs) -> list[_Step]:
         options, data = self.options, self.data
         steps: list[_Step] = []
         self._online: _OnlineCmvn | None = None
@@ -87,7 +87,7 @@ class FeatureReader:
         return steps
 
     def drop_missing(self, tally: Tally) -> None:
-        """Leave out the utterances of ``utt2spk`` that lack features or side inputs, counted as dropped."""
+        """Leave out the utterances of ``utt2spk`` without features or speaker inputs, counted as dropped."""
         with_features = read_script(str(self._feats))
         for utt, speaker in self.data.utt2spk.items():
             reason = (
@@ -175,14 +175,14 @@ def _check_shape(raw: np.ndarray) -> None:
         )
 
 
-def _check_side(options: FeatureOptions, side: SideInputs, suffix: str) -> None:
+def _check_side(options: FeatureOptions, side: SpeakerInputs, suffix: str) -> None:
     wanted = {
         "fMLLR transforms": (options.speaker_transforms, side.transform_dir, "--transform-dir"),
         "i-vectors": (options.ivector_dim > 0, side.ivectors, "--ivectors"),
     }
     for what, (needed, given, option) in wanted.items():
         if needed and given is None:
-            whose = " of the cross-validation data" if suffix else ""
+            whose = " of the dev data" if suffix else ""
             raise DktError(f"the features need {what}{whose}", hint=f"give them by {option}{suffix}")
         if given is not None and not needed:
             more = f", or give {option} too" if suffix else ""
@@ -267,7 +267,7 @@ def _context_steps(options: FeatureOptions, data: DataDir) -> list[_Step]:
 
 
 def read_features(
-    source: str, options: FeatureOptions, tally: Tally, side: SideInputs | None = None
+    source: str, options: FeatureOptions, tally: Tally, side: SpeakerInputs | None = None
 ) -> Iterator[tuple[str, np.ndarray]]:
     """The features that a model reads, utterance by utterance.
 
@@ -286,7 +286,7 @@ def read_features(
         reader.drop_missing(tally)
         yield from reader
     elif ":" in source:
-        if side not in (None, SideInputs()):
+        if side not in (None, SpeakerInputs()):
             raise DktError("--transform-dir and --ivectors are of data directories", path=source)
         logger.info("features of %s are taken as they are: no CMVN, no deltas", source)
         yield from read_matrices(source)

@@ -14,13 +14,13 @@ from dkt.util.text import natural, read_lines
 
 
 @dataclass(frozen=True)
-class SideInputs:
+class SpeakerInputs:
     """Where they are.
 
     Attributes:
         transform_dir: a directory with ``trans.1`` ... (``trans.JOB`` of Kaldi's fMLLR systems).
         ivectors: a directory with ``ivector_online.scp`` and ``ivector_period``; or an rspecifier of vectors
-            (one an utterance or a speaker) or matrices (one i-vector a frame).
+            (one per utterance or speaker) or matrices (one i-vector per frame).
     """
 
     transform_dir: str | None = None
@@ -39,7 +39,7 @@ def _transform_files(directory: str) -> list[Path]:
     files = [path for path in files if natural(path.suffix[1:]) is not None]
     if not files:
         raise DktError(
-            "holds no trans.1", path=directory, hint="give the directory of an fMLLR alignment or search"
+            "holds no trans.1", path=directory, hint="give the directory of an fMLLR alignment or decoding"
         )
     return files
 

@@ -76,7 +76,7 @@ def perturb_speed(
     tables = _make_tables(data, factors)
     waves = (out / "wav").resolve()
     waves.mkdir(parents=True, exist_ok=True)
-    # Without wav.scp it is no data directory: a run that fails leaves none that would pass for whole.
+    # Without wav.scp it is not a data directory: a run that fails leaves none that would pass for whole.
     (out / "wav.scp").unlink(missing_ok=True)
     wav_scp = _write_copies(data, recordings, waves, factors, Tally("perturb speed", max_dropped))
     _write_tables(tables, out, wav_scp)

@@ -84,7 +84,7 @@ def decode_audio(
         raise DktError(str(error), path=path, utt=utt) from None
     except soundfile.SoundFileError as error:
         raise DktError(
-            f"is no readable audio ({error})", path=path, utt=utt, hint="mend or remove it"
+            f"not readable audio ({error})", path=path, utt=utt, hint="mend or remove it"
         ) from None
     if len(samples) == 0:
         raise DktError(
@@ -105,7 +105,7 @@ def _read_samples(data: bytes) -> tuple[np.ndarray, int]:
 
     Raises:
         DktError: a FLAC file holds fewer than its header says.
-        SoundFileError: it is no audio, or damaged.
+        SoundFileError: it is not audio, or damaged.
     """
     with _ForwardFile(io.BytesIO(data)) as sound:
         blocks: list[np.ndarray] = []

@@ -34,14 +34,14 @@ class WaveArchive:
         """The utterances; each is there to be read until the next is asked for.
 
         Raises:
-            DktError: the archive is damaged, or an utterance stands in it twice.
+            DktError: the archive is damaged, or a key is in it twice.
         """
         seen: set[str] = set()
         with open_input(self._rxfilename) as opened:
             stream = unpacked(opened, self._rxfilename)
             while (utt := read_key(stream, self._rxfilename)) is not None:
                 if utt in seen:
-                    raise DktError("stands twice", path=self._rxfilename, utt=utt)
+                    raise DktError("duplicate key", path=self._rxfilename, utt=utt)
                 seen.add(utt)
                 try:
                     self._utt, self._data = utt, read_wave(stream)

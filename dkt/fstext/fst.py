@@ -86,7 +86,7 @@ class FstArrays:
         """A copy with every cost multiplied by ``scale``."""
         fst = self.with_arcs(weight=self.arcs["weight"] * np.float32(scale))
         final = self.final.copy()
-        final[np.isfinite(final)] *= np.float32(scale)  # 0 times infinity would be no number
+        final[np.isfinite(final)] *= np.float32(scale)  # 0 times infinity would not be a number
         return replace(fst, final=final)
 
     def with_word_penalty(self, penalty: float) -> FstArrays:
@@ -139,7 +139,7 @@ class FstArrays:
 
 @contextmanager
 def _scratch_file() -> Iterator[Path]:
-    # kaldifst speaks through files only; one in memory spares the disk, once an utterance and pass.
+    # kaldifst speaks through files only; one in memory spares the disk, once per utterance and pass.
     if hasattr(os, "memfd_create") and Path("/proc/self/fd").is_dir():
         handle = os.memfd_create("fst")
         try:

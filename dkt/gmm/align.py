@@ -162,7 +162,7 @@ def align_directory(
         lang_dir: the lang directory.
         model_dir: with ``final.mdl``, ``tree`` and the option files of the features.
         ali_dir: the directory to write.
-        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` an utterance, of any model,
+        loglikes: rspecifier of the log-likelihoods of all pdfs, shape ``(T, P)`` per utterance, of any model,
             as in ``steps/nnet/align.sh``; None to have the GMM of ``final.mdl`` score the features.
         options: beams and scales.
         num_jobs: the number of processes, and of ``ali.JOB.gz``.
@@ -185,8 +185,7 @@ def align_directory(
     features = FeatureOptions.of_gmm_dir(source)
     corpus = TranscribedData(data, lang, features, oov_policy, tally, loglikes, max_oov)
     jobs = split_into_jobs(data.utt2spk, num_jobs)
-    search = options or AlignOptions()
-    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, search) as pool:
+    with WorkerPool(num_jobs, AlignWorker, tree, transitions, lang, model, options or AlignOptions()) as pool:
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
@@ -295,7 +294,7 @@ def find_optional_silence(transitions: TransitionModel, lang_dir: Path) -> np.nd
 
 
 def read_phones(path: Path) -> list[list[int]]:
-    """Lists of phones as integers, one list a line, parted by spaces or colons (``sets.int``, ``*.csl``).
+    """Lists of phones as integers, one list per line, parted by spaces or colons (``sets.int``, ``*.csl``).
 
     Raises:
         DktError: the file is missing or holds something else.
@@ -339,8 +338,8 @@ def write_alignment_dir(
 ) -> None:
     """Write an alignment directory: the model, ``ali.JOB.gz`` and ``num_jobs``.
 
-    Without ``num_jobs`` a directory is no alignment directory. It is the first to go and the last to come,
-    so that one whose writing was interrupted is never taken for a whole one.
+    Without ``num_jobs`` a directory is not one of alignments. It is the first to go and the last to come, so
+    that one whose writing was interrupted is never taken for a whole one.
 
     Args:
         directory: the directory; what it holds of other alignments is removed.

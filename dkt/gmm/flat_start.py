@@ -93,7 +93,7 @@ def share_frames(chain: StateChain, scores: np.ndarray) -> np.ndarray:
     """Align an utterance by how much its frames sound like speech.
 
     The cost of the n states of a word in d frames is that of a Gamma distribution of shape n whose mean is n
-    times the utterance's speech frames a state, which is the least where all last equally long. Time grows
+    times the utterance's speech frames per state, which is the least where all last equally long. Time grows
     with the square of the frames: of minutes, words begin and end at every so many frames only.
 
     Args:

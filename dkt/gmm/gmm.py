@@ -1,4 +1,4 @@
-"""The diagonal-covariance Gaussian mixture models of a system, one a pdf (Kaldi's ``am-diag-gmm``)."""
+"""The diagonal-covariance Gaussian mixture models of a system, one per pdf (Kaldi's ``am-diag-gmm``)."""
 
 from __future__ import annotations
 

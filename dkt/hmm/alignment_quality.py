@@ -38,11 +38,11 @@ _HINT_PAUSES = (
 
 @dataclass(frozen=True)
 class SilencePhones:
-    """Which phones are no speech.
+    """Which phones are not speech.
 
     Attributes:
         silence: those of the optional silence.
-        others: all that are no speech, noises included.
+        others: all that are not speech, noises included.
         names: phone to name, as far as known.
     """
 
@@ -114,7 +114,7 @@ class AlignmentQuality:
 
     Attributes:
         model: the model that made them.
-        phones: which phones are no speech.
+        phones: which phones are not speech.
         frame_shift: seconds.
         num_retried: utterances that needed the second, wider beam; None if nobody knows.
     """
@@ -139,7 +139,7 @@ class AlignmentQuality:
         self._least[topology.phones] = [least_frames(topology.states(phone)) for phone in topology.phones]
 
     def add(self, utt: str, ids: np.ndarray) -> None:
-        """Look at the transition-ids of an utterance; what is no path through the HMMs is left out."""
+        """Look at the transition-ids of an utterance; what is not a path through the HMMs is left out."""
         try:
             phones, lengths = phones_and_lengths(self.model, ids)
         except DktError:

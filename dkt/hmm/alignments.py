@@ -33,7 +33,7 @@ class AlignmentDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise DktError("is no directory", path=path, hint="give an alignment directory")
+            raise DktError("not a directory", path=path, hint="give an alignment directory")
         self.num_jobs = read_num_jobs(self.path)
         self.files: list[Path] = []
         # One by one: nothing is made of a number that there are no files for.
@@ -118,8 +118,8 @@ def read_alignments(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Utterances and their transition-ids, shape ``(T,)``.
 
-    A warning tells of alignments that are no paths through the HMMs. They are given all the same: labels that
-    came from elsewhere, turned into any transition-ids of their pdfs, can be trained on.
+    A warning tells of alignments that are not paths through the HMMs. They are given all the same: labels
+    that came from elsewhere, turned into any transition-ids of their pdfs, can be trained on.
 
     Args:
         rspecifier: of the alignments.
@@ -147,7 +147,7 @@ def _checked(
         yield utt, ids
     if broken:
         logger.warning(
-            "%s: %d of %d alignments are no paths through the HMMs of the model (%s first): "
+            "%s: %d of %d alignments are not paths through the HMMs of the model (%s first): "
             "are they of another model or topology?",
             path,
             len(broken),

@@ -14,7 +14,7 @@ from dkt.base.checksums import write_recorded
 from dkt.base.errors import DktError
 from dkt.base.findings import VERBOSE, list_names, some
 from dkt.base.tally import Tally
-from dkt.hmm.posterior import read_posterior_or_matrix
+from dkt.hmm.posterior import IMPROBABLE, read_posterior_or_matrix
 from dkt.hmm.posterior_sums import sum_posteriors
 from dkt.matrix.matrix_io import encode_vector, refuse_underscore
 from dkt.util.kaldi_io import is_output_pipe, open_output
@@ -22,9 +22,6 @@ from dkt.util.object_io import ObjectReader
 from dkt.util.table import RandomAccessTable, VectorTable, read_int_vectors, read_table
 
 logger = logging.getLogger(__name__)
-
-# Counts take memory of the largest label, which a damaged archive may put at two thousand million.
-_IMPROBABLE = 10_000_000
 
 
 def read_real(stream: BinaryIO) -> float:
@@ -41,7 +38,7 @@ def read_real(stream: BinaryIO) -> float:
 
 
 class NumberTable(RandomAccessTable[float]):
-    """Random access to real numbers, one a key."""
+    """Random access to real numbers, one per key."""
 
     def __init__(self, rspecifier: str) -> None:
         super().__init__(read_real, rspecifier)
@@ -55,8 +52,8 @@ class FrameWeights:
     """What each frame counts for, by utterance, by frame, or both.
 
     Args:
-        frame_weights: rspecifier of vectors, one value a frame; empty for none.
-        utt_weights: rspecifier of numbers, one an utterance; empty for none.
+        frame_weights: rspecifier of vectors, one value per frame; empty for none.
+        utt_weights: rspecifier of numbers, one per utterance; empty for none.
     """
 
     def __init__(self, frame_weights: str = "", utt_weights: str = "") -> None:
@@ -75,7 +72,7 @@ class FrameWeights:
         """The weights of one utterance, float64 of shape ``(T,)``; None where every frame counts one.
 
         Raises:
-            DktError: not one weight a frame.
+            DktError: not one weight per frame.
         """
         if self._utts is None and self._frames is None:
             return None
@@ -124,9 +121,10 @@ def count_labels(rspecifier: str, weights: FrameWeights, tally: Tally, counts_di
     for utt, labels, frame_weights in _weighted(read_int_vectors(rspecifier), weights, tally):
         if not len(labels):
             continue
-        if not (labels.min() >= 0 and labels.max() < _IMPROBABLE):
+        # Counts take memory of the largest label, which a damaged archive may put at two thousand million.
+        if not (labels.min() >= 0 and labels.max() < IMPROBABLE):
             found = f"labels from {labels.min()} to {labels.max()}"
-            raise DktError(f"{found}, expected 0 to {_IMPROBABLE - 1}", path=rspecifier, utt=utt)
+            raise DktError(f"{found}, expected 0 to {IMPROBABLE - 1}", path=rspecifier, utt=utt)
         if labels.max() >= len(counts):
             if 0 < counts_dim == len(counts):
                 logger.warning(
@@ -160,7 +158,7 @@ def sum_posterior_table(
         float64 of shape ``(P,)``.
 
     Raises:
-        DktError: these are no posteriors, or not all of the same number of pdfs.
+        DktError: these are not posteriors, or not all of the same number of pdfs.
     """
     sums = np.zeros(counts_dim)
     for utt, value, frame_weights in _weighted(

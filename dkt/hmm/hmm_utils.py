@@ -178,16 +178,16 @@ def add_self_loops(fst: FstArrays, transitions: TransitionModel, self_loop_scale
     the state that the forward arc enters, so in an alignment forward comes before self-loop.
 
     Args:
-        fst: input labels are transition-ids that are no self-loops, or 0.
+        fst: input labels are transition-ids that are not self-loops, or 0.
         transitions: the transition model.
         self_loop_scale: factor on the log-probabilities of self-loops and of leaving.
 
     Raises:
-        DktError: a label is no transition-id or a self-loop.
+        DktError: a label is not a transition-id or a self-loop.
     """
     ids = fst.arcs["ilabel"]
     if ids.max(initial=0) > transitions.num_transition_ids or transitions.is_self_loop[ids].any():
-        raise DktError("the graph has labels that are no transition-ids, or has self-loops already")
+        raise DktError("the graph has labels that are not transition-ids, or has self-loops already")
     fst = _split_by_entering_state(fst, transitions.id2state)
     entering = np.zeros(fst.num_states, dtype=np.int64)
     entering[fst.arcs["nextstate"]] = transitions.id2state[fst.arcs["ilabel"]]

@@ -23,8 +23,8 @@ from dkt.util.table import TableWriter, read_table
 _SIZE = struct.Struct("<Bi")
 _FRAME_SIZE = np.dtype([("size", "u1"), ("value", "<i4")])
 _ENTRY = np.dtype([("id_size", "u1"), ("id", "<i4"), ("weight_size", "u1"), ("weight", "<f4")])
-# The limit that Kaldi's own reader sets to the number of frames.
-_IMPROBABLE = 10_000_000
+#: The limit that Kaldi's own reader sets to the number of frames: a damaged archive may claim any.
+IMPROBABLE = 10_000_000
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Posterior:
 
     @classmethod
     def of_frames(cls, frames: Iterable[Iterable[tuple[int, float]]]) -> Posterior:
-        """Make one of a list of (id, weight) pairs a frame."""
+        """Make one of a list of (id, weight) pairs per frame."""
         lists = [list(frame) for frame in frames]
         pairs = [pair for frame in lists for pair in frame]
         return cls(
@@ -130,12 +130,12 @@ def read_posterior_or_matrix(stream: BinaryIO) -> Posterior | np.ndarray:
 def _read_binary(stream: BinaryIO) -> Posterior:
     # The byte in front of the number of frames is taken already.
     num_frames = int.from_bytes(read_bytes(stream, 4), "little", signed=True)
-    if not 0 <= num_frames <= _IMPROBABLE:
+    if not 0 <= num_frames <= IMPROBABLE:
         raise DktError(f"the archive is damaged: a Posterior of {num_frames} frames")
     lengths, entries = array("q"), bytearray()
     for frame in range(num_frames):
         size, length = _SIZE.unpack(read_bytes(stream, _SIZE.size))
-        if size != 4 or not 0 <= length <= _IMPROBABLE:
+        if size != 4 or not 0 <= length <= IMPROBABLE:
             raise DktError(f"the archive is damaged: {length} entries in frame {frame}")
         lengths.append(length)
         entries += read_bytes(stream, length * _ENTRY.itemsize)
@@ -163,7 +163,7 @@ def _parse_text(line: bytes) -> Posterior:
         lengths.append(len(fields) // 2)
         words.extend(fields)
     refuse_underscore(line)
-    # A word that is no number raises ValueError, which the table's reader reports with its place.
+    # A word that is not a number raises ValueError, which the table's reader reports with its place.
     ids = [int(word) for word in words[0::2]]
     weights = np.array([float(word) for word in words[1::2]], dtype=np.float32)
     return Posterior(np.array(lengths, dtype=np.int64), np.array(ids, dtype=np.int32), weights)

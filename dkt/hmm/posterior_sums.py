@@ -36,11 +36,11 @@ def sum_posteriors(
         float64 of shape ``(P,)``.
 
     Raises:
-        DktError: another number of pdfs, or frames that are no distributions.
+        DktError: another number of pdfs, or frames that are not distributions.
     """
     if isinstance(value, Posterior):
         if apply_exp:
-            raise DktError("--apply-exp is for matrices, found a Posterior: its weights are no logarithms")
+            raise DktError("--apply-exp is for matrices, found a Posterior: its weights are not logarithms")
         return _sum_entries(value, num_pdfs, frame_weights)
     if value.ndim != 2 or not value.shape[1] or value.shape[1] != (num_pdfs or value.shape[1]):
         raise DktError(f"posteriors of shape {value.shape}, expected {num_pdfs or 'several'} pdfs")
@@ -79,7 +79,7 @@ def _check_range(posteriors: np.ndarray) -> None:
     if (posteriors < 0.0).any():
         raise DktError(
             f"a posterior is {posteriors.min():.4g}, expected none below 0",
-            hint="log-posteriors need --apply-exp=true; logits and log-likelihoods are no posteriors",
+            hint="log-posteriors need --apply-exp=true; logits and log-likelihoods are not posteriors",
         )
 
 

@@ -55,7 +55,7 @@ def load_topology(path: str | Path) -> HmmTopology:
     """Read ``lang/topo`` (text or binary).
 
     Raises:
-        DktError: the file is missing or is no topology.
+        DktError: the file is missing or not a topology.
     """
     return read_topology(ObjectReader.open(path))
 

@@ -11,7 +11,7 @@ from dkt.base.errors import DktError
 from dkt.hmm.topology import NO_PDF, HmmTopology, read_topology, write_topology
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
-#: More pdfs than any model has; arrays of one entry a pdf still fit into memory.
+#: More pdfs than any model has; arrays of one entry per pdf still fit into memory.
 IMPROBABLE_PDF = 10_000_000
 
 

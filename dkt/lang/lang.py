@@ -72,19 +72,12 @@ def prepare_lang(
     """
     options = options or LangOptions()
     dictionary = read_dictionary(dict_dir)
-    if oov_word not in dictionary.words:
-        raise DktError(
-            f"the OOV word '{oov_word}' is not in the lexicon",
-            path=dictionary.path,
-            hint=f"add it with a noise phone as its pronunciation, for example '{oov_word} SPN'",
-        )
+    _check_oov_word(oov_word, dictionary)
     lang = Path(lang_dir)
-    marked = options.position_dependent_phones
-    lexicon = mark_positions(dictionary.lexicon) if marked else dictionary.lexicon
+    lexicon = mark_positions(dictionary.lexicon) if options.position_dependent_phones else dictionary.lexicon
     disambig_lexicon, num_disambig = add_disambig(lexicon)
     # One symbol more than the lexicon needs, for the end of the optional silence.
     disambig = [f"#{n}" for n in range(num_disambig + 2)]
-
     refuse_other_kinds(lang, Kind.LANG)
     _make_directories(lang)
     words = _write_words(lang, dictionary.words)
@@ -113,6 +106,15 @@ def prepare_lang(
         len(phones) - len(disambig) - 1,
         len(disambig),
     )
+
+
+def _check_oov_word(word: str, dictionary: Dictionary) -> None:
+    if word not in dictionary.words:
+        raise DktError(
+            f"the OOV word '{word}' is not in the lexicon",
+            path=dictionary.path,
+            hint=f"add it with a noise phone as its pronunciation, for example '{word} SPN'",
+        )
 
 
 def _make_directories(lang: Path) -> None:

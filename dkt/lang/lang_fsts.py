@@ -48,7 +48,7 @@ def _check_grammar(fst: FstArrays, path: Path, backoff: int) -> None:
     # A few words may be written as others; a lexicon or a graph has nothing but such arcs.
     if (taken["ilabel"] == taken["olabel"]).sum() < 0.5 * len(taken):
         raise DktError(
-            "is no grammar: most of its arcs take one label and give another",
+            "not a grammar: most of its arcs take one label and give another",
             path=path,
             hint="make it with dkt format-lm, or Kaldi's arpa2fst",
         )
@@ -58,7 +58,7 @@ def _check_lexicon(fst: FstArrays, path: Path) -> None:
     taken = fst.arcs[fst.arcs["ilabel"] != 0]
     if len(taken) > 1 and (taken["ilabel"] == taken["olabel"]).all():
         raise DktError(
-            "is no lexicon: every arc gives the label that it takes",
+            "not a lexicon: every arc gives the label that it takes",
             path=path,
             hint="make it with dkt prepare-lang, or Kaldi's prepare_lang.sh",
         )

@@ -200,7 +200,7 @@ def _read_phones(path: Path) -> list[list[str]]:
                 hint="rename the phone",
             )
         if phone in seen:
-            raise DktError(f"phone '{phone}' is listed twice", path=path)
+            raise DktError(f"phone '{phone}' is a duplicate", path=path)
         seen.add(phone)
     return groups
 

@@ -8,7 +8,7 @@ from dkt.lat.lattice import CompactLattice, Lattice, joined, lengths_of, parted
 
 
 def to_state_level(lattice: CompactLattice) -> Lattice:
-    """A lattice with one transition-id an arc: strings become chains of states, numbered after the old ones.
+    """A lattice with one transition-id per arc: strings become chains of states, numbered after the old ones.
 
     Word and costs of an arc go to the first of its chain. A final state with a string is final no more: the
     chain of that string ends in a new one.

@@ -70,12 +70,3 @@ def read_compact_lattices(rspecifier: str) -> Iterator[tuple[str, CompactLattice
         DktError: anything that is not a whole, well-formed table.
     """
     return read_table(read_compact_lattice, rspecifier)
-
-
-def read_state_level_lattices(rspecifier: str) -> Iterator[tuple[str, Lattice]]:
-    """Read a table of lattices of either kind one by one, as state-level ones.
-
-    Raises:
-        DktError: anything that is not a whole, well-formed table.
-    """
-    return read_table(read_state_level_lattice, rspecifier)

@@ -20,29 +20,29 @@ class _Graph:
     final_graph: np.ndarray
 
     @property
-    def num_states(self) -> int:
-        """The number of states, S."""
-        return len(self.final_graph)
-
-    @property
     def is_final(self) -> np.ndarray:
         """Whether each state is final, shape ``(S,)``."""
         return self.final_graph < np.inf
-
-    @property
-    def num_arcs(self) -> int:
-        """The number of arcs, A."""
-        return len(self.nextstates)
 
     @property
     def sources(self) -> np.ndarray:
         """The state that each arc leaves, int64 of shape ``(A,)``."""
         return np.repeat(np.arange(self.num_states), np.diff(self.offsets))
 
+    @property
+    def num_states(self) -> int:
+        """The number of states, S."""
+        return len(self.final_graph)
+
+    @property
+    def num_arcs(self) -> int:
+        """The number of arcs, A."""
+        return len(self.nextstates)
+
 
 @dataclass(frozen=True)
 class Lattice(_Graph):
-    """A state-level lattice of S states and A arcs: one transition-id, or none, an arc.
+    """A state-level lattice of S states and A arcs: one transition-id, or none, per arc.
 
     Attributes:
         start: the start state, or -1 if the lattice is empty.
@@ -67,7 +67,7 @@ class Lattice(_Graph):
 
 @dataclass(frozen=True)
 class CompactLattice(_Graph):
-    """A lattice of S states and A arcs: a word, or none, and a string of transition-ids an arc.
+    """A lattice of S states and A arcs: a word, or none, and a string of transition-ids per arc.
 
     Attributes:
         start: the start state, or -1 if the lattice is empty.

@@ -84,7 +84,7 @@ class _Search:
                 row[:] = kept.min(axis=0)
                 row[1:] = np.minimum(row[1:], matched.min(axis=0))
             np.minimum.accumulate(row - deletions, out=row)
-            # What was not reached stays so: the errors of a state that nothing leads to are no number.
+            # What was not reached stays so: the errors of a state that nothing leads to are not numbers.
             row[:] = np.minimum(row + deletions, _UNREACHED)
 
     def _by_arc(self, arcs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ def topological_order(lattice: Lattice | CompactLattice) -> np.ndarray:
         layers.append(ready)
     order = np.concatenate(layers)
     if len(order) < lattice.num_states:
-        raise DktError("the lattice has a cycle", hint="make it anew: no search writes such lattices")
+        raise DktError("the lattice has a cycle", hint="make it anew: no decoder writes such lattices")
     return order
 
 

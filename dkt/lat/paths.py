@@ -63,7 +63,7 @@ def scale_lattice(lattice: CompactLattice, scale: CostScale) -> CompactLattice:
 def _scaled(costs: np.ndarray, scale: float) -> np.ndarray:
     # In double precision and back, the scale itself in single precision: ties then fall as in Kaldi.
     scaled = costs.astype(np.float64)
-    scaled[np.isfinite(costs)] *= np.float64(np.float32(scale))  # 0 times infinity would be no number
+    scaled[np.isfinite(costs)] *= np.float64(np.float32(scale))  # 0 times infinity would not be a number
     return scaled.astype(np.float32)
 
 

@@ -138,5 +138,5 @@ def take_depths(lattices: Lattices, path: str, write: Callable[[str, float], Non
         raise DktError("the lattices have no frames", path=path)
     # Kaldi's steps/oracle_wer.sh parses this line.
     logger.info("Overall density is %g over %d frames.", arc_frames / num_frames, num_frames)
-    logger.info("%d arcs, %.2f a frame", num_arcs, num_arcs / num_frames)
+    logger.info("%d arcs, %.2f per frame", num_arcs, num_arcs / num_frames)
     return arc_frames / num_frames

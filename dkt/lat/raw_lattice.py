@@ -1,4 +1,4 @@
-"""What a search leaves: every path near the best, one transition-id or none an arc, in layers."""
+"""What a search leaves: every path near the best, one transition-id or none per arc, in layers."""
 
 from __future__ import annotations
 

@@ -168,23 +168,6 @@ def _number(value: float) -> str:
     return f"{value:.7f}".rstrip("0").rstrip(".")
 
 
-def read_arpa(path: str | Path, unk: str | None = None) -> ArpaModel:
-    """Read a whole ARPA file.
-
-    Args:
-        path: the file, maybe compressed.
-        unk: the name of its unknown word.
-
-    Raises:
-        DktError: see ``iter_arpa``.
-    """
-    order, entries = iter_arpa(path)
-    tables: list[dict[NGram, tuple[float, float]]] = [{} for _ in range(order)]
-    for ngram, log_prob, backoff in entries:
-        tables[len(ngram) - 1][ngram] = (log_prob, backoff)
-    return ArpaModel(tables, unk)
-
-
 def iter_arpa(path: str | Path) -> tuple[int, Iterator[tuple[NGram, float, float]]]:
     """The order of an ARPA file and its n-grams, one after the other.
 
@@ -202,7 +185,7 @@ def iter_arpa(path: str | Path) -> tuple[int, Iterator[tuple[NGram, float, float
 def _read_header(lines: Iterator[tuple[int, str]], path: str | Path) -> list[int]:
     """The number of n-grams of each order; leaves ``lines`` after ``\\1-grams:``."""
     if not any(line.strip() == "\\data\\" for _, line in lines):
-        raise DktError("no \\data\\ section: this is no ARPA language model", path=path)
+        raise DktError("no \\data\\ section: not an ARPA language model", path=path)
     counts: list[int] = []
     for number, line in lines:
         parts = fields(line.replace("=", " = "))
@@ -272,7 +255,7 @@ class _Repetitions:
         """Warn at the end of a section, and begin anew."""
         if self._count:
             logger.warning(
-                "%s: %d %d-grams stand there twice, the first %s: each is taken, as by Kaldi's arpa2fst, "
+                "%s: %d %d-grams are duplicates, the first %s: each is taken, as by Kaldi's arpa2fst, "
                 "and the probabilities sum to more than one - make the language model anew",
                 self._path,
                 self._count,

@@ -58,7 +58,7 @@ class _Grammar:
         if not self._takes(ngram, log_prob):
             return
         if source is None:
-            self.skipped["their history is no n-gram"] += 1
+            self.skipped["their history is not an n-gram"] += 1
             return
         cost = -log_prob * _LN10
         if word == EOS:

@@ -52,7 +52,7 @@ def train_ngram(
 ) -> ArpaModel:
     """Estimate an interpolated n-gram model without cut-offs and give it in backoff form.
 
-    Kneser-Ney is the modified one: three discounts an order from its counts of counts, and one discount
+    Kneser-Ney is the modified one: three discounts per order from its counts of counts, and one discount
     where those are degenerate. An order where even that cannot be had, as in small vocabularies, is smoothed
     by Witten-Bell; so is the whole model if this is the highest order, as for digits. Witten-Bell gives the
     lower order the weight T(h) / (C(h) + T(h)), where C(h) counts the words after the history h and T(h) the
@@ -76,26 +76,13 @@ def train_ngram(
         DktError: no sentence, an unknown ``order`` or ``smoothing``, a reserved ``unk``, or too large a
             vocabulary.
     """
-    if not 1 <= order <= MAX_ORDER:
-        raise DktError(f"--order is {order}, expected 1 to {MAX_ORDER}")
-    if smoothing not in SMOOTHINGS:
-        raise DktError(f"--smoothing is '{smoothing}', expected one of {', '.join(SMOOTHINGS)}")
-    if unk in RESERVED:
-        raise DktError(f"--unk is '{unk}', which is a reserved symbol")
+    _check_options(order, smoothing, unk)
     if not sentences:
         raise DktError("the training text has no sentence")
     words = _vocabulary(sentences, vocabulary, unk)
     index = {word: n for n, word in enumerate(words)}
-    tables = _count(_encode(sentences, index, unk), order, index[BOS])
-    discounts: Sequence[Floats | None] = [None] * order
-    if smoothing == "kneser-ney":
-        adjusted = _continuation_counts(tables, index[BOS])
-        found = [kneser_ney_discounts(table.counts, n) for n, table in enumerate(adjusted, 1)]
-        # The counts of the lower orders suit what discounts leave: without any above, they are not for them.
-        if found[-1] is not None:
-            tables, discounts = adjusted, found
-        elif order > 1:
-            logger.warning("as the %d-grams are, so is the whole model smoothed by Witten-Bell", order)
+    counted = _count(_encode(sentences, index, unk), order, index[BOS])
+    tables, discounts = _choose_discounts(counted, smoothing, index[BOS])
     levels = _estimate(tables, discounts, len(words), index[BOS])
     model = _to_arpa(levels, words, unk)
     logger.info(
@@ -104,6 +91,30 @@ def train_ngram(
         ", ".join(f"{len(table)} {n}-grams" for n, table in enumerate(model.ngrams, 1)),
     )
     return model
+
+
+def _check_options(order: int, smoothing: str, unk: str) -> None:
+    if not 1 <= order <= MAX_ORDER:
+        raise DktError(f"--order is {order}, expected 1 to {MAX_ORDER}")
+    if smoothing not in SMOOTHINGS:
+        raise DktError(f"--smoothing is '{smoothing}', expected one of {', '.join(SMOOTHINGS)}")
+    if unk in RESERVED:
+        raise DktError(f"--unk is '{unk}', which is a reserved symbol")
+
+
+def _choose_discounts(
+    tables: Sequence[_Table], smoothing: str, bos: int
+) -> tuple[Sequence[_Table], Sequence[Floats | None]]:
+    """The counts that the n-grams are estimated from, and the discounts of each order; None: Witten-Bell."""
+    if smoothing == "kneser-ney":
+        adjusted = _continuation_counts(tables, bos)
+        found = [kneser_ney_discounts(table.counts, n) for n, table in enumerate(adjusted, 1)]
+        # The counts of the lower orders suit what discounts leave: without any above, they are not for them.
+        if found[-1] is not None:
+            return adjusted, found
+        if len(tables) > 1:
+            logger.warning("as the %d-grams are, so is the whole model smoothed by Witten-Bell", len(tables))
+    return tables, [None] * len(tables)
 
 
 def _vocabulary(

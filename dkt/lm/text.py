@@ -14,14 +14,14 @@ logger = logging.getLogger(__name__)
 
 
 def read_sentences(path: str | Path, utt_ids: bool = False) -> list[list[str]]:
-    """The sentences of a text, one a line; empty ones are left out and counted in the log.
+    """The sentences of a text, one per line; empty ones are left out and counted in the log.
 
     Args:
         path: the text, maybe compressed.
         utt_ids: whether the first field of a line is an utterance id, as in the ``text`` of a data directory.
 
     Raises:
-        DktError: the file is missing or holds no sentence, an utterance occurs twice, or a reserved symbol
+        DktError: the file is missing or holds no sentence, there is a duplicate key, or a reserved symbol
             stands in a sentence (``<s>`` may begin and ``</s>`` end one).
     """
     lines = read_lines(path)
@@ -49,8 +49,8 @@ def read_vocabulary(path: str | Path, *, symbol_table: bool, exclude: Collection
     """The words that a language model is to predict.
 
     Args:
-        path: ``words.txt`` of a lang directory, or a list with one word a line.
-        symbol_table: whether it is the former; its symbols that are no words (``<eps>``, ``#0``, ``<s>``,
+        path: ``words.txt`` of a lang directory, or a list with one word per line.
+        symbol_table: whether it is the former; its symbols that are not words (``<eps>``, ``#0``, ``<s>``,
             ``</s>``) are left out.
         exclude: words to leave out too.
 

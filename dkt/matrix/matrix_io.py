@@ -135,7 +135,7 @@ def parse_rows(text: bytes | bytearray) -> np.ndarray:
 
     Raises:
         DktError: rows differ in length.
-        ValueError: a word is no number.
+        ValueError: a word is not a number.
     """
     refuse_underscore(text)
     values, rows, columns = array("d"), 0, 0

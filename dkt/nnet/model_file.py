@@ -168,10 +168,10 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
     path = Path(path)
     content = load_torch(path, device)
     if content.get("format") != MODEL_FORMAT:
-        raise DktError("is no model file of dkt", path=path)
+        raise DktError("is not a model file of dkt", path=path)
     version = content.get("version")
     if type(version) is not int or version < 1:
-        raise DktError(f"is no model of this dkt (its version is {_short(version)})", path=path)
+        raise DktError(f"is not a model of this dkt (its version is {_short(version)})", path=path)
     if version > _VERSION:
         raise DktError(f"is of version {version}, this dkt reads up to {_VERSION}", path=path)
     matrices = content.get("matrices", {})
@@ -184,7 +184,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
         network = build_network(info, state)
         network.load_state_dict(state)
     except (DktError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
-        raise DktError(f"is no model of this dkt ({_short(error)})", path=path) from None
+        raise DktError(f"is not a model of this dkt ({_short(error)})", path=path) from None
     return info, network.to(device).eval()
 
 

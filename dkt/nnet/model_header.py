@@ -58,10 +58,10 @@ def read_model_header(path: str | Path) -> ModelHeader:
     content = _read_content(Path(path))
     info = content.get("info")
     if content.get("format") != MODEL_FORMAT or not isinstance(info, dict):
-        raise DktError("is no model file of dkt", path=path)
+        raise DktError("is not a model file of dkt", path=path)
     whole = all(isinstance(info.get(name), int) for name in _WHOLE)
     if not whole or not isinstance(info.get("kind"), str) or not isinstance(info.get("network"), dict):
-        raise DktError("is no model of this dkt (its description is not whole)", path=path)
+        raise DktError("is not a model of this dkt (its description is not whole)", path=path)
     return ModelHeader(info, _shapes(content.get("state"), Path(path)))
 
 
@@ -73,7 +73,7 @@ def read_checkpoint_header(path: str | Path) -> ModelHeader:
     """
     content = _read_content(Path(path))
     if "newbob" not in content:
-        raise DktError("is no checkpoint of dkt", path=path)
+        raise DktError("is not a checkpoint of dkt", path=path)
     return ModelHeader({}, _shapes(content.get("network"), Path(path)))
 
 
@@ -81,7 +81,7 @@ def _shapes(state: Any, path: Path) -> dict[str, tuple[int, ...]]:
     tensors = state if isinstance(state, dict) else {}
     shapes = {name: value.shape for name, value in tensors.items() if isinstance(value, _Tensor)}
     if not shapes or len(shapes) < len(tensors):
-        raise DktError("is no model of this dkt (its weights are missing)", path=path)
+        raise DktError("is not a model of this dkt (its weights are missing)", path=path)
     if _LEAST_BYTES * sum(map(math.prod, shapes.values())) > path.stat().st_size:
         raise DktError("claims more weights than its bytes can hold", path=path)
     return shapes
@@ -100,7 +100,7 @@ def _read_content(path: Path) -> dict[Any, Any]:
         # A damaged pickle raises anything at all.
         raise DamagedError("is damaged (its description cannot be read)", path=path) from None
     if not isinstance(content, dict):
-        raise DktError("is no file of dkt", path=path)
+        raise DktError("is not a file of dkt", path=path)
     return content
 
 

@@ -15,10 +15,10 @@ from dkt.nnet import native, threads
 from dkt.nnet.torch_lstm import Activations, Clips, Weights
 
 _SUFFIXES = {torch.float32: ("f32", ctypes.c_float), torch.float64: ("f64", ctypes.c_double)}
-# Fewer streams a thread than this would each read the weights for too little work. Sums over streams are
+# Fewer streams per thread than this would each read the weights for too little work. Sums over streams are
 # first those of a group, in however many threads: their number changes no bit.
 _STREAMS_PER_GROUP = 4
-# Gradients that are summed over frames and streams: of four biases and three peepholes a cell.
+# Gradients that are summed over frames and streams: of four biases and three peepholes per cell.
 _NUM_SUMS = 7
 # Threads that compute different utterances shall not each compile the kernel.
 _loading = threading.Lock()

@@ -53,7 +53,7 @@ def load_torch(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
         raise DamagedError("is damaged (PyTorch cannot read it)", path=path) from None
     _check_claims(content, len(data), path)
     if not isinstance(content, dict):
-        raise DktError("is no file of dkt", path=path)
+        raise DktError("is not a file of dkt", path=path)
     return content
 
 

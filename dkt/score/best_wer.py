@@ -1,4 +1,4 @@
-"""The best of the word error rates that a scan over language-model weights and insertion penalties gave."""
+"""The best word error rate of an LM-weight grid: LM weights and word insertion penalties."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ScanPoint:
         path: the file it was read from.
         lmwt, wip: weight and penalty as the file's name writes them; ``wip`` is None where it has none.
         line: the ``%WER`` line.
-        error_rate: errors a word of the references.
+        error_rate: errors per word of the references.
     """
 
     path: Path
@@ -39,7 +39,7 @@ class ScanPoint:
 
 
 def read_scan(directory: str | Path) -> list[ScanPoint]:
-    """The scan in a decoding directory: files ``wer_<lmwt>_<wip>`` or ``wer_<lmwt>``.
+    """The LM-weight grid of a decoding directory: files ``wer_<lmwt>_<wip>`` or ``wer_<lmwt>``.
 
     Kaldi's scripts write them into the directory itself; else its ``scoring_kaldi`` is looked through.
 
@@ -84,7 +84,7 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
     """As ``lowest``, with warnings.
 
     Kaldi's ``steps/scoring/score_kaldi_wer.sh`` and ``utils/best_wer.sh`` take the first of that order. A
-    best point at the edge of the scan is told in the log: beyond the edge there may be a better one. Not so
+    best point at the edge of the grid is told in the log: beyond the edge there may be a better one. Not so
     where a point that is not at that edge is as good.
     """
     best = lowest(points)
@@ -93,7 +93,7 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
     alone = len({point.lmwt for point in equals}) == 1
     if alone and len(weights) > 1 and float(best.lmwt) in (weights[0], weights[-1]):
         logger.warning(
-            "%s: the best weight, %s, is at the edge of the scan from %g to %g: widen it",
+            "%s: the best weight, %s, is at the edge of the LM-weight grid, from %g to %g: widen it",
             best.path,
             best.lmwt,
             weights[0],
@@ -104,7 +104,7 @@ def best_of_scan(points: Sequence[ScanPoint]) -> ScanPoint:
     edges = (penalties[0], penalties[-1]) if len(penalties) > 1 else ()
     if alone and best.wip is not None and float(best.wip) in edges:
         logger.warning(
-            "%s: the best word insertion penalty, %s, is the %s of the scan from %g to %g: widen it",
+            "%s: the best word insertion penalty, %s, is the %s of the grid, from %g to %g: widen it",
             best.path,
             best.wip,
             "smallest" if float(best.wip) == penalties[0] else "largest",

@@ -15,7 +15,7 @@ from dkt.util.text import natural
 
 logger = logging.getLogger(__name__)
 
-# From this share of the words of the references on, words that look alike are no chance.
+# From this share of the words of the references on, words that look alike are not chance.
 _TOLD_FROM = 0.02
 
 #: What to do with a reference without a hypothesis: stop, leave it out, or score it as empty.

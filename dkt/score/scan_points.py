@@ -1,4 +1,4 @@
-"""The points of a scan, language-model weights and word insertion penalties, and the files that it writes."""
+"""The points of an LM-weight grid, LM weights and word insertion penalties, and their files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.util.text import write_lines
 
-#: A language-model weight and a word insertion penalty, as written: they name the files of the scan.
+#: A language-model weight and a word insertion penalty, as written: they name the files of the grid.
 Point = tuple[str, str]
 
 
@@ -25,7 +25,7 @@ def acoustic_scale(lmwt: str) -> float:
 
 
 class ScanTexts:
-    """The texts that a scan finds at its points, written to ``out_dir/<lmwt>_<penalty>.txt``.
+    """The texts found at the points of an LM-weight grid, written to ``out_dir/<lmwt>_<penalty>.txt``.
 
     Args:
         lmwts, penalties: as they are to stand in the file names.

@@ -47,7 +47,7 @@ def operation(ref: str, hyp: str) -> str:
 
 
 def per_utt_lines(alignments: Mapping[str, WordPairs]) -> list[str]:
-    """Four lines an utterance: reference, hypothesis and operations in columns, and how many of each.
+    """Four lines per utterance: reference, hypothesis and operations in columns, and how many of each.
 
     Source of the form: Kaldi's ``utils/scoring/wer_per_utt_details.pl``.
     """
@@ -159,14 +159,14 @@ def write_details(
 ) -> None:
     """Write ``test_filt.txt`` and ``wer_details/{per_utt,per_spk,ops,wer_bootci}`` into ``scoring_kaldi``.
 
-    The hypotheses of the scan, ``scoring/<lmwt>_<wip>.txt``, move to ``penalty_<wip>/<lmwt>.txt`` there.
+    The hypotheses of the grid, ``scoring/<lmwt>_<wip>.txt``, move to ``penalty_<wip>/<lmwt>.txt`` there.
     Utterances without a hypothesis are left out. Without ``utt2spk`` there is no ``per_spk``.
 
     Args:
         directory: the decoding directory, with ``scoring_kaldi/wer_details``: see
             ``dkt.score.best_wer.write_best``.
         data: the data directory; of it ``text`` and ``utt2spk`` are read.
-        points: the scan.
+        points: those of the grid.
         best: the point of it that the details are about.
         words: ``words.txt`` of the graph, with which the spelling of the references is compared; None for
             the words of the hypotheses.

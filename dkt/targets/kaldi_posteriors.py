@@ -13,7 +13,8 @@ import torch
 from dkt.base.errors import DktError
 from dkt.hmm.posterior import Posterior, posterior_to_pdfs, read_posterior_or_matrix
 from dkt.hmm.transition_model import TransitionModel
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, check_choice, top_k_targets
+from dkt.targets.header import TargetHeader, check_choice
+from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.targets.store import TargetDir
 from dkt.targets.target_source import TargetSource
 from dkt.util.table import RandomAccessTable

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 
 from dkt.base.errors import DktError
-from dkt.targets.soft_targets import SoftTargets, TargetHeader
+from dkt.targets.header import TargetHeader
+from dkt.targets.soft_targets import SoftTargets
 
 _MAGIC = b"dkST"
 _VERSION = 1
@@ -70,7 +71,7 @@ def record_size(head: bytes, header: TargetHeader) -> int:
     """The length of a record that begins with ``head``, all included.
 
     Raises:
-        DktError: it is no record, or not one of this set.
+        DktError: it is not a record, or not one of this set.
     """
     if len(head) < HEAD_SIZE or not head.startswith(_MAGIC):
         raise DktError("there is no record of soft targets here")

@@ -9,124 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from dkt.base.errors import DktError
-from dkt.base.ranges import TEMPERATURE
-
-_INT16_PDFS = 1 << 16
-_FRAMES_PER_HOUR = 360_000
-
-
-def check_temperature(temperature: float) -> None:
-    """Raise DktError unless ``temperature`` is within ``dkt.base.ranges.TEMPERATURE``."""
-    TEMPERATURE.check(float(temperature), "temperature")
-
-
-def check_choice(num_pdfs: int, top_k: int | None, temperatures: Sequence[float]) -> int:
-    """The number of pdfs that are kept.
-
-    Raises:
-        DktError: ``top_k`` above P, a temperature that is not above 0, or none where there is a tail.
-    """
-    if top_k is not None and not 1 <= top_k <= num_pdfs:
-        raise DktError(f"--top-k is {top_k}, expected a number from 1 to the {num_pdfs} pdfs, or 'all'")
-    for temperature in temperatures:
-        check_temperature(temperature)
-    if len(set(temperatures)) != len(temperatures):
-        raise DktError(f"a temperature stands twice in '{_list(temperatures)}'")
-    kept = num_pdfs if top_k is None else top_k
-    if kept < num_pdfs and not temperatures:
-        raise DktError("no temperature is declared", hint="the tail needs one: --temperatures '1 2 5'")
-    return kept
-
-
-def _list(temperatures: Sequence[float]) -> str:
-    return " ".join(f"{temperature:g}" for temperature in temperatures)
-
-
-@dataclass(frozen=True)
-class TargetHeader:
-    """What a set of soft targets is made of; targets and student must agree on it.
-
-    Attributes:
-        fingerprint: of the teacher's weights; empty where the teacher is unknown.
-        num_pdfs: P.
-        top_k: K, None for all.
-        temperatures: those that the tail is known at.
-        teacher: the teacher's features, for the record: the student's may differ.
-        version: of the format.
-
-    Raises:
-        DktError: K above P, a temperature that is not above 0, or K below P and no temperature.
-    """
-
-    fingerprint: str
-    num_pdfs: int
-    top_k: int | None
-    temperatures: tuple[float, ...]
-    teacher: dict[str, Any]
-    version: int = 1
-
-    def __post_init__(self) -> None:
-        check_choice(self.num_pdfs, self.top_k, self.temperatures)
-
-    @property
-    def num_kept(self) -> int:
-        """K, a number in any case."""
-        return self.num_pdfs if self.top_k is None else self.top_k
-
-    @property
-    def dense(self) -> bool:
-        """Whether all pdfs are kept; then they stand in order and there is no tail."""
-        return self.num_kept == self.num_pdfs
-
-    @property
-    def index_bytes(self) -> int:
-        """Bytes of a pdf-id on disk: 0 where all are kept, else 2 or 4."""
-        return 0 if self.dense else 2 if self.num_pdfs <= _INT16_PDFS else 4
-
-    @property
-    def bytes_per_frame(self) -> int:
-        """Bytes of a frame on disk, beside a few a record."""
-        num_tails = 0 if self.dense else len(self.temperatures)
-        return self.num_kept * (2 + self.index_bytes) + 2 * num_tails
-
-    @property
-    def megabytes_per_hour(self) -> float:
-        """Size on disk of an hour of speech at 100 frames a second, in 10^6 bytes."""
-        return self.bytes_per_frame * _FRAMES_PER_HOUR / 1e6
-
-    def describe(self) -> str:
-        """One line for the log: what is kept and how large it is."""
-        kept = "all" if self.dense else str(self.num_kept)
-        tails = "" if self.dense else f", tails at temperatures {_list(self.temperatures)}"
-        return (
-            f"{kept} of {self.num_pdfs} pdfs{tails}: {self.megabytes_per_hour:.1f} MB per hour of speech "
-            "(100 frames a second)"
-        )
-
-    def check_teacher(self, fingerprint: str | None, num_pdfs: int, path: str | Path) -> None:
-        """Raise DktError unless the targets are of this teacher (None: any) and this number of pdfs."""
-        if num_pdfs != self.num_pdfs:
-            raise DktError(
-                f"the soft targets are of {self.num_pdfs} pdfs, expected {num_pdfs}",
-                path=path,
-                hint="teacher and student must be trained on the same alignments and tree",
-            )
-        if fingerprint is not None and self.fingerprint and fingerprint != self.fingerprint:
-            raise DktError(
-                f"the soft targets are of the teacher {self.fingerprint}, not of {fingerprint}",
-                path=path,
-                hint="make them again with steps/make_soft_targets.sh",
-            )
+from dkt.targets.header import check_choice, check_temperature, temperatures_text
 
 
 @dataclass
 class SoftTargets:
-    """A teacher's opinion on T frames.
+    """A teacher's posteriors on T frames.
 
     Attributes:
         pdfs: kept pdfs, int64 of shape ``(T, K)``. In frames that have fewer than others the first pdf is
@@ -163,7 +55,7 @@ class SoftTargets:
             return torch.full_like(self.log_post[:, 0], -torch.inf)
         raise DktError(
             f"the soft targets have no tail at temperature {temperature:g}, "
-            f"but at {_list(self.temperatures)}",
+            f"but at {temperatures_text(self.temperatures)}",
             hint="make them again with this temperature in --temperatures, or with --top-k all",
         )
 

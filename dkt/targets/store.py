@@ -11,100 +11,31 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 import numpy as np
 import torch
-import yaml
 
-from dkt.base.config import build, first_difference
+from dkt.base.config import first_difference
 from dkt.base.errors import DktError
-from dkt.base.files import is_there, read_file, replace_file
-from dkt.base.yaml_text import RefusedYamlError, parse_yaml
+from dkt.base.files import read_file, replace_file
+from dkt.targets.header import AGAIN, HEADER_FILE, HeaderFile, TargetHeader, load_header
 from dkt.targets.records import HEAD_SIZE, decode_record, encode_record, record_size
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.util.kaldi_io import split_offset
 from dkt.util.specifiers import file_name
 from dkt.util.table import MatrixWriter, read_script
 
 logger = logging.getLogger(__name__)
 
-HEADER_FILE = "header.yaml"
 SCRIPT = "soft.scp"
-_FORMAT = "dkt-soft-targets"
-_SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
-_AGAIN = "make them again with steps/make_soft_targets.sh"
 # The step takes a directory that has its script for done, and without it makes all again.
-_REMADE = f"remove {SCRIPT} and {_AGAIN}"
-
-
-@dataclass(frozen=True)
-class _HeaderFile:
-    """The content of ``header.yaml``; ``num_utterances`` is missing until the set is whole.
-
-    ``script_crc32`` is the CRC-32 of ``soft.scp``.
-    """
-
-    format: str
-    version: int
-    fingerprint: str
-    num_pdfs: int
-    top_k: int | None
-    temperatures: list
-    teacher: dict[str, Any]
-    num_jobs: int
-    num_utterances: int | None = None
-    script_crc32: int | None = None
-
-    @classmethod
-    def of(cls, header: TargetHeader, num_jobs: int) -> _HeaderFile:
-        values = {**asdict(header), "temperatures": list(header.temperatures)}
-        return cls(format=_FORMAT, num_jobs=num_jobs, **values)
-
-    def header(self) -> TargetHeader:
-        temperatures = tuple(float(temperature) for temperature in self.temperatures)
-        return TargetHeader(
-            self.fingerprint, self.num_pdfs, self.top_k, temperatures, self.teacher, self.version
-        )
-
-    def save(self, directory: Path) -> None:
-        data = yaml.safe_dump(asdict(self), sort_keys=False).encode()
-        replace_file(directory / HEADER_FILE, data + b"# crc32 %08x\n" % zlib.crc32(data))
-
-
-def _load_header(directory: Path) -> _HeaderFile:
-    path = directory / HEADER_FILE
-    if not is_there(path):
-        raise DktError("does not exist: this is no directory of soft targets", path=path, hint=_AGAIN)
-    data = read_file(path)
-    sealed = _SEALED.fullmatch(data)
-    try:
-        values = parse_yaml(sealed[1] if sealed else data)
-    except RefusedYamlError as error:
-        raise DktError(str(error), path=path, hint=_AGAIN) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or values.get("format") != _FORMAT:
-        raise DktError("is no header of soft targets", path=path, hint=_AGAIN)
-    newest = TargetHeader.version
-    if isinstance(values.get("version"), int) and values["version"] > newest:
-        raise DktError(f"is of version {values['version']}, this dkt reads up to {newest}", path=path)
-    try:
-        file = build(_HeaderFile, values, "")
-        file.header()
-        if sealed and zlib.crc32(sealed[1]) != int(sealed[2], 16):
-            raise ValueError("its checksum is wrong")
-        if not sealed and None not in (file.script_crc32, file.num_utterances):
-            raise ValueError("its checksum is missing")
-        return file
-    except (DktError, TypeError, ValueError) as error:
-        raise DktError(f"is damaged ({error})", path=path, hint=f"remove it and {_AGAIN}") from None
+_REMADE = f"remove {SCRIPT} and {AGAIN}"
 
 
 def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> None:
@@ -121,7 +52,7 @@ def begin(directory: str | Path, header: TargetHeader, num_jobs: int = 1) -> Non
         for old in directory.glob(pattern):
             old.unlink()
     logger.info("soft targets: %s", header.describe())
-    _HeaderFile.of(header, num_jobs).save(directory)
+    HeaderFile.of(header, num_jobs).save(directory)
 
 
 def finish(directory: str | Path) -> int:
@@ -134,7 +65,7 @@ def finish(directory: str | Path) -> int:
         DktError: a job has not ended, or two have written the same utterance.
     """
     directory = Path(directory)
-    file = _load_header(directory)
+    file = load_header(directory)
     places: dict[str, str] = {}
     for job in range(1, file.num_jobs + 1):
         script = directory / f"soft.{job}.scp"
@@ -189,12 +120,12 @@ class SoftTargetWriter(MatrixWriter):
         return super().__enter__()
 
     def _check_header(self, job: int) -> None:
-        file = _load_header(self.directory)
+        file = load_header(self.directory)
         if not 1 <= job <= file.num_jobs:
             raise DktError(f"job {job} of {file.num_jobs} jobs", path=self.directory)
         difference = first_difference(asdict(file.header()), asdict(self.header))
         if difference:
-            raise DktError(f"was begun with another header: {difference}", path=self.directory, hint=_AGAIN)
+            raise DktError(f"was begun with another header: {difference}", path=self.directory, hint=AGAIN)
 
     def encode(self, value: np.ndarray | SoftTargets) -> bytes:
         """The record of one utterance."""
@@ -225,23 +156,23 @@ class TargetDir:
         header: what they are made of.
 
     Raises:
-        DktError: it is no such directory, or it is half-written.
+        DktError: it is not such a directory, or it is half-written.
     """
 
     half = True
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
-        file = _load_header(self.directory)
+        file = load_header(self.directory)
         script = self.directory / SCRIPT
         if file.num_utterances is None or not script.is_file():
-            raise DktError("the soft targets are half-written", path=self.directory, hint=_AGAIN)
+            raise DktError("the soft targets are half-written", path=self.directory, hint=AGAIN)
         self._places = read_script(str(script))
         if len(self._places) != file.num_utterances:
             raise DktError(
                 f"lists {len(self._places)} utterances, {HEADER_FILE} says {file.num_utterances}",
                 path=script,
-                hint=_AGAIN,
+                hint=AGAIN,
             )
         if file.script_crc32 is not None and zlib.crc32(read_file(script)) != file.script_crc32:
             raise DktError("is damaged, or was changed (its checksum is wrong)", path=script, hint=_REMADE)
@@ -295,7 +226,7 @@ class TargetDir:
 
     def _place(self, utt: str) -> tuple[Path, int]:
         if utt not in self._places:
-            raise DktError("has no soft targets", path=self.directory / SCRIPT, utt=utt, hint=_AGAIN)
+            raise DktError("has no soft targets", path=self.directory / SCRIPT, utt=utt, hint=AGAIN)
         name, offset = split_offset(self._places[utt])
         return self.directory / name, offset
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dkt.targets.soft_targets import SoftTargets, TargetHeader
+from dkt.targets.header import TargetHeader
+from dkt.targets.soft_targets import SoftTargets
 
 
 class TargetSource(Protocol):

@@ -22,9 +22,10 @@ from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
+from dkt.targets.header import TargetHeader
 from dkt.targets.kaldi_posteriors import Form, check_form, open_targets
 from dkt.targets.scratch import TargetScratch
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.targets.target_source import TargetSource
 from dkt.targets.top_k import ALL, TopK
 from dkt.util.data_dir import DataDir
@@ -133,7 +134,7 @@ class RunningTeacher:
         device: torch.device,
         hint: Hint | None = None,
     ) -> None:
-        _refuse_side_inputs(info, data)
+        _refuse_speaker_inputs(info, data)
         self.header = TargetHeader(
             fingerprint(network), info.num_pdfs, _kept(top_k, info.num_pdfs), temperatures, {}
         )
@@ -205,7 +206,7 @@ def _teach(
     return utt, targets if layer is None else replace(targets, hint=layer.take().flatten(0, -2).cpu())
 
 
-def _refuse_side_inputs(info: ModelInfo, data: DataDir) -> None:
+def _refuse_speaker_inputs(info: ModelInfo, data: DataDir) -> None:
     """The transforms and i-vectors that a training is given are the student's, which may differ."""
     if info.speaker_transforms or info.ivector_dim:
         raise DktError(

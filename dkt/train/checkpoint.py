@@ -91,11 +91,11 @@ def check_numbers(values: dict[str, Any]) -> dict[str, Any]:
     """The same values.
 
     Raises:
-        ValueError: one of them is no plain number.
+        ValueError: one of them is not a plain number.
     """
     for name, value in values.items():
         if type(value) not in _PLAIN:
-            raise ValueError(f"'{name}' is no number")
+            raise ValueError(f"'{name}' is not a number")
     return values
 
 
@@ -103,7 +103,7 @@ def not_of_this_training(path: Path, reason: Exception) -> DktError:
     """The error to raise for a checkpoint that is whole and does not fit."""
     text = (str(reason).splitlines() or [""])[0][:200]
     return DktError(
-        f"is no checkpoint of this training ({type(reason).__name__}: {text})",
+        f"is not a checkpoint of this training ({type(reason).__name__}: {text})",
         path=path,
         hint="remove it to begin again",
     )

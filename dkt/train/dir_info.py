@@ -14,12 +14,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from dkt.base.directory_kinds import Kind, kinds_in
+from dkt.base.directory_kinds import ALIGNMENTS, NUMBERED_MODEL, Kind, kinds_in
 from dkt.base.errors import DktError
 from dkt.base.files import cannot_read, is_there, read_file
-from dkt.base.yaml_text import parse_yaml
 from dkt.train.network_info import network_facts
 from dkt.util.text import read_lines
 from dkt.validate.data_info import data_facts
@@ -29,13 +26,10 @@ Facts = dict[str, Any]
 _DECODE = "decode"
 _LATTICES = re.compile(r"lat\.[0-9]+\.gz")
 _SCORES = re.compile(r"wer_[0-9].*")
-_ALIGNMENTS = re.compile(r"ali\.[0-9]+\.gz")
-_NUMBERED = re.compile(r"([0-9]+)\.mdl")
 # Directories of an experiment without decode directories in them, some with very many files.
 _NOT_SEARCHED = ("log", "q", "egs", "phones", "configs")
 # Said only of what is not so.
 _UNLESS = {"finished": "unfinished", "scored": "not-scored"}
-_SEALED = re.compile(rb"(.*\n)# crc32 ([0-9a-f]{8})\n", re.DOTALL)
 _MILLION = 1_000_000
 # Numbers below it are shown with four decimals.
 _SMALL = 10
@@ -155,7 +149,7 @@ def _refuse_pipes(directory: Path) -> None:
 
 
 def _is_decoded(names: list[str]) -> bool:
-    if any(map(_ALIGNMENTS.fullmatch, names)):
+    if any(map(ALIGNMENTS.fullmatch, names)):
         return False
     return "scoring_kaldi" in names or any(
         pattern.fullmatch(name) for name in names for pattern in (_LATTICES, _SCORES)
@@ -202,9 +196,9 @@ def _network(directory: Path) -> Facts:
 
 
 def _gmm(directory: Path) -> Facts:
-    numbers = sorted(int(m[1]) for path in directory.iterdir() if (m := _NUMBERED.fullmatch(path.name)))
+    numbers = sorted(int(m[1]) for path in directory.iterdir() if (m := NUMBERED_MODEL.fullmatch(path.name)))
     final = directory / "final.mdl"
-    linked = _NUMBERED.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
+    linked = NUMBERED_MODEL.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
     finished = is_there(final)
     num_iters = int(linked[1]) if linked else max(numbers, default=None)
     facts = _model_facts(final if finished else directory / f"{num_iters}.mdl")
@@ -262,35 +256,23 @@ def _alignments(directory: Path) -> Facts:
 
 
 def _targets(directory: Path) -> Facts:
-    """As of ``dkt.targets.store``, which needs PyTorch."""
-    path = directory / "header.yaml"
-    data = read_file(path)
-    sealed = _SEALED.fullmatch(data)
-    try:
-        values = parse_yaml(sealed[1] if sealed else data)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict) or values.get("format") != "dkt-soft-targets":
-        raise DktError("is not the header of soft targets, or is damaged", path=path)
-    if sealed and zlib.crc32(sealed[1]) != int(sealed[2], 16):
-        raise DktError("is damaged (its checksum is wrong)", path=path)
-    num_utts, crc32 = values.get("num_utterances"), values.get("script_crc32")
+    from dkt.targets.header import load_header
+
+    file = load_header(directory)
     script = directory / "soft.scp"
-    finished = num_utts is not None and script.is_file()
-    if finished and crc32 is not None and zlib.crc32(read_file(script)) != crc32:
+    finished = file.num_utterances is not None and script.is_file()
+    if finished and file.script_crc32 is not None and zlib.crc32(read_file(script)) != file.script_crc32:
         raise DktError("is damaged, or was changed (its checksum is wrong)", path=script)
-    try:
-        return {
-            "num_utts": int(num_utts) if finished and num_utts is not None else None,
-            "num_pdfs": int(values["num_pdfs"]),
-            "top_k": "all" if values["top_k"] is None else int(values["top_k"]),
-            "temperatures": [float(temperature) for temperature in values["temperatures"]],
-            "teacher": str(values["fingerprint"]) if values["fingerprint"] else None,
-            "nj": int(values["num_jobs"]),
-            "finished": finished,
-        }
-    except (KeyError, OverflowError, TypeError, ValueError):
-        raise DktError("is no whole header of soft targets", path=path, hint="make them again") from None
+    header = file.header()
+    return {
+        "num_utts": file.num_utterances if finished else None,
+        "num_pdfs": header.num_pdfs,
+        "top_k": "all" if header.top_k is None else header.top_k,
+        "temperatures": list(header.temperatures),
+        "teacher": header.fingerprint or None,
+        "nj": file.num_jobs,
+        "finished": finished,
+    }
 
 
 def _lang(directory: Path) -> Facts:

@@ -11,7 +11,7 @@ import numpy as np
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.feat.pipeline import FEATS, FeatureOptions, MatrixFile, sum_stats
-from dkt.feat.speaker_inputs import Ivectors, SideInputs
+from dkt.feat.speaker_inputs import Ivectors, SpeakerInputs
 from dkt.transform.lda import accumulate_spliced, check_estimable
 from dkt.util.data_dir import DataDir
 from dkt.util.table import read_matrices
@@ -54,7 +54,7 @@ class FeatureConfig:
             self.cmvn_opts, self.delta_opts, self.splice_opts, None, self.online_cmvn_opts, None, self.paste
         ).check("features.{}".format)
 
-    def options(self, data: DataDir, side: SideInputs) -> FeatureOptions:
+    def options(self, data: DataDir, side: SpeakerInputs) -> FeatureOptions:
         """The whole feature pipeline.
 
         Args:

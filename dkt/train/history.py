@@ -14,7 +14,7 @@ from dkt.base.files import replace_file
 
 @dataclass
 class EpochRecord:
-    """One line of the learning curve; losses in nats a frame, accuracies in percent, time in seconds.
+    """One line of the learning curve; losses in nats per frame, accuracies in percent, time in seconds.
 
     Epoch 0 is that of weights which another training has made; fresh ones have none.
     ``train_*`` are measured in evaluation mode on a fixed tenth of the training utterances, ``running_loss``
@@ -46,7 +46,7 @@ def save_history(path: Path, records: list[EpochRecord]) -> None:
 
 
 def load_history(path: Path) -> list[dict[str, float]]:
-    """Read a learning curve: one dict of numbers a line, ``accepted`` as 0 or 1.
+    """Read a learning curve: one dict of numbers per line, ``accepted`` as 0 or 1.
 
     Raises:
         DktError: the file is missing or no such table.
@@ -63,7 +63,7 @@ def load_history(path: Path) -> list[dict[str, float]]:
     except OSError as error:
         raise DktError(f"cannot be read: {error.strerror}", path=path) from None
     except (ValueError, TypeError, csv.Error):
-        raise DktError("is no learning curve of dkt", path=path) from None
+        raise DktError("is not a learning curve of dkt", path=path) from None
 
 
 def require_tensorboard() -> None:

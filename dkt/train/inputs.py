@@ -14,7 +14,7 @@ from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
@@ -56,8 +56,8 @@ class Sources:
     hmm_dir: Path | None = None
     init_model: Path | None = None
     max_dropped: float = DEFAULT_MAX_DROPPED
-    side_train: SideInputs = field(default_factory=SideInputs)
-    side_dev: SideInputs = field(default_factory=SideInputs)
+    side_train: SpeakerInputs = field(default_factory=SpeakerInputs)
+    side_dev: SpeakerInputs = field(default_factory=SpeakerInputs)
     cache_dir: str | None = None
     cache_otherwise: Path | None = None
 

@@ -12,7 +12,7 @@ from dkt.train.history import load_history
 
 logger = logging.getLogger(__name__)
 
-_PANELS = {"loss": "loss less target entropy (nats a frame)", "frame_acc": "frame accuracy (%)"}
+_PANELS = {"loss": "loss less target entropy (nats per frame)", "frame_acc": "frame accuracy (%)"}
 
 
 def plot_learning_curves(path: Path, systems: list[tuple[str, Path]]) -> bool:

@@ -46,7 +46,7 @@ class Metrics:
 
     @property
     def loss(self) -> float:
-        """Mean loss a frame, in nats (Kaldi's AvgLoss)."""
+        """Mean loss per frame, in nats (Kaldi's AvgLoss)."""
         return self.loss_sum / max(self.num_frames, 1)
 
     @property

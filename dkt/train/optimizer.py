@@ -18,8 +18,8 @@ class OptimizerConfig:
     Attributes:
         type: sgd, or adam.
         momentum: of sgd.
-        l2_penalty: a frame, as in nnet1; for adam decoupled weight decay (AdamW).
-        max_grad_norm: a larger gradient, a frame, is scaled down to this norm; 0 for never.
+        l2_penalty: per frame, as in nnet1; for adam decoupled weight decay (AdamW).
+        max_grad_norm: a larger gradient per frame is scaled down to this norm; 0 for never.
         grad_clip: each element of the gradient summed over the batch is kept within ± this, as nnet1's
             <GradClip>; 0 for no clipping.
     """

@@ -29,7 +29,7 @@ class LabelTable(RandomAccessTable[Posterior]):
         super().__init__(read_int_vector if alignments else read_posterior, rspecifier)
 
     def convert(self, key: str, value: Any) -> Posterior:
-        """The Posterior; of an alignment, that of one entry a frame (``ali-to-post``)."""
+        """The Posterior; of an alignment, that of one entry per frame (``ali-to-post``)."""
         if isinstance(value, Posterior):
             return value
         return Posterior(np.ones(len(value), dtype=np.int64), value, np.ones(len(value), dtype=np.float32))

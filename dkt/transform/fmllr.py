@@ -1,4 +1,4 @@
-"""Estimation of fMLLR: one affine transform of the features a speaker, under which a GMM likes them best.
+"""Estimation of fMLLR: one affine transform of the features per speaker, under which a GMM likes them best.
 
 M. J. F. Gales, "Maximum likelihood linear transformations for HMM-based speech recognition", Computer Speech
 and Language 12 (1998), section 4; Kaldi's ``transform/fmllr-diag-gmm.cc``.
@@ -29,7 +29,7 @@ class FmllrStats:
     Attributes:
         count: frames.
         linear: K of the paper, shape ``(F, E)``.
-        quadratic: G of the paper, one matrix a row of the transform, shape ``(F, E, E)``.
+        quadratic: G of the paper, one matrix per row of the transform, shape ``(F, E, E)``.
     """
 
     count: float

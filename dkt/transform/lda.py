@@ -240,7 +240,7 @@ def _cholesky(within: np.ndarray) -> np.ndarray:
     )
     root = _regular_root(within + smoothing * np.eye(len(within)), mean_variance)
     if root is None:
-        raise DktError("the within-class covariance is no covariance", hint="accumulate the statistics again")
+        raise DktError("the within-class covariance is not one", hint="accumulate the statistics again")
     return root
 
 

@@ -27,7 +27,7 @@ def read_archive(read: Reader, rxfilename: str) -> Iterator[tuple[str, Any]]:
     An archive that gzip compressed is unpacked on the way.
 
     Raises:
-        DktError: anything that is no whole, well-formed archive.
+        DktError: anything that is not a whole, well-formed archive.
     """
     with open_input(rxfilename) as stream:
         yield from _entries(read, unpacked(stream, rxfilename), rxfilename)

@@ -35,7 +35,7 @@ class DataDir:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_dir():
-            raise DktError("is no directory", path=self.path, hint="give a Kaldi data directory")
+            raise DktError("not a directory", path=self.path, hint="give a Kaldi data directory")
 
     def file(self, name: str, made_by: str) -> Path:
         """The path of the file ``name``.

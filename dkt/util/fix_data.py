@@ -114,7 +114,7 @@ def _read(path: Path, report: FixReport) -> Table:
         ((key, rest),) = parse_keyed_lines([line], path).items()
         if table.setdefault(key, rest) != rest:
             hint = "only identical lines can be left out: remove the wrong one"
-            raise DktError(f"stands twice, with '{table[key]}' and '{rest}'", path=path, utt=key, hint=hint)
+            raise DktError(f"duplicate key, with '{table[key]}' and '{rest}'", path=path, utt=key, hint=hint)
     if len(lines) > len(table):
         report.note(path.name, f"{plural(len(lines) - len(table), 'identical line')} left out")
     if misplaced(table):

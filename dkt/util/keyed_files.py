@@ -81,7 +81,7 @@ def _value(valid: Callable[[str], bool], expected: str) -> LineRule:
 def _wav(line: list[str]) -> str | None:
     if len(line) < 2:
         return "expected '<recording> <file>'"
-    # Nothing expands a tilde that is no part of a command.
+    # Nothing expands a tilde that is not part of a command.
     return "a tilde stands for the home directory: write the path out" if line[1].startswith("~") else None
 
 
@@ -158,7 +158,7 @@ def _read_line(file: KeyedFile, number: int, text: str, rule: LineRule | None) -
     if not line:
         file.blame("empty", _place(number, line))
     elif line[0] in file.lines:
-        file.blame("with a key that occurs twice", _place(number, line))
+        file.blame("with a duplicate key", _place(number, line))
     else:
         file.lines[line[0]] = line
         if file.path.suffix == ".scp" and len(line) > 1:
@@ -173,7 +173,7 @@ def read_keyed_file(
 ) -> KeyedFile | None:
     """Read a file of a data directory whatever is wrong with it.
 
-    Noted are lines that are not UTF-8, empty, or not of the file's form, keys that occur twice, carriage
+    Noted are lines that are not UTF-8, empty, or not of the file's form, duplicate keys, carriage
     returns, characters that no text may hold, and keys that are not in C order, by which Kaldi's tools find
     them.
 

@@ -1,4 +1,4 @@
-"""Tables of one number an utterance (``BasicHolder`` in ``util/kaldi-holder-inl.h``)."""
+"""Tables of one number per utterance (``BasicHolder`` in ``util/kaldi-holder-inl.h``)."""
 
 from __future__ import annotations
 

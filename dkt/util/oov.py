@@ -139,7 +139,7 @@ def find_causes(unknown: Mapping[str, int], vocabulary: Collection[str]) -> list
     for difference in (*_DIFFERENCES, _ALL):
         if not left:
             break
-        # Symbols such as <UNK> and #0 are no words.
+        # Symbols such as <UNK> and #0 are not words.
         index = {difference.plain(word): word for word in vocabulary if not word.startswith(("<", "#"))}
         for word in list(left):
             plain = difference.plain(word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def to_bool(text: str) -> bool:
     if text.lower() in _FALSE:
         return False
     raise ValueError(f"expected true or false, got '{text}'")
+
+
+def boolean(text: str) -> bool:
+    """As ``to_bool``; the type of an option of argparse, whose errors name the option."""
+    try:
+        return to_bool(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def read_option_lines(path: str | Path) -> Iterator[tuple[int, str, str | None]]:

@@ -24,7 +24,7 @@ def read_script(rxfilename: str) -> dict[str, str]:
     """The lines of a script file: key to extended filename, in order.
 
     Raises:
-        DktError: a line has no second field, a key stands twice, or a command may not be run.
+        DktError: a line has no second field, there is a duplicate key, or a command may not be run.
     """
     entries = read_keyed_lines(rxfilename, Content.SCRIPT)
     for number, (key, entry) in enumerate(entries.items(), 1):

@@ -42,10 +42,10 @@ def parse_rspecifier(rspecifier: str) -> Specifier:
     Raises:
         DktError: it is neither, or has an option that Kaldi does not know.
     """
-    kinds, options, filename = _split(rspecifier, "rspecifier", _RSPECIFIER_OPTIONS)
+    kinds, options, filename = _split(rspecifier, "an rspecifier", _RSPECIFIER_OPTIONS)
     if len(kinds) != 1 or not filename:
         raise DktError(
-            "is no rspecifier",
+            "not an rspecifier",
             path=rspecifier,
             hint="write ark:FILE, scp:FILE or 'ark:COMMAND |' as in Kaldi",
         )
@@ -58,7 +58,7 @@ def parse_wspecifier(wspecifier: str) -> Specifier:
     Raises:
         DktError: it is none of these, or has an option that Kaldi does not know.
     """
-    kinds, options, filename = _split(wspecifier, "wspecifier", _WSPECIFIER_OPTIONS)
+    kinds, options, filename = _split(wspecifier, "a wspecifier", _WSPECIFIER_OPTIONS)
     if kinds == ["ark"] and filename:
         return Specifier("ark", options, filename)
     if kinds == ["ark", "scp"]:
@@ -66,7 +66,7 @@ def parse_wspecifier(wspecifier: str) -> Specifier:
         if archive and script:
             return Specifier("ark", options, archive, script)
     raise DktError(
-        "is no wspecifier", path=wspecifier, hint="write ark:FILE, ark,t:FILE or ark,scp:FILE.ark,FILE.scp"
+        "not a wspecifier", path=wspecifier, hint="write ark:FILE, ark,t:FILE or ark,scp:FILE.ark,FILE.scp"
     )
 
 
@@ -89,7 +89,8 @@ def _split(text: str, what: str, known: set[str]) -> tuple[list[str], set[str], 
         elif word[:1] == "n" and word[1:] in known & _NEGATABLE:
             options.discard(word[1:])
         elif kinds:
-            raise DktError(f"'{word}' is no option of a {what}", path=text, hint=f"known: {sorted(known)}")
+            what = f"'{word}' is not an option of {what}"
+            raise DktError(what, path=text, hint=f"known: {sorted(known)}")
         else:
             return [], set(), ""
     return kinds, options, filename.strip()

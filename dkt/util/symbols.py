@@ -19,7 +19,7 @@ EPS = "<eps>"
 BACKOFF = "#0"
 BOS = "<s>"
 EOS = "</s>"
-#: Symbols of ``words.txt`` that are no words: they may stand in no lexicon and no transcript.
+#: Symbols of ``words.txt`` that are not words: they may stand in no lexicon and no transcript.
 RESERVED = (EPS, BACKOFF, BOS, EOS)
 
 #: What to do with a word that is not in ``words.txt``: count it as the OOV word, as Kaldi does, or stop.
@@ -33,7 +33,7 @@ def read_symbol_table(path: str | Path) -> dict[str, int]:
         Symbol to id, in the order of the file.
 
     Raises:
-        DktError: the file is missing or empty, a line is malformed, or a symbol or an id occurs twice.
+        DktError: the file is missing or empty, a line is malformed, or there is a duplicate symbol or id.
     """
     table: dict[str, int] = {}
     owner: dict[int, str] = {}
@@ -44,7 +44,7 @@ def read_symbol_table(path: str | Path) -> dict[str, int]:
             raise DktError(f"line {number}: expected '<symbol> <id>', found '{line}'", path=path)
         symbol = parts[0]
         if symbol in table:
-            raise DktError(f"line {number}: symbol '{symbol}' occurs twice", path=path)
+            raise DktError(f"line {number}: duplicate symbol '{symbol}'", path=path)
         if index in owner:
             raise DktError(f"line {number}: id {index} is that of '{owner[index]}' already", path=path)
         table[symbol] = index
@@ -72,7 +72,7 @@ def read_transcripts(path: str | Path) -> dict[str, list[str]]:
         Utterance to words, in the order of the file; a transcript may be empty.
 
     Raises:
-        DktError: the file is missing, a line is empty, or an utterance occurs twice.
+        DktError: the file is missing, a line is empty, or there is a duplicate key.
     """
     return parse_transcripts(read_lines(path), path)
 
@@ -81,7 +81,7 @@ def parse_transcripts(lines: Sequence[str], path: str | Path) -> dict[str, list[
     """Transcripts from lines of text; ``path`` is the name that errors tell.
 
     Raises:
-        DktError: a line is empty, or an utterance occurs twice.
+        DktError: a line is empty, or there is a duplicate key.
     """
     return {utt: fields(words) for utt, words in parse_keyed_lines(lines, path).items()}
 
@@ -166,7 +166,7 @@ def read_texts(rspecifier: str) -> dict[str, list[str]]:
         rspecifier: ``ark:FILE``, ``ark:-``, ``ark:COMMAND |``, or a file's name.
 
     Raises:
-        DktError: it cannot be read, a line is empty, or an utterance occurs twice.
+        DktError: it cannot be read, a line is empty, or there is a duplicate key.
     """
     with open_input(text_filename(rspecifier)) as stream:
         return parse_transcripts(decode_lines(stream.read(), rspecifier), rspecifier)

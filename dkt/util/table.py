@@ -48,7 +48,7 @@ def read_table(read: Reader, rspecifier: str) -> Iterator[tuple[str, Any]]:
     last = ""
     for key, value in (_read_scripted if spec.kind == "scp" else _read_archived)(read, spec):
         if key in seen:
-            raise DktError("stands twice", path=spec.filename, utt=key)
+            raise DktError("duplicate key", path=spec.filename, utt=key)
         if "s" in spec.options and key < last:
             raise _not_sorted(spec.filename, last, key)
         seen.add(key)
@@ -144,7 +144,7 @@ def read_gzipped_int_vectors(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     seen: set[str] = set()
     for key, value in read_gzipped_archive(read_int_vector, path):
         if key in seen:
-            raise DktError("stands twice", path=path, utt=key)
+            raise DktError("duplicate key", path=path, utt=key)
         seen.add(key)
         yield key, value
 
@@ -308,7 +308,7 @@ class IntVectorWriter(TableWriter):
 
 
 class TextWriter(TableWriter):
-    """Writes one line of text a key: transcripts."""
+    """Writes one line of text per key: transcripts."""
 
     def encode(self, value: str) -> bytes:
         """The line."""

@@ -213,7 +213,7 @@ def parse_keyed_lines(lines: Iterable[str], path: str | Path) -> dict[str, str]:
         path: the name that errors tell.
 
     Raises:
-        DktError: a line is empty, or a key stands twice.
+        DktError: a line is empty, or there is a duplicate key.
     """
     entries: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
@@ -222,7 +222,7 @@ def parse_keyed_lines(lines: Iterable[str], path: str | Path) -> dict[str, str]:
             raise DktError(f"line {number} is empty", path=path, hint="remove it, or begin it with a key")
         key, rest = match.groups()
         if key in entries:
-            raise DktError(f"line {number}: this utterance occurs twice", path=path, utt=key)
+            raise DktError(f"line {number}: duplicate key", path=path, utt=key)
         entries[key] = rest.rstrip(_WHITE_SPACE)
     return entries
 

@@ -118,7 +118,7 @@ def read_all_labels(ali: AlignmentDir, quality: AlignmentQuality, findings: Find
         ali: the directory.
         quality: collects what they look like.
         findings: where it is noted which archives cannot be read, which utterances are aligned twice, have
-            transition-ids beyond the model or ones that are no path through its HMMs, and what about them
+            transition-ids beyond the model or ones that are not a path through its HMMs, and what about them
             cannot be right.
 
     Returns:

@@ -13,7 +13,7 @@ from dkt.base.findings import Findings, Level, plural, some
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignment_quality import FEWEST_UTTS, AlignmentQuality, SilencePhones, judge_silence
 from dkt.hmm.alignments import LENGTH_TOLERANCE, AlignmentDir
 from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
@@ -52,7 +52,7 @@ class CheckOptions:
         num_jobs: jobs of the training; None for any number.
         max_oov: the share of words that may be outside the lexicon.
         allow_implausible: alignments that cannot be right are only warned of.
-        train_data: the training data, where those that are checked are for cross-validation.
+        train_data: the training data, where those that are checked are dev data.
         list_file: where all names at fault and all lost utterances will be listed; None for nowhere.
     """
 
@@ -62,7 +62,7 @@ class CheckOptions:
     max_dropped: float = DEFAULT_MAX_DROPPED
     strict: bool = False
     pipeline: FeatureOptions | None = None
-    side: SideInputs = field(default_factory=SideInputs)
+    side: SpeakerInputs = field(default_factory=SpeakerInputs)
     recipe: TrainingConfig | None = None
     num_jobs: int | None = None
     max_oov: float = DEFAULT_MAX_OOV
@@ -216,7 +216,7 @@ def _ask_training(report: Report, features: Features, labels: AlignmentLengths |
 
 
 def _compare_with_training(files: DataFiles, features: Features, train: DataDir, findings: Findings) -> None:
-    """Note where cross-validation data are trained on, or have other features (``check_cv_disjoint``)."""
+    """Note where dev data are trained on, or have other features (``check_cv_disjoint``)."""
     check, path = "training data", files.data.path
     try:
         shared = sorted(set(files.lines("utt2spk")) & set(train.utt2spk))

@@ -248,8 +248,8 @@ def _check_text(file: KeyedFile, options: DataCheckOptions, findings: Findings) 
             blame(_EMPTY, utt)
         for word in _ILLEGAL_WORDS:
             if word in line[1:]:
-                blame(f"with the symbol {word}, which is no word", utt)
-                reserved.add(f"with the symbol {word}, which is no word")
+                blame(f"with the symbol {word}, which is not a word", utt)
+                reserved.add(f"with the symbol {word}, which is not a word")
         if not options.non_print and (char := _unprintable(text)):
             blame(f"with a character that cannot be printed, {describe_character(char)}", utt)
     for fault, utts in faults.items():

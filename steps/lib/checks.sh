@@ -10,15 +10,13 @@ allow_implausible=false
 show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; }
 
 # _set_check_options [suffix]: sets the array check_options, what the options of a training mean to dkt check; the suffix
-# is _dev for those of the cross-validation data.
+# is _dev for those of the dev data.
 _set_check_options() {
-  local name
+  local side
   check_options=(--allow-implausible="$allow_implausible")
   [ -z "${network_config:-}" ] || check_options+=(--train-config="$network_config" ${network:+"--recipe=$network"})
-  for name in transform_dir ivectors; do
-    local value=$name${1:-}
-    [ -z "${!value:-}" ] || check_options+=("--${name//_/-}=${!value}")
-  done
+  set_speaker_inputs "${1:-}"
+  check_options+=(${side[@]+"${side[@]}"})
 }
 
 # _check_data log argument...: calls dkt check; if it fails, shows what it found and returns 1.

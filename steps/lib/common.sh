@@ -28,7 +28,7 @@ usage() {
 # With it cd tells where it went, and $(cd dir && pwd) is two lines.
 unset CDPATH
 DKT_ROOT=${DKT_ROOT:-$(dirname "${BASH_SOURCE[0]}")/../..}
-[ -f "$DKT_ROOT/steps/lib/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is no checkout of dkt"
+[ -f "$DKT_ROOT/steps/lib/common.sh" ] || die "DKT_ROOT is '$DKT_ROOT', which is not a checkout of dkt"
 DKT_ROOT=$(cd -P "$DKT_ROOT" && pwd)
 [[ $DKT_ROOT != *:* ]] || die "DKT_ROOT is '$DKT_ROOT', but PATH cannot hold a name with a colon: move the checkout"
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the steps share that score data by a model and search; sourced after common.sh by steps that set srcdir and have
+# What the steps share that score data by a model and decode; sourced after common.sh by steps that set srcdir and have
 # the options --model, --nnet, --class-frame-counts, --use-gpu, --transform-dir and --ivectors.
 # shellcheck disable=SC2154 # variables of the step
 
@@ -38,7 +38,7 @@ set_search_inputs() {
 # <wspecifier>. A job may lose what it must: the limit is on the sum of all.
 set_loglikes() {
   local side
-  set_side_inputs
+  set_speaker_inputs
   # shellcheck disable=SC2034 # for the step
   if is_network; then
     loglikes=(dkt forward --no-softmax=true --class-frame-counts="$class_frame_counts" --use-gpu="$use_gpu"
@@ -55,7 +55,7 @@ can_score() {
   return 1
 }
 
-# clear_scores: removes the scores of an earlier search, which would pass for those of this one if this one failed.
+# clear_scores: removes the scores of an earlier decoding, which would pass for those of this one if this one failed.
 clear_scores() {
   rm -rf "$dir"/scoring_kaldi "$dir"/wer_* "$dir"/.{score,local_score}.done
 }

@@ -22,7 +22,7 @@ check_number() {
     die "--${1//_/-} is '${!1}', expected a number above 0${2:+, at most $most}"
 }
 
-# read_num_jobs dir name: sets nj to what the file num_jobs of a directory holds. Stops if that is no number of jobs, or the
+# read_num_jobs dir name: sets nj to what the file num_jobs of a directory holds. Stops if that is not a number of jobs, or the
 # file or directory of a job, its name with JOB in place of the number, is not there.
 read_num_jobs() {
   local text job again="make '$1' again with the step that made it"
@@ -92,14 +92,26 @@ set_resources() {
 
 # What steps with these options tell of them.
 # shellcheck disable=SC2034 # for the steps
-side_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
+speaker_inputs_help="  --transform-dir <dir>  fMLLR transforms (trans.JOB), if the model was trained with them
   --ivectors <source>    i-vectors, if it was: a directory of ivector_online.scp, or an rspecifier"
 
-# set_side_inputs: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt.
-set_side_inputs() {
+# set_speaker_inputs [suffix]: sets the array side, what --transform-dir and --ivectors of a step say to a command of dkt;
+# with the suffix _dev, those of the dev data.
+set_speaker_inputs() {
+  local name value
   side=()
-  # shellcheck disable=SC2154 # options of the step
-  [ -z "$transform_dir" ] || side+=(--transform-dir="$transform_dir")
-  # shellcheck disable=SC2154
-  [ -z "$ivectors" ] || side+=(--ivectors="$ivectors")
+  for name in transform_dir ivectors; do
+    value=$name${1:-}
+    [ -z "${!value:-}" ] || side+=("--${name//_/-}=${!value}")
+  done
+}
+
+# set_given name...: sets the array given, what those of these options of a step that are not empty say to a command of
+# dkt.
+set_given() {
+  local name
+  given=()
+  for name in "$@"; do
+    [ -z "${!name}" ] || given+=("--${name//_/-}=${!name}")
+  done
 }

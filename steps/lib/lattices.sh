@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What steps/decode.sh does about the program that searches, its lattices and their scores; sourced by it after
+# What steps/decode.sh does about the program that decodes, its lattices and their scores; sourced by it after
 # common.sh.
 # shellcheck disable=SC2154 # variables of the step
 
 # set_search: sets the array search, the program that --latgen asks for: Kaldi's where there is one, else dkt's. Kaldi
-# builds it in src/bin; src/latbin, where the other searches lie, is looked at too.
+# builds it in src/bin; src/latbin, where the other decoders lie, is looked at too.
 set_search() {
   local name=latgen-faster-mapped program root=${KALDI_ROOT:-}
   [ "$num_threads" = 1 ] || name+=-parallel
@@ -33,7 +33,7 @@ set_search_name() {
   search_name=${made_by:-${search[*]}}
 }
 
-# limit_threads: dkt's search has one thread, and the queue is not asked for more.
+# limit_threads: dkt's decoder has one thread, and the queue is not asked for more.
 limit_threads() {
   [ "${search[0]}" = dkt ] && [ "$num_threads" != 1 ] || return 0
   echo "$script_name: dkt latgen has one thread: --num-threads $num_threads is not asked for (more --nj is faster)"
@@ -49,7 +49,7 @@ verdict() {
 }
 
 # check_decoded file...: counts the utterances for which the jobs wrote a lattice (keys in these files) against those that
-# there are, as a search that ends well may have lost all but one. Names those without, and stops if it is too many.
+# there are, as a decoder that ends well may have lost all but one. Names those without, and stops if it is too many.
 check_decoded() {
   local missing=$dir/log/no_lattice
   local status=0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One step a directory: whoever writes in it holds it until it ends, and a second one is refused; sourced by common.sh.
+# One step per directory: whoever writes in it holds it until it ends, and a second one is refused; sourced by common.sh.
 
 # Of every step: whether a directory is taken from another process, one of another host that is dead. A recipe that was
 # told so says it to all that it calls.

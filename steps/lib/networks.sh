@@ -7,7 +7,7 @@
 # shellcheck disable=SC2034 # for the steps
 network_help="  --use-gpu <how>        yes, no or optional (no)
   --max-dropped <share>  share of utterances that may lack features, all jobs together (0.05)
-$side_inputs_help"
+$speaker_inputs_help"
 
 # require_network: stops unless there are a network and features to run it on.
 require_network() {
@@ -20,6 +20,6 @@ require_network() {
 begin_network_jobs() {
   begin_jobs "$nj" "${@:2}"
   sdata=$(make_split "$data" "$nj" "$1") || exit 1
-  set_side_inputs
+  set_speaker_inputs
   set_resources "$use_gpu"
 }

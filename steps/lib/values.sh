@@ -60,7 +60,10 @@ _set_path() {
   esac
 }
 
-# refuse_job_word path: stops if a path holds the word that stands for the number of a job.
+# refuse_job_word path...: stops if one of these paths holds the word that stands for the number of a job.
 refuse_job_word() {
-  [[ $1 != *JOB* ]] || die "'$1' holds JOB, which run.pl replaces by the number of the job: use another name"
+  local path
+  for path in "$@"; do
+    [[ $path != *JOB* ]] || die "'$path' holds JOB, which run.pl replaces by the number of the job: use another name"
+  done
 }

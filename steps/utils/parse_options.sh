@@ -22,7 +22,7 @@ _po_check() {
   esac
   _po_name=${1#--}
   _po_current "${_po_name//-/_}"
-  if ! [[ $_po_name =~ ^[A-Za-z_][A-Za-z0-9_]*$ && -n ${!_po_name+x} ]]; then
+  if ! [[ $_po_name =~ ^[A-Za-z][A-Za-z0-9_]*$ && -n ${!_po_name+x} ]]; then
     _po_die "invalid option '$1'"
   fi
   if [ "$2" -lt 2 ]; then

@@ -75,7 +75,7 @@ def read_utt2spk(path: Path) -> Pairs:
         raise DktError("it lists no utterance", path=path)
     twice = [utt for utt, count in Counter(utt for utt, _ in pairs).items() if count > 1]
     if twice:
-        raise DktError("is listed twice", path=path, utt=text_of(twice[0]))
+        raise DktError("is a duplicate", path=path, utt=text_of(twice[0]))
     return pairs
 
 

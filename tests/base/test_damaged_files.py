@@ -156,7 +156,7 @@ def twice(value: Any, times: int) -> Any:
         ({"info": described() | {"left_context": 10**9}}, "has shape"),
         ({"info": described() | {"left_context": -1}}, "dimensions are impossible"),
         ({"info": described() | {"kind": "lstm"}}, "unknown key"),
-        ({"format": "other"}, "is no model file of dkt"),
+        ({"format": "other"}, "is not a model file of dkt"),
         ({"matrices": {"transform": torch.zeros(3)}}, "a matrix of its features is none"),
         ({"state": {"a": torch.zeros(1).expand(10**12)}}, "claims more than its"),
         ({"info": twice([], 40)}, "claims more than its"),
@@ -324,7 +324,7 @@ def test_a_checkpoint_that_is_whole_and_makes_no_sense_is_one_line(lab, stopped,
     capsys.readouterr()
     assert train(lab, tmp_path / "exp", *options) == 1
     error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "checkpoint.pt: is no checkpoint of this training" in error and "remove it" in error
+    assert "checkpoint.pt: is not a checkpoint of this training" in error and "remove it" in error
 
 
 # --- finished trainings ---

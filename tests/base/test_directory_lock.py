@@ -1,4 +1,4 @@
-"""One writer a directory: who is second is told who is first; what the dead hold is taken over."""
+"""One writer per directory: who is second is told who is first; what the dead hold is taken over."""
 
 from __future__ import annotations
 

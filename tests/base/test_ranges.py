@@ -18,13 +18,14 @@ from dkt.base.errors import DktError
 from dkt.base.ranges import Range, real_number, whole_number
 from dkt.bin import COMMANDS, main
 from dkt.bin.common.kaldi_options import add_standard_options
-from dkt.bin.common.options import Number, Numbers, boolean, top_k
+from dkt.bin.common.options import Number, Numbers, top_k
 from dkt.feat.extraction import FeatureExtractor
 from dkt.feat.pipeline import parse_options
 from dkt.hmm.counts import read_real
 from dkt.nnet.networks import NETWORKS
 from dkt.train.recipes import recipe_class
 from dkt.util.object_io import ObjectReader
+from dkt.util.option_text import boolean
 
 # --- the ranges themselves ---
 

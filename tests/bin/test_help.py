@@ -16,8 +16,8 @@ import pytest
 from dkt.bin import COMMANDS, GROUPS, command_parser, main
 from dkt.bin.common import gpus
 from dkt.bin.common.command_help import default_text
-from dkt.bin.common.options import boolean
 from dkt.feat.extraction import FeatureExtractor, option_types
+from dkt.util.option_text import boolean
 from tests.student_lab import lab
 
 __all__ = ["lab"]
@@ -203,7 +203,7 @@ WRONG = [
     ("forward", 1, "TMP/nowhere", "nowhere: is neither a data directory nor an rspecifier"),
     ("forward", 1, "ark,x:TMP/y", "'x'"),
     ("forward", 1, "TMP", "feats.scp: does not exist"),
-    ("forward", 2, "TMP/out", "is no wspecifier"),
+    ("forward", 2, "TMP/out", "not a wspecifier"),
     ("forward", None, "--class-frame-counts=TMP/nowhere", "nowhere: cannot be read"),
     ("forward", None, "--feature-transform=LAB/dnn/final.feature_transform", "leave out --feature-transform"),
     ("forward", None, "--transform-dir=TMP", "holds no trans.1"),
@@ -216,14 +216,14 @@ WRONG = [
     ("make-soft-targets", None, "--job=3", "--job is 3, and --num-jobs 1"),
     ("train-dnn", None, "--config=TMP/nowhere", "nowhere: cannot be read"),
     ("train-lstm", None, "--config=TMP/counts --mode=soft", "counts: expected 'key: value' lines"),
-    ("train-dnn", 0, "TMP/nowhere", "nowhere: is no directory"),
-    ("train-dnn", 1, "TMP/nowhere", "nowhere: is no directory"),
-    ("train-dnn", 2, "TMP/nowhere", "nowhere: is no directory"),
+    ("train-dnn", 0, "TMP/nowhere", "nowhere: not a directory"),
+    ("train-dnn", 1, "TMP/nowhere", "nowhere: not a directory"),
+    ("train-dnn", 2, "TMP/nowhere", "nowhere: not a directory"),
     ("train-dnn", 3, "LAB/dev", "num_jobs: does not exist"),
     ("train-dnn", 4, "LAB/dev", "holds a data directory"),
     ("train-dnn", None, "--ivectors-dev=nowhere", "nowhere: is neither a directory of i-vectors nor"),
-    ("train-lstm", 0, "TMP/nowhere", "nowhere: is no directory"),
-    ("train-lstm", 3, "TMP/nowhere", "nowhere: is no directory"),
+    ("train-lstm", 0, "TMP/nowhere", "nowhere: not a directory"),
+    ("train-lstm", 3, "TMP/nowhere", "nowhere: not a directory"),
     ("train-lstm", 4, "LAB/ali_dev", "holds alignments"),
     ("train-lstm", None, "--no-ali", "with --no-ali only <exp-dir>"),
     ("train-lstm", None, "--transform-dir=TMP", "holds no trans.1"),
@@ -240,7 +240,7 @@ WRONG_WITH_PYTORCH = [
     ("train-lstm", None, "--mode=soft --teacher=TMP/nowhere", "nowhere: there is no such teacher"),
     ("train-lstm", None, "--mode=soft --teacher=TMP/damaged.pt", "damaged.pt: is damaged"),
     ("train-lstm", None, "--mode=soft --soft-targets=LAB/dev", "header.yaml: does not exist"),
-    ("train-lstm", None, "--mode=soft --soft-targets=TMP/nowhere", "nowhere: is no rspecifier"),
+    ("train-lstm", None, "--mode=soft --soft-targets=TMP/nowhere", "nowhere: not an rspecifier"),
     ("train-lstm", None, "--init-model=TMP/nowhere", "nowhere: does not exist"),
 ]
 

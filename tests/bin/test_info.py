@@ -99,6 +99,7 @@ def test_a_network(dnn, capsys):
         "shape": "42-1x32-3",
         "num_pdfs": 3,
         "num_params": num_parameters(dnn),
+        "mode": "hard",
         "finished": True,
         "num_epochs": 2,
         "loss": {"train": last["train_loss"], "cv": last["cv_loss"]},
@@ -106,7 +107,7 @@ def test_a_network(dnn, capsys):
         "best_wer": {"decode_dev": 12.5, "decode_test": 15.0},
     }
     told = line(capsys, dnn)
-    assert told.startswith(f"{dnn}: network: dnn 42-1x32-3 num-params=1475 num-epochs=2 loss:train/cv=")
+    assert told.startswith(f"{dnn}: network: dnn 42-1x32-3 num-params=1475 mode=hard num-epochs=2 loss:")
     assert told.endswith("best-wer[decode_dev]=12.50% best-wer[decode_test]=15.00%")
     assert f"accuracy:train/cv={last['train_frame_acc']:.2f}/{last['cv_frame_acc']:.2f}" in told
 
@@ -421,10 +422,12 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     write_tiny_lang(tmp_path / "lang")
     score(dnn / "decode", 1)
     damaged(dnn, "final.pt", b"", "final.pt: is empty")
-    damaged(dnn, "history.csv", b"epoch\nx\n", "history.csv: is no learning curve")
-    damaged(dnn, "history.csv", b"epoch\n1\n", "history.csv: is no learning curve")
-    damaged(dnn, "history.csv", b"a line of something else\n", "history.csv: is no learning curve")
-    damaged(dnn, "history.csv", b"epoch,accepted\n1," + 200_000 * b"x", "history.csv: is no learning curve")
+    damaged(dnn, "history.csv", b"epoch\nx\n", "history.csv: is not a learning curve")
+    damaged(dnn, "history.csv", b"epoch\n1\n", "history.csv: is not a learning curve")
+    damaged(dnn, "history.csv", b"a line of something else\n", "history.csv: is not a learning curve")
+    damaged(
+        dnn, "history.csv", b"epoch,accepted\n1," + 200_000 * b"x", "history.csv: is not a learning curve"
+    )
     damaged(dnn, "config.yaml", b"objective: {mode: 2020-01-01}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"objective: {mode: kl, temperature: {a: b}}", "config.yaml: no objective")
     damaged(dnn, "config.yaml", b"a: [", "config.yaml: not YAML")
@@ -439,7 +442,7 @@ def test_damaged_directories(lab, data, dnn, tmp_path, caplog):
     damaged(lab / "ali_dev", "final.mdl", (lab / "ali_dev/final.mdl").read_bytes()[:99], "final.mdl")
     damaged(data, "utt2spk", b"", "utt2spk: is empty")
     damaged(data, "feats.scp", b"", "feats.scp: is empty")
-    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "occurs twice")
+    damaged(data, "utt2spk", b"a-1 a\na-1 a\n", "duplicate key")
     damaged(tmp_path / "lang", "words.txt", b"a\n", "words.txt: line 1")
     damaged(tmp_path / "lang", "phones.txt", None, "phones.txt: cannot be read")
 
@@ -457,7 +460,7 @@ def test_pipes_are_not_waited_for(dnn, caplog, name):
 
 def test_a_header_of_soft_targets_that_is_not_whole(tmp_path, caplog):
     (tmp_path / "header.yaml").write_text("format: dkt-soft-targets\nnum_pdfs: 3\n")
-    assert "header.yaml: is no whole header" in refused(caplog, tmp_path)
+    assert "header.yaml: is damaged" in refused(caplog, tmp_path)
 
 
 def test_a_configuration_that_is_not_of_a_training(tmp_path, caplog):
@@ -465,13 +468,15 @@ def test_a_configuration_that_is_not_of_a_training(tmp_path, caplog):
     assert "config.yaml: says nothing of the features and pdfs" in refused(caplog, tmp_path)
 
 
-def test_json_knows_no_nan(tmp_path, capsys):
-    header = {"format": "dkt-soft-targets", "num_pdfs": 3, "top_k": None, "temperatures": [1.0, float("nan")]}
-    header |= {"fingerprint": "", "num_jobs": 1}
-    (tmp_path / "header.yaml").write_text(yaml.safe_dump(header))
-    assert main(["info", "--json", str(tmp_path)]) == 0
+def test_json_knows_no_nan(dnn, capsys):
+    path = dnn / "history.csv"
+    header, *rows = path.read_text().splitlines()
+    values = rows[-1].split(",")
+    values[header.split(",").index("train_loss")] = "nan"
+    path.write_text("\n".join([header, *rows[:-1], ",".join(values), ""]))
+    assert main(["info", "--json", str(dnn)]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
-    assert found[0]["temperatures"] == [1.0, None]
+    assert found[0]["loss"]["train"] is None
 
 
 def test_a_name_with_a_line_end_is_told_in_one_line(data, capsys):
@@ -540,7 +545,7 @@ def test_a_model_file_calls_nothing(tmp_path):
 
 
 def test_a_checkpoint_is_no_model(lab, dnn, tmp_path, monkeypatch):
-    with pytest.raises(DktError, match=r"final.pt: is no checkpoint"):
+    with pytest.raises(DktError, match=r"final.pt: is not a checkpoint"):
         read_checkpoint_header(dnn / "final.pt")
     with pytest.raises(DamagedError):
         (dnn / "final.pt").write_bytes(b"PK\3\4")

@@ -11,9 +11,8 @@ from dkt.base.errors import DktError
 from dkt.bin import COMMANDS, command_parser, main
 from dkt.bin.common.flags import add_flag
 from dkt.bin.common.kaldi_options import add_standard_options, rewrite
-from dkt.bin.common.options import boolean
 from dkt.feat.pipeline import FeatureOptions
-from dkt.util.option_text import read_option_lines
+from dkt.util.option_text import boolean, read_option_lines
 
 
 def parser_of(own_config=False):
@@ -89,13 +88,16 @@ def test_a_configuration_file_comes_before_the_command_line(tmp_path):
     ("line", "message"),
     [
         ("prior-scale=1", "line 2: expected '--name=value', found 'prior-scale=1'"),
-        ("--prior-scales=1", "'--prior-scales=1' is no option of this command - did you mean --prior-scale?"),
+        (
+            "--prior-scales=1",
+            "'--prior-scales=1' is not an option of this command - did you mean --prior-scale?",
+        ),
         ("--=1", "line 2: expected '--name=value', found '--=1'"),
         ("--prior-scale=much", "line 2: --prior-scale=much: expected float, got 'much'"),
         ("--no-softmax=maybe", "line 2: --no-softmax=maybe: expected true or false, got 'maybe'"),
-        ("--prior-scale 1", "is no option"),
+        ("--prior-scale 1", "is not an option"),
         ("--prior-scale", "has no value, expected --prior-scale=value"),
-        ("--config=x", "is no option"),
+        ("--config=x", "is not an option"),
     ],
 )
 def test_a_wrong_configuration_file(tmp_path, line, message):

@@ -24,7 +24,8 @@ from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.torchfile import load_torch, save_torch
-from dkt.targets.soft_targets import TargetHeader, top_k_targets
+from dkt.targets.header import TargetHeader
+from dkt.targets.soft_targets import top_k_targets
 from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.train import experiment, loop
 from dkt.train.history import load_history

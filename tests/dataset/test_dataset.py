@@ -13,7 +13,7 @@ from dkt.feat.functions import splice
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
 from dkt.hmm.alignments import AlignmentDir, match_lengths
-from dkt.targets.soft_targets import TargetHeader
+from dkt.targets.header import TargetHeader
 from dkt.targets.store import SoftTargetWriter, TargetDir
 from dkt.util.data_dir import DataDir
 from tests.hmm.test_transitions import two_phone_model

@@ -20,7 +20,7 @@ from dkt.dataset.cache import open_features
 from dkt.dataset.features import PackedFeatures
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.util.data_dir import DataDir
 from dkt.util.table import VectorWriter
 from tests.feature_lab import OPTIONS, built, data, entries, logged, reader, rows, same
@@ -91,8 +91,8 @@ def test_whatever_changes_features_changes_their_entry(data, tmp_path, caplog):
         (FeatureOptions(cmvn_opts=""), None),
         (FeatureOptions(transform=wide), None),
         (FeatureOptions(transform=MatrixFile("lda", 2 * np.eye(6))), None),
-        (with_ivectors, SideInputs(ivectors=f"scp:{tmp_path}/ivectors.scp")),
-        (adapted, SideInputs(transform_dir=str(transforms))),
+        (with_ivectors, SpeakerInputs(ivectors=f"scp:{tmp_path}/ivectors.scp")),
+        (adapted, SpeakerInputs(transform_dir=str(transforms))),
     ]
     for options, side in kinds:
         features = open_features(reader(data, options, side))

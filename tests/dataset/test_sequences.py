@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
-from dkt.dataset.sequences import Streams, WholeUtterances
+from dkt.dataset.sequences import Chunks, Streams, WholeUtterances
 from dkt.dataset.utterances import Utterances, pack
 from dkt.nnet.lstm import Lstm, LstmConfig
 from dkt.nnet.network import delayed, reset_state, select_state, store_state
@@ -261,3 +261,41 @@ def test_any_length_of_chunk(chunk):
 def test_impossible_sizes(make, name):
     with pytest.raises(DktError, match=name):
         make(utterances_of([5, 6]))
+
+
+@each_corpus
+@pytest.mark.parametrize(("left", "right"), [(7, 4), (0, 30), (500, 500)])
+def test_chunks_see_their_neighbours_and_learn_each_frame_once(corpus, left, right):
+    data = utterances_of(CORPORA[corpus])
+    chunks = Chunks(data, DELAY, 8, 20, left, right)
+    seen = torch.zeros(data.num_frames, dtype=torch.int64)
+    for batch in chunks.shuffled(3):
+        inputs, placed = batch.inputs, numbers(batch)
+        seen.index_add_(0, batch.frames, torch.ones_like(batch.frames))
+        for column in range(inputs.mask.shape[1]):
+            rows = inputs.mask[:, column].nonzero().flatten()
+            first, last = int(rows[0]), int(rows[-1])
+            assert rows.tolist() == list(range(first, last + 1)) and len(rows) <= 30
+            begin = int(placed[first, column])
+            utterance = int(np.searchsorted(data.offsets, begin, side="right")) - 1
+            offset, length = int(data.offsets[utterance]), int(data.lengths[utterance])
+            assert first == min(left, begin - offset)
+            behind = offset + length - begin - len(rows)
+            assert int(inputs.lengths[column]) - last - 1 == min(right, behind)
+            # What it sees is the utterance, delayed, up to its end.
+            expected = delayed(torch.from_numpy(data.features_of(utterance)), DELAY)
+            start = begin - offset - first
+            shown = inputs.features[: int(inputs.lengths[column]), column]
+            assert torch.equal(shown, expected[start : start + len(shown)])
+    assert seen.eq(1).all()
+    assert chunks.num_states == 0
+
+
+def test_chunks_are_of_about_one_length_and_leave_little_padding():
+    data = utterances_of(CORPORA["sentences"])
+    chunks = Chunks(data, 0, 16, 40, 20, 20)
+    lengths = torch.cat([batch.inputs.mask.sum(0) for batch in chunks])
+    assert lengths.min() >= 27 and lengths.max() <= 60 and abs(lengths.float().mean() - 40) < 1
+    assert chunks.padding_share() < 0.02 and chunks.padding_share(5) == pytest.approx(chunks.padding_share())
+    orders = [[batch.frames[0].item() for batch in chunks.shuffled(seed)] for seed in (1, 1, 2)]
+    assert orders[0] == orders[1] != orders[2]

@@ -100,7 +100,7 @@ def test_what_is_on_the_way_to_a_graph_is_refused(lang: Path, name: str) -> None
     for file in ("L.fst", "L_disambig.fst", "G.fst"):
         with pytest.raises(DktError, match=r"give the HCLG\.fst|add-self-loops"):
             check_decoding_graph(load_fst(lang / file), made_of[1])
-    with pytest.raises(DktError, match=r"no HCLG|HCLGa"):
+    with pytest.raises(DktError, match=r"not an HCLG|HCLGa"):
         check_decoding_graph(compile_lg(lang), made_of[1])
     with pytest.raises(DktError, match=r"no self-loops: it is the HCLGa\.fst"):
         check_decoding_graph(without_loops(lang, made_of), made_of[1])
@@ -119,7 +119,7 @@ def test_graphs_of_other_models_are_refused(lang: Path, tmp_path: Path) -> None:
     larger, smaller = systems["three and five states"][1], systems["one state"][1]
     with pytest.raises(DktError, match=f"input label .* only {smaller.num_transition_ids} transition-ids"):
         check_decoding_graph(graphs["three and five states"], smaller)
-    with pytest.raises(DktError, match="is no HCLG of this model"):
+    with pytest.raises(DktError, match="is not an HCLG of this model"):
         check_decoding_graph(graphs["one state"], larger)
 
 
@@ -173,7 +173,7 @@ def test_kaldis_graph_passes_and_its_sources_do_not(kaldi_fixtures: Path) -> Non
     graph = load_graph(kaldi_fixtures / "exp/tri2b/graph/HCLG.fst", model)
     assert graph.num_arcs > 100_000
     for name in ("L.fst", "G.fst", "L_disambig.fst"):
-        with pytest.raises(DktError, match=f"{name}: the graph is no HCLG of this model"):
+        with pytest.raises(DktError, match=f"{name}: the graph is not an HCLG of this model"):
             load_graph(kaldi_fixtures / "lang" / name, model)
 
 
@@ -226,10 +226,10 @@ def test_graph_and_model_come_from_pipes_and_gzip_files(searched: Path, command:
 @pytest.mark.parametrize(
     ("name", "other", "message"),
     [
-        ("G.fst", "L.fst", "G.fst: is no grammar"),
-        ("G.fst", "L_disambig.fst", "G.fst: is no grammar"),
+        ("G.fst", "L.fst", "G.fst: not a grammar"),
+        ("G.fst", "L_disambig.fst", "G.fst: not a grammar"),
         ("G.fst", "graph/HCLG.fst", "G.fst: "),
-        ("L_disambig.fst", "G.fst", "L_disambig.fst: is no lexicon"),
+        ("L_disambig.fst", "G.fst", "L_disambig.fst: not a lexicon"),
         ("L_disambig.fst", "graph/HCLG.fst", "L_disambig.fst: .* input labels are not in phones.txt"),
     ],
 )

@@ -13,13 +13,14 @@ import pytest
 from dkt.bin import main
 from dkt.fstext.fst import load_fst
 from dkt.hmm.transition_model import load_transition_model
-from dkt.lat.io import read_compact_lattices, read_state_level_lattices
+from dkt.lat.io import read_compact_lattices
 from dkt.lat.lattice import CompactLattice
 from dkt.lat.oracle import oracle_path
 from dkt.lat.paths import CostScale, best_path, best_paths
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import MatrixWriter, read_int_vectors, read_matrices
 from tests.decoder.test_graph import golden_search
+from tests.lattices import read_state_level_lattices
 
 SETTINGS = "--beam=13 --lattice-beam=8 --max-active=7000 --min-active=200 --acoustic-scale=0.1"
 
@@ -223,7 +224,7 @@ def test_a_table_of_graphs_is_refused(
     kaldi_fixtures: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert latgen(kaldi_fixtures, "ark:-", f"ark:{tmp_path}/lat", graph="ark:graphs.fsts") == 1
-    assert "ark:graphs.fsts: a table of graphs, one an utterance, is not read" in capsys.readouterr().err
+    assert "ark:graphs.fsts: a table of graphs, one per utterance, is not read" in capsys.readouterr().err
 
 
 def test_options_of_kaldi_without_meaning_are_taken_and_told(

@@ -114,7 +114,7 @@ def test_a_search_that_holds_too_many_arcs_backs_off(caplog: pytest.LogCaptureFi
     bounded = LatticeSearcher(graph, ID2PDF, beams, SCALE, max_links=300)
     with caplog.at_level(logging.WARNING):
         found = bounded.search(loglikes)
-    assert "the search held more than 300 arcs: beams 30 and 22.5 instead of 40 and 30" in caplog.text
+    assert "the decoder held more than 300 arcs: beams 30 and 22.5 instead of 40 and 30" in caplog.text
     assert found.lattice_beam < 30.0 and len(found.lattice.sources) < len(free.lattice.sources)
     paths = [lattice.ilabels[lattice.best_path()].tolist() for lattice in (found.lattice, free.lattice)]
     assert paths[0] == paths[1]

@@ -149,7 +149,7 @@ def test_minus_infinity_forbids_a_pdf(graph, model):
     assert free.words == [7]
     assert result.words == [8]
     loglikes[3] = -np.inf
-    with pytest.raises(NoPathError, match="every path was given up"):
+    with pytest.raises(NoPathError, match="every path was pruned"):
         Searcher(graph, model.id2pdf, **WIDE).search(loglikes)
 
 

@@ -145,7 +145,7 @@ def test_the_losses_of_a_data_directory_are_those_of_a_table(
         (["--spk2utt=ark:{0}/spk2utt", "scp:{0}/feats.scp", "{0}/cmvn"], "did you forget ark: before it?"),
         (["--spk2utt=ark:{0}/spk2utt", "{0}", "ark:{0}/cmvn"], "go with a table of features"),
         (["--per-utt", "scp:{0}/feats.scp", "ark:{0}/cmvn"], "are of data directories"),
-        (["{0}/nowhere", "ark:{0}/cmvn"], "nowhere: is no directory"),
+        (["{0}/nowhere", "ark:{0}/cmvn"], "nowhere: not a directory"),
     ],
 )
 def test_wrong_calls(place: Path, capsys: pytest.CaptureFixture, arguments: list[str], message: str) -> None:

@@ -121,7 +121,7 @@ def _short(wavs):
     [
         (_missing, "1.wav: utterance 'u1': does not exist - mend wav.scp"),
         (_no_samples, "1.wav: utterance 'u1': holds no samples - remove the utterance"),
-        (_zero_bytes, "1.wav: utterance 'u1': is no readable audio"),
+        (_zero_bytes, "1.wav: utterance 'u1': not readable audio"),
         (
             _other_rate,
             "1.wav: utterance 'u1': is sampled at 16000 Hz, the feature configuration says 8000 Hz",

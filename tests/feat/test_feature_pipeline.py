@@ -16,7 +16,7 @@ from dkt.feat.functions import append_ivectors, apply_cmvn, cmvn_stats, fake_sta
 from dkt.feat.online_cmvn import OnlineCmvnOptions, apply_online_cmvn
 from dkt.feat.pipeline import FeatureOptions, MatrixFile, sum_stats
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import Ivectors, SideInputs
+from dkt.feat.speaker_inputs import Ivectors, SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.model_file import ModelInfo, build_network, load_model, save_model
 from dkt.targets.teacher import RunningTeacher
@@ -173,7 +173,7 @@ def test_transforms_of_speakers_then_ivectors(data, tmp_path, form):
     with VectorWriter(f"{form}:{tmp_path}/ivec.ark") as writer:
         for utt in raw(data):
             writer.write(utt, np.array([len(utt), 7.0], np.float32))
-    side = SideInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
+    side = SpeakerInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
     result = read(data, side, speaker_transforms=True, ivector_dim=2)
     for utt, matrix in raw(data).items():
         A = transforms[utt[0]]
@@ -198,7 +198,7 @@ def test_ivectors_of_a_period_follow_the_frames(data, tmp_path):
 def test_what_lacks_a_transform_is_dropped_by_name_or_an_error(data, tmp_path):
     with MatrixWriter(f"ark:{tmp_path}/trans.1") as writer:
         writer.write("a", np.eye(4, dtype=np.float32))
-    options, side = FeatureOptions(speaker_transforms=True), SideInputs(str(tmp_path))
+    options, side = FeatureOptions(speaker_transforms=True), SpeakerInputs(str(tmp_path))
     with pytest.raises(DktError, match=r"utterance 'b-1': no transform of speaker 'b'"):
         list(FeatureReader(DataDir(data), options, side))
     tally = Tally("test", 1.0)
@@ -210,22 +210,22 @@ def test_what_lacks_a_transform_is_dropped_by_name_or_an_error(data, tmp_path):
 @pytest.mark.parametrize(
     ("options", "side", "message"),
     [
-        ({"speaker_transforms": True}, SideInputs(), "--transform-dir"),
-        ({}, SideInputs(transform_dir="exp/ali"), "take no fMLLR"),
-        ({"ivector_dim": 3}, SideInputs(), "--ivectors"),
+        ({"speaker_transforms": True}, SpeakerInputs(), "--transform-dir"),
+        ({}, SpeakerInputs(transform_dir="exp/ali"), "take no fMLLR"),
+        ({"ivector_dim": 3}, SpeakerInputs(), "--ivectors"),
     ],
 )
-def test_side_inputs_must_be_those_that_the_features_take(data, options, side, message):
+def test_speaker_inputs_must_be_those_that_the_features_take(data, options, side, message):
     with pytest.raises(DktError, match=message):
         read(data, side, **options)
 
 
-def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
+def test_speaker_inputs_of_the_dev_data_are_asked_for_by_their_options(data, tmp_path, monkeypatch):
     options = FeatureOptions(ivector_dim=3)
-    with pytest.raises(DktError, match="of the cross-validation data - give them by --ivectors-dev"):
-        FeatureReader(DataDir(data), options, SideInputs(), "-dev")
+    with pytest.raises(DktError, match="of the dev data - give them by --ivectors-dev"):
+        FeatureReader(DataDir(data), options, SpeakerInputs(), "-dev")
     with pytest.raises(DktError, match="leave out --transform-dir-dev, or give --transform-dir too"):
-        FeatureReader(DataDir(data), FeatureOptions(), SideInputs(transform_dir="exp/ali"), "-dev")
+        FeatureReader(DataDir(data), FeatureOptions(), SpeakerInputs(transform_dir="exp/ali"), "-dev")
     # Before the training data are read.
     monkeypatch.setattr("dkt.train.inputs.load_utterances", None)
     with VectorWriter(f"ark:{data}/ivectors") as writer:
@@ -234,7 +234,7 @@ def test_side_inputs_of_the_cross_validation_data_are_asked_for_by_their_options
     (tmp_path / "dev/utt2spk").write_text("other-1 other\n")
     write_ali_dir(tmp_path / "ali", two_phone_model(), {})
     ali = AlignmentDir(tmp_path / "ali")
-    side = SideInputs(ivectors=f"ark:{data}/ivectors")
+    side = SpeakerInputs(ivectors=f"ark:{data}/ivectors")
     sources = Sources(DataDir(data), DataDir(tmp_path / "dev"), ali, ali, side_train=side)
     recipe = load_recipe("dnn", None, ["features.cmvn_opts=null"])
     with pytest.raises(DktError, match="--ivectors-dev"):
@@ -296,7 +296,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
     dnn = build_network(info).eval()
     save_model(tmp_path / "final.pt", info, dnn)
     assert load_model(tmp_path / "final.pt")[0].feature_options == options
-    side = SideInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
+    side = SpeakerInputs(str(tmp_path), f"ark:{tmp_path}/ivec.ark")
     given = [f"--transform-dir={side.transform_dir}", f"--ivectors={side.ivectors}", "--use-gpu=no"]
     model, output = str(tmp_path / "final.pt"), f"ark:{tmp_path}/out.ark"
     assert main(["forward", "--no-softmax=true", *given, model, str(data), output]) == 0
@@ -310,7 +310,7 @@ def test_a_model_keeps_its_pipeline_and_forward_follows_it(data, tmp_path, capsy
     assert "--transform-dir" in capsys.readouterr().err
 
 
-def test_a_teacher_that_takes_side_inputs_is_not_run_with_those_of_the_student(data):
+def test_a_teacher_that_takes_speaker_inputs_is_not_run_with_those_of_the_student(data):
     network = {"hidden_layers": 1, "hidden_dim": 8}
     info = ModelInfo.with_features(
         FeatureOptions(ivector_dim=2),

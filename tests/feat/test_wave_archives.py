@@ -164,7 +164,7 @@ def test_an_archive_that_is_damaged_keeps_what_came_before(
     assert list(MatrixTable(f"ark:{place}/feats.ark")) == list(UTTS)
     (place / "w.ark").write_bytes(whole + whole)
     assert main(["compute-fbank-feats", *options]) == 1
-    assert "utterance 'a1': stands twice" in capsys.readouterr().err
+    assert "utterance 'a1': duplicate key" in capsys.readouterr().err
 
 
 FORMS = [

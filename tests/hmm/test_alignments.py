@@ -181,7 +181,7 @@ def test_alignments_of_another_topology_are_told(ali_dir, caplog):
         ali.write("u2", np.array([1, 2, 5, 6]))
         ali.write("u3", np.array([1, 2, 4, 6]))
     assert AlignmentDir(ali_dir).pdfs()["u2"].tolist() == [0, 0, 2, 2]
-    message = "1 of 2 alignments are no paths through the HMMs of the model (utterance 'u2', frame 3 first)"
+    message = "1 of 2 alignments are not paths through the HMMs of the model (utterance 'u2', frame 3 first)"
     assert f"{ali_dir}/ali.2.gz: {message}" in caplog.text
 
 

@@ -173,7 +173,7 @@ def test_a_wrong_model_is_told(folder, capfd, caplog):
         ali.write("u1", np.array([4, 4]))
     assert main(["ali-to-pdf", f"{folder}/final.mdl", f"ark:{folder}/ali", f"ark:{folder}/pdf"]) == 0
     assert (
-        "ali: 1 of 1 alignments are no paths through the HMMs of the model (utterance 'u1', frame 1 first)"
+        "ali: 1 of 1 alignments are not paths through the HMMs of the model (utterance 'u1', frame 1 first)"
         in caplog.text
     )
     save_model(folder / "final.mdl", chain=True)

@@ -234,7 +234,7 @@ def test_lang_directory_that_cannot_be_written(dictionary, tmp_path):
     [
         ("a 1\nb\n", r"line 2: expected '<symbol> <id>', found 'b'"),
         ("a 1\nb -2\n", r"line 2: expected"),
-        ("a 1\na 2\n", r"line 2: symbol 'a' occurs twice"),
+        ("a 1\na 2\n", r"line 2: duplicate symbol 'a'"),
         ("a 1\nb 1\n", r"line 2: id 1 is that of 'a' already"),
         ("", r"empty"),
     ],
@@ -274,7 +274,7 @@ def test_transcripts_that_cannot_be_numbered(policy, oov, text, message):
 
 def test_broken_transcripts(tmp_path):
     (tmp_path / "text").write_text("u1 a\nu1 b\n")
-    with pytest.raises(DktError, match=r"text: utterance 'u1': line 2: this utterance occurs twice"):
+    with pytest.raises(DktError, match=r"text: utterance 'u1': line 2: duplicate key"):
         read_transcripts(tmp_path / "text")
     (tmp_path / "text").write_text("u1 a\n\n")
     with pytest.raises(DktError, match="line 2 is empty"):

@@ -106,7 +106,7 @@ def test_odd_white_space_is_refused_in_every_file(dictionary, name):
         ("silence_phones.txt", None, r"silence_phones\.txt: cannot be read: No such file"),
         ("silence_phones.txt", "", r"the list of phones is empty"),
         ("silence_phones.txt", "SIL\nSPN\nb\n", r"phone 'b' is in silence_phones.txt and in nonsilence"),
-        ("nonsilence_phones.txt", "a a1\nb\nk\nb\n", r"phone 'b' is listed twice"),
+        ("nonsilence_phones.txt", "a a1\nb\nk\nb\n", r"phone 'b' is a duplicate"),
         ("nonsilence_phones.txt", "a_B\n", r"'a_B' has a reserved form"),
         ("nonsilence_phones.txt", "#1\n", r"'#1' has a reserved form"),
         ("optional_silence.txt", "b\n", r"'b' is not in silence_phones\.txt"),

@@ -21,11 +21,16 @@ from dkt.lat.io import (
     read_compact_lattice,
     read_compact_lattices,
     read_state_level_lattice,
-    read_state_level_lattices,
 )
 from dkt.lat.lattice import CompactLattice, Lattice
 from dkt.lat.text import encode_text_lattice
-from tests.lattices import all_paths, assert_same, compact_lattice, random_lattice
+from tests.lattices import (
+    all_paths,
+    assert_same,
+    compact_lattice,
+    random_lattice,
+    read_state_level_lattices,
+)
 from tests.mutation import FUZZ, check_stands, damaged, every_small_damage
 
 TINY = compact_lattice(

@@ -8,7 +8,8 @@ import math
 import pytest
 
 from dkt.base.errors import DktError
-from dkt.lm.arpa import ArpaModel, read_arpa, write_arpa
+from dkt.lm.arpa import ArpaModel, write_arpa
+from tests.arpa_files import read_arpa
 
 BOS, EOS = "<s>", "</s>"
 
@@ -107,7 +108,7 @@ def test_broken_gzip(tmp_path):
 
 @pytest.mark.parametrize(
     ("order", "line", "told"),
-    [(1, "-2 b", "1 1-grams stand there twice, the first 'b' in line 8"), (2, "-3 a b", "'a b' in line 11")],
+    [(1, "-2 b", "1 1-grams are duplicates, the first 'b' in line 8"), (2, "-3 a b", "'a b' in line 11")],
 )
 def test_an_ngram_that_stands_twice_is_warned_of(tmp_path, caplog, order, line, told):
     place = ARPA.index(f"-1 {'b' if order == 1 else 'a b'}") + 1

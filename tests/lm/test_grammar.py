@@ -10,10 +10,11 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.lm.arpa import read_arpa, write_arpa
+from dkt.lm.arpa import write_arpa
 from dkt.lm.grammar import arpa_to_fst
 from dkt.lm.ngram import train_ngram
 from dkt.util.symbols import read_symbol_table, write_symbol_table
+from tests.arpa_files import read_arpa
 
 WORDS = ["one", "two", "three", "four", "five", "unseen"]
 LANG_FILES = ["phones.txt", "topo", "L.fst", "L_disambig.fst", "oov.txt", "oov.int"]
@@ -162,7 +163,7 @@ def test_ngrams_that_cannot_stand_in_g_are_counted(tmp_path, words, caplog):
     )
     fst = arpa_to_fst(tmp_path / "lm", words)
     assert "3 n-grams are left out because 1 words are not in words.txt (xyz)" in caplog.text
-    assert "1 n-grams are left out because their history is no n-gram" in caplog.text
+    assert "1 n-grams are left out because their history is not an n-gram" in caplog.text
     assert "2 n-grams are left out because <s> or </s> is out of place" in caplog.text
     assert "1 n-grams are left out because their probability is zero" in caplog.text
     assert set(arcs_by_label(fst)[0]) == {words["one"]}

@@ -12,9 +12,10 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.bin import main
-from dkt.lm.arpa import read_arpa, write_arpa
+from dkt.lm.arpa import write_arpa
 from dkt.lm.ngram import kneser_ney_discounts, train_ngram
 from dkt.lm.text import read_sentences, read_vocabulary
+from tests.arpa_files import read_arpa
 
 BOS, EOS = "<s>", "</s>"
 

@@ -155,7 +155,7 @@ def test_what_does_not_fit(place, capsys):
     assert "2 priors for a model of 4 pdfs" in refused(f"--class-frame-counts={two(place)}")
     assert "exclude each other" in refused("--apply-log", "--no-softmax")
     assert "nowhere: cannot be read" in refused(model="nowhere")
-    assert "feats.ark: is no network of Kaldi's nnet1" in refused(model="feats.ark")
+    assert "feats.ark: is not a network of Kaldi's nnet1" in refused(model="feats.ark")
     assert main(["forward", str(place / "final.nnet"), str(place), "ark:-"]) == 1
     assert "dkt feats --nnet-dir" in capsys.readouterr().err
 

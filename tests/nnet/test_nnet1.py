@@ -147,11 +147,11 @@ def test_lstms_of_one_and_two_directions(tmp_path, marker, settings, clip):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no network of Kaldi's nnet1"),
-        ("1 2 3", "is no network of Kaldi's nnet1"),
+        ("", "is not a network of Kaldi's nnet1"),
+        ("1 2 3", "is not a network of Kaldi's nnet1"),
         (
             "<Nnet> <MaxPoolingComponent> 3 3",
-            "'<MaxPoolingComponent>' is no component of nnet1 that dkt runs",
+            "'<MaxPoolingComponent>' is not a component of nnet1 that dkt runs",
         ),
         ("<Nnet> <Tanh> 3 3 <!EndOfComponent>", "the file is cut short"),
         ("<Tanh> 3 3 <Tanh> 4 4", "<Tanh> has 3 outputs, <Tanh> after it 4 inputs"),

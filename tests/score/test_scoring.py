@@ -124,7 +124,7 @@ def test_pipe_and_standard_input(texts, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("u1 a\nu1 b\n", r"hyp: utterance 'u1': line 2: this utterance occurs twice"),
+        ("u1 a\nu1 b\n", r"hyp: utterance 'u1': line 2: duplicate key"),
         ("u1 a\n\n", r"hyp: line 2 is empty"),
         (b"u1 \xff\n", r"hyp: line 1 is not UTF-8"),
         (None, r"hyp: cannot be read: No such file"),
@@ -215,10 +215,10 @@ def test_a_best_at_the_edge_that_others_reach_is_no_reason_to_widen_the_scan(tmp
 @pytest.mark.parametrize(
     ("errors", "message"),
     [
-        ({"7_0.0": 10, "8_0.0": 12}, "the best weight, 7, is at the edge of the scan from 7 to 8"),
+        ({"7_0.0": 10, "8_0.0": 12}, "the best weight, 7, is at the edge of the LM-weight grid, from 7 to 8"),
         ({"9_0.0": 12, "10_0.0": 10}, "the best weight, 10, is at the edge"),
-        ({"7_0.0": 20, "8_1.0": 10, "9_0.0": 20}, "penalty, 1.0, is the largest of the scan"),
-        ({"7_1.0": 20, "8_0.0": 10, "9_0.5": 20}, "penalty, 0.0, is the smallest of the scan from 0 to 1"),
+        ({"7_0.0": 20, "8_1.0": 10, "9_0.0": 20}, "penalty, 1.0, is the largest of the grid"),
+        ({"7_1.0": 20, "8_0.0": 10, "9_0.5": 20}, "penalty, 0.0, is the smallest of the grid, from 0 to 1"),
     ],
 )
 def test_a_best_at_the_edge_is_told(tmp_path, caplog, errors, message):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe_lab import CALLS, call_of, write
+from tests.recipe_lab import CALLS, CHANGES, call_of, write
 from tests.shell import ROOT, fails, run, succeed
 from tests.stand_ins import StandIns
 
@@ -335,7 +335,20 @@ STAGES = [
 @pytest.mark.parametrize(("step", "stage"), STAGES)
 def test_every_stage_that_is_told_works(tools: StandIns, place: Path, step: str, stage: int) -> None:
     succeed(place, *call_of(step), **tools.with_kaldi)
-    succeed(place, *call_of(step, "--stage", str(stage)), **tools.with_kaldi)
+    tools.calls()
+    # With other options, which a step that begins with its first stage would do it again for.
+    options = CHANGES[step][0] if stage > (step == "prepare_lang") else []
+    succeed(place, *call_of(step, *options, "--stage", str(stage)), **tools.with_kaldi)
+    later = {("make_fmllr_feats", 1): 1, ("prepare_lang", 2): 2, ("prepare_lang", 3): 1}
+    assert sum(words[0] == "run.pl" for words in tools.calls()) == later.get((step, stage), 0)
+
+
+@pytest.mark.parametrize("step", sorted(path.stem for path in (ROOT / "steps").glob("*.sh")))
+def test_a_step_tells_what_its_stages_are(tmp_path: Path, step: str) -> None:
+    if step == "make_feats":  # which make_mfcc.sh and make_fbank.sh call
+        return
+    usage = succeed(tmp_path, f"steps/{step}.sh", "--help")
+    assert re.search(r"--stage( <n>.*\d: |, --cmd, .*as of train_dnn.sh)", usage, re.DOTALL)
 
 
 def test_jobs_do_not_count_that_read_what_other_options_made(tools: StandIns, place: Path) -> None:

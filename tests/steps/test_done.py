@@ -9,31 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.recipe_lab import CALLS, call_of, count_jobs, write
+from tests.recipe_lab import CALLS, CHANGES, call_of, count_jobs, write
 from tests.shell import ROOT, run, succeed
 from tests.stand_ins import StandIns
 
-#: An option of each step that changes its results, and a file that it reads.
-CHANGES = {
-    "make_mfcc": (["--compress", "false"], "audio.wav"),
-    "make_fbank": (["--compress", "false"], "conf/fbank.conf"),
-    "compute_cmvn_stats": (["--paste", "feats.scp feats.scp"], "feats.ark"),
-    "perturb_data_dir_speed": (["--factors", "0.8"], "audio.wav"),
-    "prepare_lang": (["--order", "1"], "dict/lexicon.txt"),
-    "train_mono": (["--totgauss", "500"], "lang/topo"),
-    "align_si": (["--boost-silence", "1.5"], "data/text"),
-    "make_fmllr_feats": (["--fmllr-min-count", "100"], "exp/gmm/final.mdl"),
-    "align": (["--retry-beam", "50"], "lang/L.fst"),
-    "mkgraph": (["--self-loop-scale", "1.0"], "lang/phones/sets.int"),
-    "train_dnn": (["--seed", "3"], "exp/gmm_ali/ali.1.gz"),
-    "make_soft_targets": (["--top-k", "10"], "exp/dnn/final.pt"),
-    "train_lstm": (["--lambda", "0.1"], "feats.ark"),
-    "forward": (["--apply-log", "true"], "data/cmvn.scp"),
-    "make_priors": (["--num-utts", "7"], "data/utt2spk"),
-    "decode": (["--lattice-beam", "6"], "exp/graph/HCLG.fst"),
-    "decode_scan": (["--beam", "12"], "exp/dnn/ali_train_pdf.counts"),
-    "score": (["--min-lmwt", "5"], "exp/dnn/scored/lat.2.gz"),
-}
 #: A result of each.
 RESULTS = {
     "make_mfcc": "data/data/raw_mfcc_data.3.ark",
@@ -49,6 +28,7 @@ RESULTS = {
     "train_dnn": "exp/net/final.pt",
     "make_soft_targets": "exp/soft/soft.2.ark",
     "train_lstm": "exp/net/final.mdl",
+    "train_nnet": "exp/net/final.pt",
     "forward": "exp/post/output.1.scp",
     "make_priors": "exp/dnn/prior_counts",
     "decode": "exp/dnn/decode/lat.4.gz",
@@ -79,6 +59,7 @@ BY_FILES = {
     "ivectors-dev",
     "dnn-config",
     "lstm-config",
+    "nnet-config",
     "mfcc-config",
     "fbank-config",
     "ali-dir",

@@ -117,6 +117,7 @@ CALLS = {
     "score": "DATA EXP/graph EXP/decoded",
     "train_dnn": "DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
     "train_lstm": "DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
+    "train_nnet": "--nnet-config LANG/nnet.yaml DATA DATA LANG EXP/gmm_ali EXP/gmm_ali EXP/net",
     "train_mono": "DATA LANG EXP/mono",
 }
 
@@ -128,6 +129,7 @@ def fill(data: Path, lang: Path, exp: Path) -> None:
         write(data / name, "".join(f"{utt} {value.format(utt[0])}\n" for utt in UTTS))
     for name in ("L.fst", "L_disambig.fst", "G.fst", "words.txt", "phones.txt", "oov.txt", "topo"):
         write(lang / name, "x\n")
+    write(lang / "nnet.yaml", "network: {type: gru}\n")
     for name in ("HCLG.fst", "words.txt", "phones.txt", "phones/silence.csl"):
         write(exp / "graph" / name, "x\n")
     for model in ("dnn", "gmm", "gmm_ali"):
@@ -148,7 +150,9 @@ def call(
     arguments = [
         re.sub("^(DATA|LANG|EXP)", lambda match: names[match[0]], word) for word in CALLS[step].split()
     ]
-    return run(place, f"steps/{step}.sh", *options, *arguments, **variables)
+    # Options that a call cannot do without; of two equal ones the last wins.
+    needed = 2 * arguments[0].startswith("--")
+    return run(place, f"steps/{step}.sh", *arguments[:needed], *options, *arguments[needed:], **variables)
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> bool:
@@ -246,10 +250,14 @@ def options_of(step: str) -> list[str]:
     """The options of a step, as its defaults are set before they are read."""
     file = "make_feats" if step in ("make_mfcc", "make_fbank") else step
     head = (PROGRAMS / f"{file}.sh").read_text().partition("help_message=")[0]
-    names = re.findall("^([a-z_]+)=", head, re.MULTILINE)
+    if file in ("train_dnn", "train_lstm", "train_nnet"):
+        head += (PROGRAMS / "lib/training.sh").read_text().partition("train_network()")[0]
+    names = re.findall("^([a-z][a-z_]*)=", head, re.MULTILINE)
     if file == "make_feats":
         names += [f"{step.removeprefix('make_')}_config"]
-    return sorted({f"--{name.replace('_', '-')}" for name in names} - {"--kind", "--script-name"})
+    return sorted(
+        {f"--{name.replace('_', '-')}" for name in names} - {"--kind", "--script-name", "--training-help"}
+    )
 
 
 @pytest.mark.parametrize("step", CALLS)

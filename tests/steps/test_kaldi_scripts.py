@@ -14,7 +14,7 @@ from dkt.base.errors import DktError
 from dkt.bin import main
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.nnet.model_file import ModelInfo, build_dnn
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.nnet.nnet1.components import read_nnet1
@@ -136,7 +136,7 @@ def test_the_transform_is_the_rest_of_the_pipeline(place, tmp_path, splice_opts,
     matrix = None if columns is None else MatrixFile("m", RNG.normal(size=(5, dim + columns)))
     before = FeatureOptions(delta_opts="", ivector_dim=ivector_dim)
     whole = before.replace(splice_opts=splice_opts, transform=matrix)
-    side = SideInputs(None, f"ark:{place}/ivectors_dev.ark" if ivector_dim else None)
+    side = SpeakerInputs(None, f"ark:{place}/ivectors_dev.ark" if ivector_dim else None)
     experiment.write_feature_files(tmp_path, whole, FEATURE_DIM)
     transform = Nnet1.read(tmp_path / "final.feature_transform")
     data = DataDir(place / "dev")

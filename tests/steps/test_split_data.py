@@ -130,7 +130,7 @@ def test_more_parts_than_speakers_is_refused_with_the_way_out(data: Path) -> Non
     [
         ("", "it lists no utterance"),
         ("a s\nb\n", "expected '<utterance> <speaker>', found 'b'"),
-        ("a s\nb s\na t\n", "utterance 'a': is listed twice"),
+        ("a s\nb s\na t\n", "utterance 'a': is a duplicate"),
     ],
 )
 def test_a_bad_utt2spk_is_named(tmp_path: Path, utt2spk: str, message: str) -> None:

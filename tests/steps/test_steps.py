@@ -100,16 +100,18 @@ def test_faults_of_the_data_end_a_training_before_it_begins(tmp_path: Path) -> N
         ["train/ali", "dev/ali"],
         r"^text  .*error .*{}/data/text: 1 line not UTF-8 .line 1: a-1",
     )
+    (tmp_path / "nnet.yaml").write_text("network: {type: blstm}\n")
     for step, options, places in (
         ("steps/train_dnn.sh", [], [*data, *alignments]),
         ("steps/train_lstm.sh", [], [*data, *alignments]),
+        ("steps/train_nnet.sh", ["--nnet-config", "nnet.yaml"], [*data, *alignments]),
         ("steps/train_lstm.sh", ["--no-ali", "true", "--hmm-dir", "train/ali"], data),
     ):
         output = fails(tmp_path, step, *options, *places, "exp")
         for part in ("train", "dev"):
             assert re.search(table.format(part), output, re.MULTILINE)
         assert re.search(r"error: .*not fit to train on: 1 fault.*log is in exp/log/check_train.log", output)
-        assert bool(re.search("^alignment ", output, re.MULTILINE)) == (not options)
+        assert bool(re.search("^alignment ", output, re.MULTILINE)) == ("--no-ali" not in options)
         assert sorted(path.name for path in (tmp_path / "exp/log").iterdir()) == [
             "check_dev.list",
             "check_dev.log",

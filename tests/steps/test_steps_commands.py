@@ -27,7 +27,8 @@ TRAINING = ("data", "data", "lang", "exp/gmm_ali", "exp/gmm_ali", "exp/net")
 DNN = ("steps/train_dnn.sh", "--skip-check", "true", *TRAINING)
 LSTM = ("steps/train_lstm.sh", "--skip-check", "true", *TRAINING)
 EVERY = {"decode": QUICK, "align": ALIGN, "priors": PRIORS, "forward": FORWARD, "soft": SOFT}
-EVERY |= {"check": CHECK, "dnn": DNN, "lstm": LSTM}
+NNET = ("steps/train_nnet.sh", "--skip-check", "true", "--nnet-config", "conf/nnet.yaml", *TRAINING)
+EVERY |= {"check": CHECK, "dnn": DNN, "lstm": LSTM, "nnet": NNET}
 
 
 @pytest.fixture
@@ -50,6 +51,7 @@ def place(tmp_path: Path) -> Path:
     ):
         write(path / "exp" / name, "x")
     write(path / "exp/gmm_ali/num_jobs", "1\n")
+    write(path / "conf/nnet.yaml", "network: {type: gru}\n")
     return path
 
 
@@ -106,7 +108,7 @@ def test_decoding_with_kaldi_calls_its_search_and_the_scoring_of_the_recipe(
     assert queue[6:10] == ["set", "-o", "pipefail", ";"]
     scoring = "--min-lmwt|4|--max-lmwt|15|--cmd|queue.pl --mem 4G|data|exp/graph|exp/dnn/decode|"
     assert (place / "score_call").read_text() == scoring
-    assert f"searching data by {tools.latgen}" in output and "4 of 4 utterances have a lattice" in output
+    assert f"decoding data by {tools.latgen}" in output and "4 of 4 utterances have a lattice" in output
     assert gzip.decompress((place / "exp/dnn/decode/lat.1.gz").read_bytes()).split() == [
         u.encode() for u in UTTS
     ]
@@ -129,7 +131,7 @@ def test_decoding_without_kaldi_calls_dkts_search_and_scores_the_lattices(
         "exp/graph/words.txt",
         "exp/dnn/decode/scoring/job.1",
     ]
-    assert "searching data by dkt latgen" in output
+    assert "decoding data by dkt latgen" in output
     assert len(list((place / "exp/dnn/decode").glob("wer_*"))) == 36
     assert (place / "exp/dnn/decode/wer_15_0.5").exists()
     assert (place / "exp/dnn/decode/scoring_kaldi/best_wer").read_text() == "%WER 10.00\n"
@@ -179,7 +181,7 @@ def test_the_search_of_kaldi_is_found_where_it_was_built(
     program = tools.kaldi / directory / tools.latgen.name
     program.parent.mkdir(exist_ok=True)
     tools.latgen.rename(program)
-    assert f"searching data by {program}" in succeed(place, *QUICK, **tools.with_kaldi)
+    assert f"decoding data by {program}" in succeed(place, *QUICK, **tools.with_kaldi)
 
 
 def test_a_kaldi_that_has_no_search_is_no_error(tools: StandIns, place: Path) -> None:
@@ -582,7 +584,7 @@ def test_what_is_no_part_of_an_alignment_stays_beside_it(tools: StandIns, place:
 
 
 @pytest.mark.parametrize("option", ["--transform-dir", "--ivectors"])
-def test_a_gmm_that_aligns_takes_no_side_inputs(tools: StandIns, place: Path, option: str) -> None:
+def test_a_gmm_that_aligns_takes_no_speaker_inputs(tools: StandIns, place: Path, option: str) -> None:
     (place / "exp/dnn/final.pt").unlink()
     output = fails(place, ALIGN[0], option, "x", *ALIGN[1:], **tools.alone)
     assert "--transform-dir and --ivectors are of a network, and exp/dnn holds none" in output
@@ -670,5 +672,5 @@ def test_a_search_by_a_gmm_looks_at_what_tells_its_features(tools: StandIns, pla
     command = [*QUICK[:-1], "exp/gmm/decode"]
     succeed(place, *command, **tools.alone)
     write(place / "exp/gmm" / name, "x")
-    assert "searching data" in succeed(place, *command, **tools.alone)
-    assert "searching data" not in succeed(place, *command, **tools.alone)
+    assert "decoding data" in succeed(place, *command, **tools.alone)
+    assert "decoding data" not in succeed(place, *command, **tools.alone)

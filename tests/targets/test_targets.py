@@ -16,8 +16,9 @@ from dkt.bin import main
 from dkt.hmm.counts import load_counts, save_counts
 from dkt.nnet.dnn import Dnn, DnnConfig
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, save_model
+from dkt.targets.header import TargetHeader
 from dkt.targets.records import HEAD_SIZE
-from dkt.targets.soft_targets import SoftTargets, TargetHeader, stack, top_k_targets
+from dkt.targets.soft_targets import SoftTargets, stack, top_k_targets
 from dkt.targets.store import SoftTargetWriter, TargetDir, begin, finish
 from dkt.train import objectives
 from dkt.util.table import read_matrices
@@ -122,7 +123,7 @@ def test_top_k_is_at_most_the_number_of_pdfs(top_k):
 def test_a_tail_needs_a_temperature_and_each_once():
     with pytest.raises(DktError, match="no temperature is declared"):
         make_header(temperatures=())
-    with pytest.raises(DktError, match="stands twice in '2 2'"):
+    with pytest.raises(DktError, match="duplicate temperature in '2 2'"):
         make_header(temperatures=(2.0, 2.0))
     assert make_header(None, temperatures=()).dense
 
@@ -199,7 +200,7 @@ def test_the_size_told_is_the_size_written(tmp_path, top_k):
 
 
 def test_sizes_of_the_usual_choices():
-    # 20 pdf-ids and log-posteriors of 2 bytes each and three tails: 86 bytes a frame.
+    # 20 pdf-ids and log-posteriors of 2 bytes each and three tails: 86 bytes per frame.
     assert make_header(20, 2000).megabytes_per_hour == pytest.approx(30.96)
     assert make_header(None, 2000).megabytes_per_hour == pytest.approx(1440.0)
     assert make_header(20, 100_000).bytes_per_frame == 126
@@ -340,8 +341,8 @@ def test_a_script_that_lost_lines_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (None, "no header of soft targets"),
-        ({"format": "other"}, "no header of soft targets"),
+        (None, "not a header of soft targets"),
+        ({"format": "other"}, "not a header of soft targets"),
         ({"version": 99}, "of version 99, this dkt reads up to 1"),
         ({"top_k": 13}, r"damaged \(--top-k is 13"),
         ({"temperatures": ["x"]}, "damaged"),
@@ -456,7 +457,9 @@ def test_targets_of_another_teacher_or_pdf_set(tmp_path):
 
 
 def test_what_is_no_directory_of_soft_targets(tmp_path):
-    with pytest.raises(DktError, match=r"header\.yaml: does not exist: this is no directory of soft targets"):
+    with pytest.raises(
+        DktError, match=r"header\.yaml: does not exist: this is not a directory of soft targets"
+    ):
         TargetDir(tmp_path)
 
 
@@ -581,7 +584,7 @@ def test_the_step_in_two_jobs_equals_the_command(teacher, tmp_path):
 def test_a_step_that_fails_leaves_no_directory_that_looks_whole(teacher, tmp_path):
     output = fails(teacher, STEP, "--nj", "1", "--top-k", "20", "data", "exp", str(tmp_path))
     assert "--top-k is 20, expected a number from 1 to the 12 pdfs" in output
-    with pytest.raises(DktError, match="no directory of soft targets"):
+    with pytest.raises(DktError, match="not a directory of soft targets"):
         TargetDir(tmp_path)
 
 

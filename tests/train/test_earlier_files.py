@@ -15,6 +15,8 @@ import pytest
 
 from dkt.base.config import current_names, read_yaml
 from dkt.bin import main
+from dkt.nnet.model_file import load_model
+from dkt.nnet.torchfile import load_torch, save_torch
 from dkt.train.recipes import recipe_class
 from dkt.util.table import read_matrices
 from tests.shell import ROOT
@@ -86,3 +88,16 @@ def test_soft_targets_teach_and_a_student_begins_from_a_model(earlier: Path) -> 
     assert train(earlier, earlier / "further", *options, begin) == 0
     further = np.genfromtxt(earlier / "further/history.csv", delimiter=",", names=True)
     assert further["cv_loss"][0] < new["cv_loss"][0]
+
+
+def test_what_a_model_pastes_is_found_by_its_earlier_name(
+    earlier: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = earlier / "dnn/final.pt"
+    content = load_torch(path, "cpu")
+    assert content["info"]["streams"] == "feats.scp" and "paste" not in content["info"]
+    content["info"]["streams"] = "feats.scp pitch.scp"
+    save_torch(path, content)
+    assert load_model(path)[0].feature_options.paste == "feats.scp pitch.scp"
+    assert main(["forward", *CPU, str(path), str(earlier / "dev"), "ark:/dev/null"]) == 1
+    assert "pitch.scp: does not exist" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_missing_experiment_and_damaged_files(exp, capsys):
     assert "nowhere: does not exist - run the stage that makes it" in capsys.readouterr().err
     (exp / "dnn/history.csv").write_text("epoch,accepted\nx,True\n")
     assert main(["report", f"--out={exp}/report", f"dnn={exp}/dnn"]) == 1
-    assert "history.csv: is no learning curve" in capsys.readouterr().err
+    assert "history.csv: is not a learning curve" in capsys.readouterr().err
     assert main(["report", f"--out={exp}/report", "dnn"]) == 1
     (exp / "mono/decode_dev/scoring_kaldi/best_wer").write_text("")
     assert main(["report", f"--out={exp}/report", f"gmm={exp}/mono"]) == 1
@@ -89,5 +89,5 @@ def test_beams_are_named_where_they_differ(exp, capsys):
     assert "different beams" not in capsys.readouterr().out
     (log / "decode.1.log").write_text(head.format("'11'"))
     assert main(arguments) == 0
-    expected = "searched with different beams, compare with care: gmm dev beam 11; dnn dev beam 13\n"
+    expected = "decoded with different beams, compare with care: gmm dev beam 11; dnn dev beam 13\n"
     assert expected in capsys.readouterr().out

@@ -12,7 +12,7 @@ from dkt.bin import main
 from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
 from dkt.nnet.model_file import load_model
-from dkt.train import loop, train_dnn
+from dkt.train import feature_config, loop
 from dkt.train.history import load_history
 from dkt.train.schedule import Newbob, NewbobConfig
 from dkt.util.object_io import ObjectReader, ObjectWriter
@@ -301,7 +301,7 @@ def test_an_lda_that_a_finished_training_lacks_is_estimated_again_and_only_then(
     content = lda.read_bytes()
     lda.unlink()
     assert finish() == 0 and lda.read_bytes() == content
-    monkeypatch.setattr(train_dnn, "accumulate_spliced", None)
+    monkeypatch.setattr(feature_config, "accumulate_spliced", None)
     assert finish() == 0 and lda.read_bytes() == content
 
 

@@ -25,7 +25,7 @@ def test_reads_speakers_and_transcripts(data):
 @pytest.mark.parametrize(
     ("name", "content", "read", "message"),
     [
-        ("text", "a-1 ONE\na-1 TWO\n", "text", "twice"),
+        ("text", "a-1 ONE\na-1 TWO\n", "text", "duplicate key"),
         ("text", "a-1 ONE\n\n", "text", "line 2 is empty"),
         ("utt2spk", "a-1\n", "utt2spk", "has no speaker"),
         ("wav.scp", "a-1\n", "wav_scp", "line 1 is not '<utterance> <file>'"),

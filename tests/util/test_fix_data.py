@@ -120,7 +120,7 @@ def test_cmvn_statistics_may_be_of_utterances(data: Path) -> None:
             "text",
             "a-2 ONE",
             "a-1 SIX\na-2 ONE",
-            r"text: utterance 'a-1': stands twice, .*'SIX'",
+            r"text: utterance 'a-1': duplicate key, .*'SIX'",
         ),
         (
             "utt2spk",

@@ -25,12 +25,12 @@ from dkt.hmm.topology import load_topology, write_topology
 from dkt.hmm.transition_model import load_transition_model, write_transition_model
 from dkt.hmm.tree import load_tree
 from dkt.lang.lexicon import read_lexicon
-from dkt.lm.arpa import read_arpa
 from dkt.transform.lda import LdaAccumulator
 from dkt.transform.lda_files import load_accumulator, save_accumulator
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.symbols import read_symbol_table, read_transcripts
 from dkt.util.text import read_keyed_lines, read_lines
+from tests.arpa_files import read_arpa
 from tests.hmm.test_transitions import two_phone_model
 from tests.mutation import FUZZ, check_stands, damaged, every_small_damage
 

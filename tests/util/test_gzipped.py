@@ -18,7 +18,7 @@ from dkt.bin import main
 from dkt.hmm.posterior import Posterior, PosteriorWriter, read_posteriors
 from dkt.hmm.transition_model import load_transition_model
 from dkt.hmm.tree import load_tree
-from dkt.lat.io import LatticeWriter, read_compact_lattices, read_state_level_lattices
+from dkt.lat.io import LatticeWriter, read_compact_lattices
 from dkt.util.symbols import read_texts
 from dkt.util.table import (
     IntVectorWriter,
@@ -30,6 +30,7 @@ from dkt.util.table import (
     read_matrices,
     read_vectors,
 )
+from tests.lattices import read_state_level_lattices
 
 DATA = bytes(range(256)) * 1000
 

@@ -11,11 +11,11 @@ import pytest
 
 from dkt.base.errors import DktError
 from dkt.feat.extraction import read_config
-from dkt.lm.arpa import read_arpa
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table, read_texts, read_transcripts
 from dkt.util.table import read_int_vectors, read_script
 from dkt.util.text import fields, read_keyed_lines, read_lines
+from tests.arpa_files import read_arpa
 
 #: Line separators and the like to Python, but not to Kaldi.
 ODD = "a\x1cb\x1dc\x1ed\x1fe"
@@ -48,7 +48,7 @@ def test_all_readers_agree(path: Path) -> None:
         (b"u1 a\r\n", r"text: line 1 holds a carriage return, .* dos2unix"),
         (b"u0 a\nu1 a\rb\n", r"text: line 2 holds a carriage return"),
         (b"u1 a\n \nu2 b\n", r"text: line 2 is empty"),
-        (b"u1 a\nu1 b\n", r"text: utterance 'u1': line 2: this utterance occurs twice"),
+        (b"u1 a\nu1 b\n", r"text: utterance 'u1': line 2: duplicate key"),
         (b"u1 a\nu2 \xff\n", r"text: line 2 is not UTF-8"),
         (b"u1 a\nu2 b\0c\n", r"text: line 2 holds a zero byte: the file is damaged, or is not text"),
     ],

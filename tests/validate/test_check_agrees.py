@@ -15,7 +15,7 @@ from dkt.bin import main
 from dkt.dataset.utterances import load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.gmm.mono import MonoOptions, train_mono
 from dkt.hmm.alignments import AlignmentDir
 from dkt.util.data_dir import DataDir
@@ -47,7 +47,7 @@ def change(place: Path, name: str, key: str, matrix: np.ndarray | None) -> None:
     write_matrices(data, name, {k: v for k, v in matrices.items() if v is not None})
 
 
-def loads(place: Path, options: FeatureOptions, side: SideInputs, max_dropped: float) -> str:
+def loads(place: Path, options: FeatureOptions, side: SpeakerInputs, max_dropped: float) -> str:
     """Why a training of a network refuses; empty if it does not."""
     try:
         reader = FeatureReader(DataDir(place / "data"), options, side)
@@ -62,7 +62,7 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
     "speaker without statistics": (lambda p: change(p, "cmvn", "b", None), "", False),
     "no statistics": (lambda p: (p / "data/cmvn.scp").unlink(), "", False),
     "statistics of nothing": (lambda p: change(p, "cmvn", "b", np.zeros((2, 4))), "", False),
-    "statistics that are no numbers": (lambda p: change(p, "cmvn", "b", np.full((2, 4), np.nan)), "", False),
+    "statistics that are not numbers": (lambda p: change(p, "cmvn", "b", np.full((2, 4), np.nan)), "", False),
     "statistics of another dimension": (lambda p: change(p, "cmvn", "b", np.ones((2, 5))), "", False),
     "statistics of utterances": (
         lambda p: write_matrices(p / "data", "cmvn", dict.fromkeys(UTTS, ONES)),
@@ -81,7 +81,7 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
         True,
     ),
     "means only": (lambda p: change(p, "cmvn", "b", np.ones((1, 4))), "", True),
-    "features that are no numbers": (lambda p: change(p, "feats", "a-1", BAD), "", False),
+    "features that are not numbers": (lambda p: change(p, "feats", "a-1", BAD), "", False),
     "features of another dimension": (lambda p: change(p, "feats", "a-1", np.ones((20, 4))), "", False),
     "no frame": (lambda p: change(p, "feats", "a-1", np.ones((0, 3))), "", False),
     "no features": (lambda p: change(p, "feats", "a-1", None), "", False),
@@ -101,7 +101,7 @@ NETWORK: dict[str, tuple[Plant, str, bool]] = {
 
 def test_another_dimension_without_cmvn(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change(place, "feats", "a-1", np.ones((20, 4)))
-    assert loads(place, FeatureOptions(), SideInputs(), 0.5)
+    assert loads(place, FeatureOptions(), SpeakerInputs(), 0.5)
     assert (
         main(["check", "--cmvn=optional", "--max-dropped=0.5", str(place / "data"), str(place / "ali")]) == 1
     )
@@ -112,7 +112,7 @@ def test_another_dimension_without_cmvn(place: Path, capsys: pytest.CaptureFixtu
 def test_a_network(place: Path, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
     plant, max_dropped, fit = NETWORK[fault]
     plant(place)
-    reason = loads(place, FeatureOptions(cmvn_opts=MEANS), SideInputs(), float(max_dropped or 0.05))
+    reason = loads(place, FeatureOptions(cmvn_opts=MEANS), SpeakerInputs(), float(max_dropped or 0.05))
     assert (reason == "") is fit, reason
     options = ["--no-text", "--no-wav"] + ([f"--max-dropped={max_dropped}"] if max_dropped else [])
     status = main(["check", *options, str(place / "data"), str(place / "ali")])
@@ -155,7 +155,7 @@ def test_a_network_with_options(place, transforms, ivectors, config, max_dropped
     # The statistics of b hold means only.
     change(place, "cmvn", "b", np.ones((1, 4)))
     options = [f"--max-dropped={max_dropped}"]
-    side = SideInputs(
+    side = SpeakerInputs(
         write_transforms(place, *transforms) if transforms else None,
         write_vectors(place, {k: np.ones(dim) for k, dim in ivectors.items()}) if ivectors else None,
     )

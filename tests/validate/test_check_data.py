@@ -28,7 +28,7 @@ FAULTS = [
     # Each line of itself.
     ("utt2spk", "a-1 a\n", "a-1\n", ERROR, r"1 line wrong: expected '<utterance> <speaker>' \(line 1: a-1\)"),
     ("utt2spk", "a-1 a\n", "a-1 a x\n", ERROR, r"\(line 1: a-1\)"),
-    ("utt2spk", "a-1 a\n", "a-1 a\na-1 a\n", ERROR, r"1 line with a key that occurs twice \(line 2: a-1\)"),
+    ("utt2spk", "a-1 a\n", "a-1 a\na-1 a\n", ERROR, r"1 line with a duplicate key \(line 2: a-1\)"),
     ("utt2spk", "a-1 a\n", "a-1 a\n\n", ERROR, r"1 line empty \(line 2\)"),
     ("utt2spk", None, "", ERROR, r"is empty"),
     ("spk2utt", "b b-1 b-2\n", "b\n", WARNING, r"expected '<speaker> <utterance>...' \(line 2: b\)"),

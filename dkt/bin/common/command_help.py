@@ -7,8 +7,7 @@ import difflib
 from collections.abc import Mapping, Sequence
 
 from dkt.base.spelling import near
-from dkt.bin.common.options import boolean
-from dkt.util.option_text import plain_name
+from dkt.util.option_text import boolean, plain_name
 
 # As alike are two words of which one is a slip of the keyboard.
 _SLIP = 0.85

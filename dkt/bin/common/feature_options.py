@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, add_max_unreadable, boolean
+from dkt.bin.common.options import Number, add_max_unreadable
+from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
     from dkt.feat.wave import Recordings

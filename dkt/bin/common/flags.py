@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from dkt.bin.common.options import boolean
+from dkt.util.option_text import boolean
 
 
 def add_flag(parser: argparse._ActionsContainer, name: str, text: str) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.spelling import nearest
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
 from dkt.util.kaldi_io import NO_PIPES
-from dkt.util.option_text import plain_name, read_option_lines
+from dkt.util.option_text import boolean, plain_name, read_option_lines
 
 _CONFIG = "--config"
 #: Options by the names that they had in earlier versions, which are still taken.
@@ -48,7 +48,7 @@ def rewrite(parser: argparse.ArgumentParser, argv: Sequence[str]) -> list[str]:
         argv: the arguments of the command.
 
     Raises:
-        DktError: a configuration file cannot be read, or holds a line that is no option.
+        DktError: a configuration file cannot be read, or holds a line that is not an option.
     """
     options = _options(parser)
     end = argv.index("--") if "--" in argv else len(argv)
@@ -92,7 +92,7 @@ def _read_config(options: Mapping[str, argparse.Action], path: str) -> list[str]
         action = options.get(plain)
         if action is None or plain == _CONFIG:
             raise DktError(
-                f"line {number}: '{option}' is no option of this command",
+                f"line {number}: '{option}' is not an option of this command",
                 path=path,
                 hint=nearest(name, known, "--{}"),
             )

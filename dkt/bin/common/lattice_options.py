@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from dkt.base.errors import DktError
-from dkt.bin.common.options import boolean
+from dkt.util.option_text import boolean
 from dkt.util.symbols import read_symbol_table, to_words
 from dkt.util.table import IntVectorWriter, TableWriter, TextWriter
 

@@ -9,7 +9,7 @@ from dkt.base.errors import DktError
 from dkt.base.files import cannot_read
 from dkt.base.sealed import is_torch_file
 from dkt.feat.pipeline import FEATS, FeatureOptions
-from dkt.feat.speaker_inputs import SideInputs
+from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.nnet.model_header import ModelHeader, read_model_header
 from dkt.util.data_dir import DataDir
 from dkt.util.kaldi_io import is_input_pipe
@@ -45,7 +45,7 @@ def check_model(model: str) -> ModelHeader | None:
     return read_model_header(path) if is_torch_file(path) else None
 
 
-def check_source(source: str, side: SideInputs, header: ModelHeader | None) -> None:
+def check_source(source: str, side: SpeakerInputs, header: ModelHeader | None) -> None:
     """Make sure that features for a model can be expected of a data directory or an rspecifier.
 
     Raises:
@@ -60,5 +60,5 @@ def check_source(source: str, side: SideInputs, header: ModelHeader | None) -> N
     if ":" not in source:
         raise DktError("is neither a data directory nor an rspecifier", path=source)
     parse_rspecifier(source)
-    if side != SideInputs():
+    if side != SpeakerInputs():
         raise DktError("--transform-dir and --ivectors are of data directories", path=source)

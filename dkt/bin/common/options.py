@@ -15,23 +15,15 @@ from dkt.base.tally import DEFAULT_MAX_DROPPED
 from dkt.targets.top_k import DEFAULT as DEFAULT_TOP_K
 from dkt.targets.top_k import TopK
 from dkt.util.oov import DEFAULT_MAX_OOV
-from dkt.util.option_text import to_bool
+from dkt.util.option_text import boolean
 from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
-    from dkt.feat.speaker_inputs import SideInputs
+    from dkt.feat.speaker_inputs import SpeakerInputs
 
 
 _SHOWN = 80
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
-
-
-def boolean(text: str) -> bool:
-    """Kaldi's boolean options, as ``dkt.util.option_text.to_bool``; the type of an option of argparse."""
-    try:
-        return to_bool(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Numbers:
         allowed: the range.
         separator: what stands between two; None for white space.
         least: how many there are at least.
-        distinct: whether none may stand twice.
+        distinct: whether duplicates are refused.
         as_written: the value is a tuple of texts, plain decimals that become part of names of files.
     """
 
@@ -87,7 +79,7 @@ class Numbers:
         if len(values) < self.least:
             raise argparse.ArgumentTypeError(f"expected {self.least} or more numbers, got '{text[:_SHOWN]}'")
         if self.distinct and len(set(values)) < len(values):
-            raise argparse.ArgumentTypeError(f"a number stands twice in '{text[:_SHOWN]}'")
+            raise argparse.ArgumentTypeError(f"a duplicate number in '{text[:_SHOWN]}'")
         return tuple(words) if self.as_written else values
 
 
@@ -125,9 +117,9 @@ def add_top_k(parser: argparse._ActionsContainer, text: str) -> None:
     parser.add_argument("--top-k", type=top_k, default=DEFAULT_TOP_K, help=text)
 
 
-def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
-    """Add ``--transform-dir`` and ``--ivectors`` and, with ``dev``, those of the cross-validation data."""
-    for suffix, whose in (("", ""), ("-dev", " of the cross-validation data"))[: 2 if dev else 1]:
+def add_speaker_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
+    """Add ``--transform-dir`` and ``--ivectors`` and, with ``dev``, those of the dev data."""
+    for suffix, whose in (("", ""), ("-dev", " of the dev data"))[: 2 if dev else 1]:
         parser.add_argument(
             f"--transform-dir{suffix}", metavar="DIR", help=f"fMLLR transforms{whose}: trans.1 and so on"
         )
@@ -138,11 +130,11 @@ def add_side_inputs(parser: argparse.ArgumentParser, dev: bool = False) -> None:
         )
 
 
-def side_inputs(args: argparse.Namespace, suffix: str = "") -> SideInputs:
-    """What the options of ``add_side_inputs`` say; ``suffix`` is empty or ``_dev``."""
-    from dkt.feat.speaker_inputs import SideInputs
+def speaker_inputs(args: argparse.Namespace, suffix: str = "") -> SpeakerInputs:
+    """What the options of ``add_speaker_inputs`` say; ``suffix`` is empty or ``_dev``."""
+    from dkt.feat.speaker_inputs import SpeakerInputs
 
-    return SideInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
+    return SpeakerInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
 
 
 def _directory(text: str) -> str:

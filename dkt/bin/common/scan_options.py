@@ -1,4 +1,4 @@
-"""The options that name the points of a scan."""
+"""The options that name the points of an LM-weight grid."""
 
 from __future__ import annotations
 

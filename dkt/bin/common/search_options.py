@@ -1,17 +1,18 @@
-"""Options of the commands that search a graph."""
+"""Options of the commands that decode with a graph."""
 
 from __future__ import annotations
 
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.common.options import Number, boolean
+from dkt.bin.common.options import Number
+from dkt.util.option_text import boolean
 
 
 def add_beams(
     parser: argparse.ArgumentParser, beam: float, max_active: int, min_active: int, allow_partial: bool = True
 ) -> None:
-    """Declare the options that bound a search, with these defaults."""
+    """Declare the options that bound a decoding, with these defaults."""
     for name, allowed, default, text in (
         ("beam", ranges.BEAM, beam, "larger: slower, more accurate"),
         ("max-active", ranges.MAX_ACTIVE, max_active, "active states per frame at most"),
@@ -27,7 +28,7 @@ def add_beams(
 
 
 def add_acoustic_scale(parser: argparse.ArgumentParser) -> None:
-    """Declare ``--acoustic-scale`` of a search."""
+    """Declare ``--acoustic-scale`` of a decoding."""
     parser.add_argument(
         "--acoustic-scale",
         type=Number(ranges.ACOUSTIC_SCALE),

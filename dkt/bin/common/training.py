@@ -14,11 +14,11 @@ from dkt.bin.common.options import (
     Number,
     add_cache_dir,
     add_max_dropped,
-    add_side_inputs,
+    add_speaker_inputs,
     add_steal_lock,
     add_top_k,
     hold,
-    side_inputs,
+    speaker_inputs,
 )
 from dkt.targets.top_k import ALL
 from dkt.train.modes import OBJECTIVES, mode_names
@@ -63,7 +63,7 @@ def add_training_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--init-model", help="begin from the weights of this final.pt, or its directory")
     _add_teaching(parser)
-    add_side_inputs(parser, dev=True)
+    add_speaker_inputs(parser, dev=True)
     add_max_dropped(parser)
     add_cache_dir(parser)
     add_steal_lock(parser)
@@ -129,7 +129,7 @@ def _train(args: argparse.Namespace, command: str, kind: str | None) -> None:
         raise DktError("expected <ali-train> <ali-dev> <exp-dir>, or with --no-ali only <exp-dir>")
     config = read_yaml(args.config) if args.config else {}
     recipe = _recipe(args, kind, config) if args.config or args.set else None
-    sides = side_inputs(args), side_inputs(args, "_dev")
+    sides = speaker_inputs(args), speaker_inputs(args, "_dev")
     for side in sides:
         side.check()
     refuse_other_kinds(exp_dir, Kind.NETWORK)

@@ -119,7 +119,7 @@ def read_nnet1(path: str | Path) -> list[Component]:
     """
     reader = ObjectReader.open(path)
     if not reader.peek_token().startswith("<"):
-        raise DktError("is no network of Kaldi's nnet1", path=path)
+        raise DktError("is not a network of Kaldi's nnet1", path=path)
     framed = reader.peek_token() == "<Nnet>"
     if framed:
         reader.token()
@@ -147,7 +147,7 @@ def _read_component(reader: ObjectReader) -> Component:
     if marker.lower() not in _READERS:
         known = ", ".join(kind.marker for kind in _KINDS)
         raise DktError(
-            f"'{marker[:40]}' is no component of nnet1 that dkt runs, which are {known}", path=reader.path
+            f"'{marker[:40]}' is not a component of nnet1 that dkt runs, which are {known}", path=reader.path
         )
     kind = _READERS[marker.lower()]
     output_dim, input_dim = reader.int32(), reader.int32()

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Connected digits, from audio to word error rates: a monophone GMM aligns the speech, a DNN learns the
-# alignment and teaches LSTMs, all are searched on the same graph. Run it again and it goes on where it stopped.
+# alignment and teaches LSTMs, all are decoded with the same graph. Run it again and it goes on where it stopped.
 set -euo pipefail
 recipe=$(CDPATH='' cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$recipe/../../../steps/lib/signals.sh"
@@ -43,7 +43,7 @@ help_message="Usage: ./run.sh [options]
   --lstm-config <yaml>  the students (conf/lstm.yaml, for espeak conf/lstm_espeak.yaml)
   --network-features <kind>   fbank or mfcc (fbank)
   --totgauss, --boost-silence   of the GMM
-  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the decoding; dev, at each of the last two
   --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
@@ -84,12 +84,7 @@ first_stages() {
     fi
     end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
   fi
-
-  if begin_stage 1 "dictionary, language model"; then
-    "$DKT_ROOT/steps/prepare_lang.sh" --order 1 --dev-text "$data/dev/text" \
-      "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-    end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
-  fi
+  stage_lang 1 1
 }
 
 . "$DKT_ROOT/local/standalone_stages.sh"

@@ -39,7 +39,7 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
                         the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
-  --beam, --max-active, --lmwts, --word-ins-penalties   of the search; the last two are scanned on dev
+  --beam, --max-active, --lmwts, --word-ins-penalties   of the decoding; dev, at each of the last two
   --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
@@ -69,12 +69,7 @@ first_stages() {
     python local/prepare_data.py "$corpus_dir" "$data"
     end_stage "$data"/{train,dev,test}/{wav.scp,text,utt2spk} "$data"/local/{dict/lexicon.txt,lm_train.txt}
   fi
-
-  if begin_stage 1 "lang directory, bigram language model"; then
-    "$DKT_ROOT/steps/prepare_lang.sh" --order 2 --dev-text "$data/dev/text" \
-      "$data/local/dict" '<UNK>' "$data/local/lm_train.txt" "$data/lang"
-    end_stage "$data"/lang/{L.fst,G.fst,L_disambig.fst,words.txt,phones.txt}
-  fi
+  stage_lang 1 2
 }
 
 . "$DKT_ROOT/local/standalone_stages.sh"

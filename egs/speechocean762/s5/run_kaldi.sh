@@ -40,12 +40,12 @@ help_message="Usage: ./run_kaldi.sh --kaldi-dir <dir> [options]
   --data-train, --data-dev   data directories with features (data/train, data/dev)
   --lang <dir>          (lang)
   --ali-train, --ali-dev     alignment directories (exp/tri2b_ali, exp/tri2b_ali_dev)
-  --graph <dir>         search with its HCLG.fst ($default_graph if that is there; '' for no search)
-  --data-tuning <dir>   where weight and penalty of the search are chosen (<data-dev>)
+  --graph <dir>         decode with its HCLG.fst ($default_graph if that is there; '' for no decoding)
+  --data-tuning <dir>   where LM weight and penalty are chosen (<data-dev>)
   --data-test <dir>     (data/test)
-  --searched <list>     systems to search (dnn and all students)
-  --beam, --lattice-beam, --max-active, --min-active, --acwt   of the search, which leaves lattices
-  --lmwts, --word-ins-penalties <list>   scanned on <data-tuning>; <data-test> is scored at the best of them
+  --searched <list>     systems to decode with (dnn and all students)
+  --beam, --lattice-beam, --max-active, --min-active, --acwt   of the decoding, which leaves lattices
+  --lmwts, --word-ins-penalties <list>   scored at each on <data-tuning>; at the best of them on <data-test>
   --realign-by <system>   it aligns <data-train> and <data-dev>, and networks are trained anew on that (none)
   --retrain <list>      which: always dnn, and these students (that of --realign-by, with the one it goes on from)
   --exp <dir>           where the experiments and their report go (exp/kaldi)
@@ -75,7 +75,7 @@ require_files "$data_train/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" \
 # Not after hours of training.
 if [ -n "$graph" ]; then
   require_files "$graph"/{HCLG.fst,words.txt} "$data_tuning"/{feats.scp,text} "$data_test/feats.scp"
-  check_search lattice_beam acwt
+  check_decoding lattice_beam acwt
 fi
 
 network_train=$data_train
@@ -85,25 +85,25 @@ network_dev=$data_dev
 for system in $searched; do
   [[ " dnn $students $retrained_students " == *" $system "* ]] || die "--searched: '$system' is not trained"
 done
-scan="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
-scan+=" $lmwts / $word_ins_penalties"
+grid="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
+grid+=" $lmwts / $word_ins_penalties"
 stage_teachers 0
 stage_soft_targets 1
 stage_students 2
 
-# searched_networks: the models of those systems that are to be searched.
-searched_networks() {
+# decoded_networks: the models of those systems that are to be decoded with.
+decoded_networks() {
   local system
   for system in dnn $students; do
     [[ -n "$searched" && " $searched " != *" $system "* ]] || network_files "$system"
   done
 }
 
-# search: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
+# decode: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
 # a realignment has left mean posteriors: the order of the stages changes no result.
-search() {
+decode() {
   local network networks dir
-  mapfile -t networks < <(searched_networks)
+  mapfile -t networks < <(decoded_networks)
   for network in ${networks[@]+"${networks[@]}"}; do
     dir=$(dirname "$network")
     "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
@@ -113,33 +113,33 @@ search() {
   done
 }
 
-# search_results: what it leaves.
-search_results() {
+# decode_results: what it leaves.
+decode_results() {
   local network networks
-  mapfile -t networks < <(searched_networks)
+  mapfile -t networks < <(decoded_networks)
   for network in ${networks[@]+"${networks[@]}"}; do
     printf '%s\n' "$(dirname "$network")"/decode_{dev,test}/scoring_kaldi/best_wer
   done
 }
 
-mapfile -t networks < <(searched_networks)
+mapfile -t networks < <(decoded_networks)
 if [ -n "$graph" ] &&
-  begin_stage --leaf 3 "search" <(echo "$seeds $scan") ${networks[@]+"${networks[@]}"}; then
-  search
-  mapfile -t results < <(search_results)
+  begin_stage --leaf 3 "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"}; then
+  decode
+  mapfile -t results < <(decode_results)
   end_stage "${results[@]}"
 fi
 
 if [ -n "$realign_by" ]; then
   mapfile -t networks < <(network_files "$realign_by")
   if begin_stage --leaf 4 "realign by $realign_by, retrain: dnn $retrained_students" "${dnn_files[@]}" "${lstm_files[@]}" \
-    <(echo "$seeds $realign_by $retrained_students $scan") "${networks[@]}"; then
+    <(echo "$seeds $realign_by $retrained_students $grid") "${networks[@]}"; then
     realign_and_retrain
     # shellcheck disable=SC2086 # a list
     mapfile -t results < <(as_realigned network_files dnn $retrained_students)
     if [ -n "$graph" ]; then
-      as_realigned search
-      mapfile -t -O ${#results[@]} results < <(as_realigned search_results)
+      as_realigned decode
+      mapfile -t -O ${#results[@]} results < <(as_realigned decode_results)
     fi
     end_stage "${results[@]}"
   fi

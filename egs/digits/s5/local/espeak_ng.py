@@ -35,7 +35,7 @@ def check_installed() -> None:
 
 
 class Synthesiser:
-    """The library, initialised and seeded. Its state is global: make one a process.
+    """The library, initialised and seeded. Its state is global: make one per process.
 
     What it returns depends on all it has synthesised before, even after it is seeded anew: the same calls in
     the same order in a fresh process give the same samples.
@@ -93,7 +93,7 @@ class Synthesiser:
 
         Args:
             text: what to say.
-            rate: words a minute.
+            rate: words per minute.
             pitch: 0 to 100, 50 being the voice's own.
             pitch_range: 0 to 100, 50 being the voice's own.
             word_gap: pause between words, in 10 ms at the normal rate.

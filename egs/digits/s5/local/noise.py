@@ -17,7 +17,7 @@ def white(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def pink(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian noise ``(size,)`` whose power falls as 1/f, 3 dB an octave."""
+    """Gaussian noise ``(size,)`` whose power falls as 1/f, 3 dB per octave."""
     spectrum = np.fft.rfft(rng.standard_normal(size))
     spectrum[0] = 0.0
     spectrum[1:] /= np.sqrt(np.arange(1, len(spectrum)))
@@ -38,7 +38,7 @@ def babble(size: int, talkers: np.ndarray, rng: np.random.Generator) -> np.ndarr
 
     Args:
         size: number of samples to return.
-        talkers: ``(num_talkers, num_samples)``, speech of one voice a row; it is repeated where it ends.
+        talkers: ``(num_talkers, num_samples)``, speech of one voice per row; it is repeated where it ends.
         rng: draws the places.
     """
     starts = rng.integers(talkers.shape[1], size=len(talkers))

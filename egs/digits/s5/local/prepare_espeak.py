@@ -55,7 +55,7 @@ VOICES = {
 BABBLE_VOICES = ("en-us+m5", "en-us+f1", "en+max", "en+f5", "en-us-nyc", "en-us+sandro")
 SNR_DB = (0.0, 20.0)
 NOISES = ("white", "pink", "hum", "speech_shaped", "babble")
-SPEECH_RATE = (130, 180)  # words a minute
+SPEECH_RATE = (130, 180)  # words per minute
 PITCH = (40, 60)  # 0 to 100
 PITCH_RANGE = (30, 70)  # 0 to 100
 WORD_GAP = (0, 8)  # in 10 ms
@@ -77,7 +77,7 @@ NUM_SESSIONS = 2
 
 @dataclass(frozen=True)
 class Reading:
-    """What one voice is to say, a text an utterance, and the seed of its way of saying it."""
+    """What one voice is to say, one text per utterance, and the seed of its way of saying it."""
 
     voice: str
     texts: tuple[str, ...]
