@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
@@ -17,9 +16,6 @@ from dkt.bin.common.options import (
     add_top_k,
     speaker_inputs,
 )
-
-if TYPE_CHECKING:
-    from dkt.nnet.model_file import ModelInfo
 
 
 def _temperatures(text: str) -> tuple[float, ...]:
@@ -44,15 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_max_dropped(parser)
     add_steal_lock(parser)
     add_device_options(parser)
-    parser.add_argument("model", help="the teacher's final.pt")
+    parser.add_argument("model", help="the teacher's final.pt, or its directory")
     parser.add_argument("features", help="a data directory, or an rspecifier of features after CMVN")
     parser.add_argument("targets_dir")
-
-
-def _teacher(info: ModelInfo) -> dict[str, Any]:
-    # The network itself is known by its fingerprint.
-    left_out = ("network", "num_pdfs")
-    return {name: value for name, value in info.describe().items() if name not in left_out}
 
 
 def run(args: argparse.Namespace) -> None:
@@ -90,20 +80,19 @@ def _run_part(args: argparse.Namespace) -> None:
     from dkt.base.tally import Tally
     from dkt.feat.reader import read_features
     from dkt.nnet.forward import forward
-    from dkt.nnet.model_file import fingerprint, load_model
+    from dkt.nnet.model_file import load_model, model_file
     from dkt.nnet.scorer import ModelScorer, OutputOptions
-    from dkt.targets.header import TargetHeader, check_choice
+    from dkt.targets.header import check_choice
     from dkt.targets.store import SoftTargetWriter, begin, finish
+    from dkt.targets.teacher import target_header
 
     if num_pdfs is None:
         finish(args.targets_dir)
         return
     check_choice(num_pdfs, args.top_k.of(num_pdfs), args.temperatures)
     device = choose_device(args)
-    info, network = load_model(args.model, device)
-    header = TargetHeader(
-        fingerprint(network), info.num_pdfs, args.top_k.of(info.num_pdfs), args.temperatures, _teacher(info)
-    )
+    info, network = load_model(model_file(args.model), device)
+    header = target_header(info, network, args.top_k, args.temperatures)
     if args.job == "begin":
         begin(args.targets_dir, header, args.num_jobs)
         return

@@ -54,7 +54,7 @@ def forward(
         utt, frames = item
         try:
             with memory_for("this utterance", "cut it into shorter ones by segments"):
-                return utt, _output(scorer, frames, options, transform)
+                return utt, network_output(scorer, frames, options, transform)
         except DktError as error:
             raise DktError(str(error), path=source, utt=utt) from None
 
@@ -88,10 +88,18 @@ def _check_transform(transform: Nnet1, scorer: Forwarder) -> None:
         )
 
 
-def _output(
-    scorer: Forwarder, frames: np.ndarray, options: OutputOptions, transform: Nnet1 | None
+def network_output(
+    scorer: Forwarder, frames: np.ndarray, options: OutputOptions, transform: Nnet1 | None = None
 ) -> np.ndarray:
-    """What is written of one utterance: float32 of shape ``(T, P)``."""
+    """What is written of one utterance: float32 of shape ``(T, P)``.
+
+    Args:
+        scorer, options, transform: as of ``forward``.
+        frames: the features, shape ``(T, F)``.
+
+    Raises:
+        DktError: features of another dimension or without frames, or a value that is not a number.
+    """
     expected = transform.input_dim if transform is not None and transform.input_dim else scorer.input_dim
     if frames.ndim != 2 or len(frames) == 0 or frames.shape[1] != expected:
         if frames.size == 0:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dkt.base.errors import DktError
+from dkt.base.references import referenced
 
 if TYPE_CHECKING:
     from dkt.nnet.network import Network
 
-#: The class of each kind, as ``module:class``, which brings PyTorch and is imported when it is asked for.
-NETWORKS: dict[str, str] = {
+#: The class of each kind: as ``module:class``, which brings PyTorch and is imported when it is asked for, or
+#: itself, in rows that are added from Python.
+NETWORKS: dict[str, str | type[Network]] = {
     "dnn": "dkt.nnet.dnn:Dnn",
     "lstm": "dkt.nnet.lstm:Lstm",
     "blstm": "dkt.nnet.blstm:Blstm",
@@ -47,8 +48,12 @@ def network_class(kind: str) -> type[Network]:
     """The class of a kind of network.
 
     Raises:
-        DktError: there is no such kind.
+        DktError: there is no such kind, or its row names something else than a network.
     """
-    module, _, name = NETWORKS[check_kind(kind)].partition(":")
-    found: type[Network] = getattr(importlib.import_module(module), name)
+    found = referenced(NETWORKS[check_kind(kind)], f"network '{kind}'")
+
+    from dkt.nnet.network import FrameNetwork, SequenceNetwork
+
+    if not isinstance(found, type) or not issubclass(found, (FrameNetwork, SequenceNetwork)):
+        raise DktError(f"network '{kind}' is {found!r}, expected a FrameNetwork or SequenceNetwork class")
     return found

@@ -80,6 +80,19 @@ def use(policy: Policy) -> None:
     compute_alone()
 
 
+@contextmanager
+def using(policy: Policy) -> Iterator[None]:
+    """Within it, as ``use``; after it all is as it was before."""
+    global _policy
+    before, number = _policy, torch.get_num_threads()
+    use(policy)
+    try:
+        yield
+    finally:
+        _policy = before
+        torch.set_num_threads(number)
+
+
 def compute_alone() -> None:
     """PyTorch's own operators in the calling thread use no others, whatever happens elsewhere."""
     torch.get_num_threads()  # what PyTorch does once a thread, and would do later with another number

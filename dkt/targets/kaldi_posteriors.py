@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -30,6 +30,12 @@ _SUM_TOLERANCE = 0.01
 _WHOLE_TOLERANCE = 1e-4
 
 
+def check_form(form: str) -> None:
+    """Raise DktError unless ``form`` is a ``Form``."""
+    if form not in get_args(Form):
+        raise DktError(f"the form of posteriors is '{form}', known are {', '.join(get_args(Form))}")
+
+
 def targets_from_posteriors(
     value: np.ndarray | Posterior,
     num_pdfs: int,
@@ -49,9 +55,10 @@ def targets_from_posteriors(
         form: what a matrix holds.
 
     Raises:
-        DktError: another number of pdfs; not posteriors; or a tail of several pdfs at a temperature other
-            than 1, where its mass depends on how it is shared among them.
+        DktError: no such form; another number of pdfs; not posteriors; or a tail of several pdfs at a
+            temperature other than 1, where its mass depends on how it is shared among them.
     """
+    check_form(form)
     if isinstance(value, Posterior):
         return _from_posterior(value, num_pdfs, top_k, temperatures)
     if value.ndim != 2 or value.shape[1] != num_pdfs:

@@ -180,6 +180,11 @@ class TargetDir:
         self._files: dict[str, BinaryIO] = {}
 
     @property
+    def path(self) -> Path:
+        """The directory, under the name that it has in ``DataDir`` and ``AlignmentDir``."""
+        return self.directory
+
+    @property
     def where(self) -> str:
         """The place of the targets, for messages."""
         return str(self.directory)
@@ -197,22 +202,33 @@ class TargetDir:
         """Raise DktError unless they are of this teacher (None: any) and this number of pdfs."""
         self.header.check_teacher(fingerprint, num_pdfs, self.directory / HEADER_FILE)
 
+    def __getitem__(self, utt: str) -> SoftTargets:
+        """The soft targets of one utterance.
+
+        Raises:
+            DktError: there are none, or they are damaged.
+        """
+        path, offset = self._place(utt)
+        try:
+            return decode_record(self._read_record(path, offset, utt), self.header)
+        except DktError as error:
+            raise DktError(str(error), path=path, utt=utt, hint=_REMADE) from None
+
     def read(self, utt: str, num_frames: int) -> SoftTargets:
         """The soft targets of one utterance.
 
         Raises:
             DktError: there are none, they are damaged, or they are not of ``num_frames`` frames.
         """
+        targets = self[utt]
+        targets.check_length(num_frames, self._place(utt)[0], utt)
+        return targets
+
+    def _place(self, utt: str) -> tuple[Path, int]:
         if utt not in self._places:
             raise DktError("has no soft targets", path=self.directory / SCRIPT, utt=utt, hint=AGAIN)
         name, offset = split_offset(self._places[utt])
-        path = self.directory / name
-        try:
-            targets = decode_record(self._read_record(path, offset, utt), self.header)
-        except DktError as error:
-            raise DktError(str(error), path=path, utt=utt, hint=_REMADE) from None
-        targets.check_length(num_frames, path, utt)
-        return targets
+        return self.directory / name, offset
 
     def _read_record(self, path: Path, offset: int, utt: str) -> bytes:
         file = self._open(path)

@@ -23,7 +23,7 @@ from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
 from dkt.targets.header import TargetHeader
-from dkt.targets.kaldi_posteriors import Form, open_targets
+from dkt.targets.kaldi_posteriors import Form, check_form, open_targets
 from dkt.targets.scratch import TargetScratch
 from dkt.targets.soft_targets import SoftTargets, top_k_targets
 from dkt.targets.target_source import TargetSource
@@ -58,6 +58,8 @@ class TeachingOptions:
     transition_ids: bool = False
 
     def __post_init__(self) -> None:
+        if self.form is not None:
+            check_form(self.form)
         if self.soft_targets is None and self.soft_targets_dev is not None:
             raise DktError("--soft-targets-dev without --soft-targets: give both")
         archive = self.soft_targets is not None and not Path(self.soft_targets).is_dir()
@@ -218,6 +220,26 @@ def _kept(top_k: TopK, num_pdfs: int) -> int | None:
     """How many posteriors are kept; None for all, whatever number they are called by."""
     number = top_k.of(num_pdfs)
     return None if number == num_pdfs else number
+
+
+def target_header(
+    info: ModelInfo, network: Network, top_k: TopK, temperatures: tuple[float, ...]
+) -> TargetHeader:
+    """The header of the soft targets that a teacher makes.
+
+    Args:
+        info, network: the teacher.
+        top_k: posteriors kept of each frame.
+        temperatures: where the tail is computed.
+
+    Raises:
+        DktError: more posteriors than there are pdfs, or temperatures that cannot be.
+    """
+    # The network itself is known by its fingerprint.
+    left_out = ("network", "num_pdfs")
+    features = {name: value for name, value in info.describe().items() if name not in left_out}
+    number = top_k.of(info.num_pdfs)
+    return TargetHeader(fingerprint(network), info.num_pdfs, number, temperatures, features)
 
 
 def open_teaching(

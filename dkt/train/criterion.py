@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from dkt.base.references import referenced
 from dkt.targets.soft_targets import SoftTargets
 from dkt.train import objectives
 from dkt.train.modes import OBJECTIVES, ObjectiveConfig
@@ -61,8 +61,9 @@ def make_criterion(config: ObjectiveConfig, epoch: int | None = None) -> Criteri
         config: the mode and its options.
         epoch: from 1 on, for values that change from epoch to epoch; None for the last of them.
     """
-    module, _, name = OBJECTIVES[config.mode].loss.partition(":")
-    function: Callable[[ObjectiveConfig, Frames], Loss] = getattr(importlib.import_module(module), name)
+    function: Callable[[ObjectiveConfig, Frames], Loss] = referenced(
+        OBJECTIVES[config.mode].loss, f"the loss of '{config.mode}'"
+    )
     values = config.in_epoch(epoch)
     return lambda frames: function(values, frames)
 

@@ -120,7 +120,7 @@ def _check_teacher(objective: ObjectiveConfig, teaching: TeachingOptions) -> Non
         )
 
 
-class Model(NamedTuple):
+class InitialModel(NamedTuple):
     """A model that a training begins from."""
 
     info: ModelInfo
@@ -148,7 +148,7 @@ class Inputs:
     model_dir: Path
     num_pdfs: int
     counts: Path | None
-    init: Model | None
+    init: InitialModel | None
     train: Utterances
     dev: Utterances
     facts: dict[str, Any]
@@ -202,9 +202,9 @@ def open_inputs(recipe: Recipe, sources: Sources, device: torch.device) -> Input
     )
 
 
-def _load_initial(path: Path, recipe: Recipe) -> Model:
+def _load_initial(path: Path, recipe: Recipe) -> InitialModel:
     """The model that a training begins from, which may bring the transform of a DNN's features."""
-    model = Model(*load_model(path), path)
+    model = InitialModel(*load_model(path), path)
     wanted = recipe.has_lda
     if (model.network.transform is not None) != wanted and model.info.kind == recipe.kind:
         raise DktError(

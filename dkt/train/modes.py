@@ -6,8 +6,9 @@ Nothing here needs PyTorch: a command tells what is wrong with its options befor
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
@@ -20,7 +21,7 @@ class Objective:
 
     Attributes:
         text: what is learnt, for people.
-        loss: the function of it, as ``module:function``; see ``dkt.train.criterion``.
+        loss: the function of it, or where it is, ``module:function``; see ``dkt.train.criterion``.
         teacher: whether there must be soft targets.
         labels: whether there must be alignments.
         options: the keys of ``ObjectiveConfig`` that it reads.
@@ -29,7 +30,7 @@ class Objective:
     """
 
     text: str
-    loss: str
+    loss: str | Callable[..., Any]
     teacher: bool = False
     labels: bool = False
     options: tuple[str, ...] = ()

@@ -18,7 +18,7 @@ from dkt.base.config import load_config, read_yaml
 from dkt.base.errors import DktError
 from dkt.base.yaml_text import parse_yaml
 from dkt.dataset.utterances import Utterances
-from dkt.nnet.network import FrameNetwork, Network, SequenceNetwork
+from dkt.nnet.network import FrameNetwork, SequenceNetwork
 from dkt.nnet.networks import NETWORKS, check_kind, network_class
 from dkt.train.feature_config import FeatureConfig, SplicedFeatureConfig
 from dkt.train.loop import LoopConfig
@@ -191,14 +191,19 @@ class SequenceRecipe(Recipe):
         check_reach(self.target_delay, "network.target_delay", facts)
 
 
-@functools.cache
 def recipe_class(kind: str) -> type[Recipe]:
     """The class of the configuration of a kind of network.
 
     Raises:
         DktError: there is no such kind of network.
     """
-    network: type[Network] = network_class(kind)
+    network: Any = network_class(kind)
+    return _recipe_class(kind, network)
+
+
+# A name may get another class, in a session of Python.
+@functools.cache
+def _recipe_class(kind: str, network: Any) -> type[Recipe]:
     of_network: list[Any] = [("network", network.Config, field(default_factory=network.Config))]
     if issubclass(network, FrameNetwork):
         base: type[Recipe] = FrameRecipe

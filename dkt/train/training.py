@@ -24,7 +24,7 @@ from dkt.nnet.networks import layers_text
 from dkt.train import experiment
 from dkt.train.batches import evaluation_batches, training_batches
 from dkt.train.hint import Guided
-from dkt.train.inputs import Inputs, Model, Sources, open_inputs
+from dkt.train.inputs import InitialModel, Inputs, Sources, open_inputs
 from dkt.train.loop import TrainingLoop
 from dkt.train.modes import OBJECTIVES
 from dkt.train.recipes import Recipe
@@ -88,7 +88,7 @@ def train_network(
                 held.enter_context(hold_directory(place, command, steal_lock))
                 if experiment.record_configuration(place, of_phase, inputs.facts):
                     experiment.mend(place, files.write)
-                    begun = Model(*load_model(place / experiment.MODEL), place / experiment.MODEL)
+                    begun = InitialModel(*load_model(place / experiment.MODEL), place / experiment.MODEL)
                     continue
             elif before:
                 logger.info("%s training from there, in %s", mode, directory)
@@ -96,7 +96,7 @@ def train_network(
             lda = None if begun is not None else files.lda
             network = _train(of_phase, info, inputs, begun, lda, place, device)
             experiment.save_result(place, info, network)
-            begun = Model(info, network, place / experiment.MODEL)
+            begun = InitialModel(info, network, place / experiment.MODEL)
 
 
 def _describe(recipe: Recipe, inputs: Inputs) -> ModelInfo:
@@ -154,7 +154,7 @@ def _train(
     recipe: Recipe,
     info: ModelInfo,
     inputs: Inputs,
-    begun: Model | None,
+    begun: InitialModel | None,
     lda: np.ndarray | None,
     directory: Path,
     device: torch.device,
@@ -182,9 +182,8 @@ def _train(
         recipe.training.precision,
     )
     logger.info(
-        "%s of %s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",
-        recipe.kind.upper(),
-        layers_text(info.network),
+        "%s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",
+        " of ".join(filter(None, [recipe.kind.upper(), layers_text(info.network)])),
         info.spliced_dim,
         info.num_pdfs,
         sum(p.numel() for p in network.parameters()) / 1e6,
@@ -197,7 +196,7 @@ def _train(
     return network
 
 
-def _continued(model: Model, info: ModelInfo) -> Network:
+def _continued(model: InitialModel, info: ModelInfo) -> Network:
     """A network with the weights of a model, which must be of the same shape and features."""
     # What is only of training may differ.
     ours, theirs = (

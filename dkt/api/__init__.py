@@ -1,0 +1,1 @@
+"""What Python programs do with dkt beyond reading and writing; ``import dkt`` offers it."""
