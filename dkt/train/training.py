@@ -164,6 +164,11 @@ def _train(
     if begun is None:
         state = None if lda is None else {"lda.weight": torch.from_numpy(lda).float()}
         network = build_network(info, state).to(device)
+        if lda is not None and network.transform is None:
+            raise DktError(
+                f"a {recipe.kind} does not apply a transform of spliced features",
+                hint="leave out features.lda and features.lda_dim",
+            )
         network.fit_normalisation(batches.network_inputs())
     else:
         network = _continued(begun, info).to(device)

@@ -13,6 +13,7 @@ import yaml
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.nnet.dnn import Dnn
 from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import load_model
 from dkt.nnet.networks import NETWORKS
@@ -69,6 +70,9 @@ def test_the_tables_are_those_of_this_test():
         )
         in step
     )
+
+    *others, last = NETWORKS
+    assert f"its type ({', '.join(others)} or {last})" in (ROOT / "steps/train_nnet.sh").read_text()
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -153,6 +157,12 @@ def test_a_dnn_keeps_the_transform_of_the_model_that_it_begins_from(lab, tmp_pat
     assert (tmp_path / "second/lda.mat").exists()
     assert train(lab, tmp_path / "third", "dnn", f"--init-model={tmp_path}/first") == 1
     assert "has a transform of the spliced features, the configuration none" in capsys.readouterr().err
+
+
+def test_a_network_that_knows_no_transform_is_not_given_one(lab, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("dkt.nnet.dnn.Dnn.build", lambda *args: Dnn(*args[:3]))
+    assert train(lab, tmp_path / "exp", "dnn", "--set=features.lda_dim=2") == 1
+    assert "a dnn does not apply a transform of spliced features - leave out" in capsys.readouterr().err
 
 
 # --- names ---
@@ -284,8 +294,6 @@ def test_what_a_hint_needs(lab, tmp_path, capsys):
 
 def test_a_hint_moves_the_layers_up_to_the_guided_one_and_no_others():
     recipe = load_recipe("dnn", None, ["network.hidden_layers=3", "network.hidden_dim=8"])
-    from dkt.nnet.dnn import Dnn
-
     torch.manual_seed(1)
     network = Dnn(recipe.network, 6, 4)
     guided = Guided(network, 2, 5)
