@@ -205,7 +205,7 @@ def test_what_cannot_be_run_is_told(lab, tmp_path, teacher, utterance) -> None:
     for path, message in [
         ("", "'path' is '', expected the name of a file or directory"),
         (tmp_path, "final.pt: does not exist|does not exist"),
-        (tmp_path / "text", "no file of dkt"),
+        (tmp_path / "text", "not a file of dkt"),
         (tmp_path / "nnet1", "a network of Kaldi's, expected a model file of dkt"),
     ]:
         with pytest.raises(dkt.DktError, match=message):
@@ -223,7 +223,7 @@ def test_what_cannot_be_run_is_told(lab, tmp_path, teacher, utterance) -> None:
             teacher.log_likelihoods(utterance, counts)
     # At once, not with the first utterance.
     for call, message in [
-        (lambda: teacher.features(tmp_path / "none"), "is no directory"),
+        (lambda: teacher.features(tmp_path / "none"), "none: not a directory"),
         (lambda: teacher.features(lab / "dev", ivectors="ark:x"), "take no i-vectors"),
         (lambda: teacher.features(lab / "dev", transform_dir=tmp_path), "holds no trans.1"),
     ]:

@@ -36,7 +36,7 @@ def path_of(name: PathName, what: str) -> Path:
         what: the argument, for errors.
 
     Raises:
-        DktError: it is no name, or an empty one, which would be the working directory.
+        DktError: it is not a name, or an empty one, which would be the working directory.
     """
     if not isinstance(name, (str, Path)) or not str(name):
         raise DktError(f"'{what}' is {name!r}, expected the name of a file or directory")

@@ -20,7 +20,7 @@ from dkt.base.errors import DktError
 from dkt.nnet import networks
 from dkt.nnet.model_file import load_model
 from dkt.targets.soft_targets import SoftTargets
-from dkt.train import modes, recipes
+from dkt.train import modes
 from dkt.util.table import read_matrices, read_table
 from tests.docs.pages import PAGES, blocks, files
 from tests.shell import BIN, ROOT
@@ -101,7 +101,6 @@ def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             monkeypatch.setitem(target, name, row)
     before = set(sys.modules)
     yield tmp_path
-    recipes.recipe_class.cache_clear()
     for name in FILES:
         module = name.removesuffix(".py").replace("/", ".")
         if module not in before:

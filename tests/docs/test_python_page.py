@@ -12,18 +12,13 @@ import numpy as np
 import pytest
 
 import dkt
-from tests.shell import ROOT
+from tests.docs.pages import PAGES, blocks
 from tests.student_lab import lab
 
 __all__ = ["lab"]
 
-PAGE = (ROOT / "docs/python.md").read_text()
+PAGE = PAGES["docs/python.md"]
 SESSION = "session_of_the_page"
-
-
-def blocks(text: str) -> list[str]:
-    """The blocks of Python of a page."""
-    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture
@@ -59,7 +54,7 @@ def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 def test_every_block_runs_in_order_and_does_what_the_page_says(
     recipe: Path, session: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for number, block in enumerate(blocks(PAGE)):
+    for number, block in enumerate(blocks(PAGE, "python")):
         exec(compile(block, f"block {number} of docs/python.md", "exec"), vars(session))
     labels = dkt.AlignmentDir("exp/tri3_ali_dev").pdfs()
     posteriors = dict(dkt.read_matrices("scp:post.scp"))
@@ -84,7 +79,7 @@ def test_the_page_names_all_that_is_offered() -> None:
 
 
 def test_the_block_of_the_readme_is_the_first_of_the_page() -> None:
-    first = blocks(PAGE)[0]
+    first = blocks(PAGE, "python")[0]
     assert len(first.splitlines()) == 8
-    readme = [block for block in blocks((ROOT / "README.md").read_text()) if "import dkt" in block]
+    readme = [block for block in blocks(PAGES["README.md"], "python") if "import dkt" in block]
     assert readme in ([], [first])
