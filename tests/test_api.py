@@ -472,3 +472,16 @@ def test_rows_that_lead_nowhere_are_told(lab, tmp_path, monkeypatch, row) -> Non
         monkeypatch.setitem(dkt.OBJECTIVES, "mine", Objective("", row, labels=True))
         with pytest.raises(dkt.DktError, match="the loss of 'mine' is at"):
             dkt.train_nnet(SHORT, *places(lab), tmp_path / "exp", objective={"mode": "mine"})
+
+
+def test_rows_that_are_of_another_type_are_told(lab, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(dkt.OBJECTIVES, "mine", halved)
+    with pytest.raises(dkt.DktError, match=r"objective 'mine' is <function halved .*>, expected an Objective"):
+        dkt.train_nnet(SHORT, *places(lab), tmp_path / "exp", objective={"mode": "mine"})
+    for lacking in ("Config", "sizes"):
+        bare = type("Bare", (Straight,), {lacking: None})
+        if lacking == "sizes":
+            bare = type("Bare", (FrameNetwork,), {"Config": Straight.Config})
+        monkeypatch.setitem(dkt.NETWORKS, "mine", bare)
+        with pytest.raises(dkt.DktError, match="network 'mine' lacks Config"):
+            dkt.train_nnet({"network": {"type": "mine"}}, *places(lab), tmp_path / "exp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -56,4 +57,6 @@ def network_class(kind: str) -> type[Network]:
 
     if not isinstance(found, type) or not issubclass(found, (FrameNetwork, SequenceNetwork)):
         raise DktError(f"network '{kind}' is {found!r}, expected a FrameNetwork or SequenceNetwork class")
+    if not dataclasses.is_dataclass(getattr(found, "Config", None)) or not hasattr(found, "sizes"):
+        raise DktError(f"network '{kind}' lacks Config, a dataclass of its sizes, or sizes, their names")
     return found

@@ -106,7 +106,11 @@ class ModeName:
     def check(self, value: object, name: str) -> None:
         """Raise DktError, which lists the known modes, if there is none of this name."""
         known = list(OBJECTIVES) if self.phase else mode_names()
-        if current_name(str(value)) in known:
+        mode = current_name(str(value))
+        if mode in known:
+            row = OBJECTIVES.get(mode)
+            if mode != PRETRAIN and not isinstance(row, Objective):
+                raise DktError(f"objective '{mode}' is {row!r}, expected an Objective")
             return
         near = difflib.get_close_matches(str(value), known, n=1)
         hint = f"did you mean {near[0]}?" if near else None
