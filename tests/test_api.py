@@ -476,7 +476,9 @@ def test_rows_that_lead_nowhere_are_told(lab, tmp_path, monkeypatch, row) -> Non
 
 def test_rows_that_are_of_another_type_are_told(lab, tmp_path, monkeypatch) -> None:
     monkeypatch.setitem(dkt.OBJECTIVES, "mine", halved)
-    with pytest.raises(dkt.DktError, match=r"objective 'mine' is <function halved .*>, expected an Objective"):
+    with pytest.raises(
+        dkt.DktError, match=r"objective 'mine' is <function halved .*>, expected an Objective"
+    ):
         dkt.train_nnet(SHORT, *places(lab), tmp_path / "exp", objective={"mode": "mine"})
     for lacking in ("Config", "sizes"):
         bare = type("Bare", (Straight,), {lacking: None})
