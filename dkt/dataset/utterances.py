@@ -229,7 +229,7 @@ def split_off(utterances: Utterances, share: float, seed: int) -> Utterances:
 
 
 def check_cv_disjoint(train: DataDir, dev: DataDir) -> None:
-    """Warn when cross-validation utterances are trained on; refuse when all are."""
+    """Warn when dev utterances are trained on; refuse when all are."""
     shared = set(train.utt2spk) & set(dev.utt2spk)
     if shared and len(shared) == len(dev.utt2spk):
         raise DktError(

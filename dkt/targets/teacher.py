@@ -39,7 +39,7 @@ class TeachingOptions:
 
     Attributes:
         soft_targets: a directory of soft targets, or an rspecifier of posteriors; None if the teacher is run.
-        soft_targets_dev: those of the cross-validation data; None if ``soft_targets`` has them too.
+        soft_targets_dev: those of the dev data; None if ``soft_targets`` has them too.
         teacher: a model file or its directory. Beside ``soft_targets`` they must be its.
         teacher_data_train, teacher_data_dev: data directories with the features of a teacher that is run;
             None for those of the student.
@@ -251,7 +251,7 @@ def open_teaching(
     device: torch.device,
     hint: Hint | None = None,
 ) -> dict[str, TargetSource]:
-    """The soft targets of training and cross-validation data.
+    """The soft targets of training and dev data.
 
     Args:
         options: where they come from.
@@ -276,7 +276,7 @@ def open_teaching(
             name = fingerprint(load_model(model_file(options.teacher))[1])
     for source in sources.values():
         source.check_teacher(name, transitions.num_pdfs)
-    # Those of cross-validation must be the same teacher's as those of training.
+    # Those of dev must be the same teacher's as those of training.
     train = sources["train"].header
     sources["dev"].check_teacher(train.fingerprint or None, train.num_pdfs)
     return sources

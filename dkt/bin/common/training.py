@@ -86,12 +86,12 @@ def _mode(text: str) -> str:
 def _add_teaching(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the teacher")
     group.add_argument("--soft-targets", help="a directory, or an rspecifier of Kaldi's posteriors")
-    group.add_argument("--soft-targets-dev", help="those of the cross-validation data, where kept apart")
+    group.add_argument("--soft-targets-dev", help="those of the dev data, where kept apart")
     group.add_argument(
         "--teacher", help="its directory or final.pt: run now; beside --soft-targets, they must be its"
     )
     group.add_argument("--teacher-data-train", help="data directory with the teacher's features")
-    group.add_argument("--teacher-data-dev", help="the same of the cross-validation data")
+    group.add_argument("--teacher-data-dev", help="the same of the dev data")
     add_top_k(group, "posteriors kept of a frame, or all, where archives are read or the teacher is run")
     group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices (default: posteriors)")
     add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
