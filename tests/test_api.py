@@ -393,7 +393,8 @@ def test_a_model_teaches_and_is_begun_from_and_a_training_is_done_once(lab, tmp_
         ({"init_model": "nowhere"}, "nowhere: does not exist"),
         ({"teacher": "nowhere", "objective": {"mode": "soft"}}, "nowhere: there is no such teacher"),
         ({"teacher": "dnn", "top_k": 0, "objective": {"mode": "soft"}}, "'top_k': expected an integer"),
-        ({"max_dropped": 2}, "expected a share"),
+        ({"max_dropped": 2}, "expected a number from 0 to 1"),
+        ({"max_dropped": "0.1"}, "'max_dropped' is '0.1', expected a number from 0 to 1"),
         ({"teacher": ""}, "'teacher' is '', expected the name"),
         ({"init_model": 3}, "'init_model' is 3, expected the name"),
         ({"targets_form": "logit", "soft_targets": "ark:x"}, "is 'logit', known are posteriors"),
@@ -408,6 +409,52 @@ def test_wrong_arguments_are_told(lab, tmp_path, given, message) -> None:
         dkt.train_nnet(None, *places(lab), tmp_path / "exp")
     with pytest.raises(dkt.DktError, match="'exp_dir' is '', expected"):
         dkt.train_nnet(SHORT, *places(lab), "")
+
+
+def test_a_training_leaves_pytorch_as_it_was(lab, tmp_path) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    with torch.inference_mode():
+        first = dkt.train_nnet(SHORT, *places(lab), tmp_path / "a")
+    assert torch.equal(before, torch.get_rng_state())
+    with torch.no_grad():
+        second = dkt.train_nnet(SHORT, *places(lab), tmp_path / "b")
+    states = first.network.state_dict(), second.network.state_dict()
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize(
+    ("posteriors", "message"),
+    [
+        (np.ones((3, 2)), "the posteriors are a ndarray, expected pairs"),
+        (None, "the posteriors are a NoneType, expected pairs"),
+        ([("a", np.full((3, 2), 0.5)), 7], "the posteriors hold a int, expected"),
+        ([(1, np.full((3, 2), 0.5))], "the posteriors hold a tuple, expected"),
+    ],
+)
+def test_posteriors_of_odd_forms(tmp_path, posteriors, message) -> None:
+    with pytest.raises(dkt.DktError, match=message):
+        dkt.write_soft_targets(tmp_path / "soft", posteriors, top_k="all")
+
+
+def test_posteriors_may_be_a_mapping(tmp_path) -> None:
+    told = {"aa": np.full((3, 2), 0.5), "bb": np.array([[0.25, 0.75]])}
+    assert set(dkt.write_soft_targets(tmp_path / "soft", told, top_k="all")) == {"aa", "bb"}
+
+
+def test_odd_priors(lab) -> None:
+    model, frames = dkt.load_model(lab / "dnn"), np.zeros((4, 6), np.float32)
+    expected = model.log_likelihoods(frames, np.array([1.0, 2.0, 3.0]))
+    for counts in ([1, 2, 3], torch.tensor([1, 2, 3])):
+        np.testing.assert_array_equal(model.log_likelihoods(frames, counts), expected)
+    for given, message in (
+        ({"prior_floor": "1e-5"}, "'prior_floor' is '1e-5', expected a number"),
+        ({"prior_floor": float("nan")}, "'prior_floor' is nan"),
+        ({"prior_scale": float("nan")}, "'prior_scale' is nan"),
+        ({"counts": np.array(["a", "b", "c"])}, "the counts are not numbers"),
+    ):
+        with pytest.raises(dkt.DktError, match=message):
+            model.log_likelihoods(frames, **given)
 
 
 # Networks and objectives of the user's.

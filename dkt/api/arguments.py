@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import numpy as np
 import torch
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
+from dkt.base.ranges import Range
 from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet import threads
@@ -68,6 +70,19 @@ def speaker_inputs_of(transform_dir: PathName | None, ivectors: PathName | None)
     side = SpeakerInputs(name_of(transform_dir, "transform_dir"), name_of(ivectors, "ivectors"))
     side.check()
     return side
+
+
+def number_of(given: float, allowed: Range, what: str) -> float:
+    """A number; DktError if it is none, or outside of what is allowed."""
+    if isinstance(given, (bool, str)) or not isinstance(given, (int, float, np.integer, np.floating)):
+        raise DktError(f"'{what}' is {given!r}, expected {allowed}")
+    allowed.check(float(given), what)
+    return float(given)
+
+
+def share_of(given: float, what: str) -> float:
+    """A number from 0 to 1; errors as of ``number_of``."""
+    return number_of(given, ranges.SHARE, what)
 
 
 def top_k_of(given: int | str | TopK) -> TopK:

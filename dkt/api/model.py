@@ -16,11 +16,14 @@ from dkt.api.arguments import (
     PathName,
     data_dir_of,
     device_of,
+    number_of,
     path_of,
+    share_of,
     speaker_inputs_of,
     temperatures_of,
     top_k_of,
 )
+from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.feat.reader import FeatureReader
@@ -118,7 +121,7 @@ class Model:
         Raises:
             DktError: no data directory, or features that cannot be made.
         """
-        tally = Tally("features", max_dropped)
+        tally = Tally("features", share_of(max_dropped, "max_dropped"))
         return _counted(features_for(self, data, speaker_inputs_of(transform_dir, ivectors), tally), tally)
 
     def posteriors(self, features: np.ndarray) -> np.ndarray:
@@ -166,7 +169,8 @@ class Model:
         Raises:
             DktError: as ``posteriors``; or there are no counts, or of another number of pdfs.
         """
-        priors = self._log_priors(counts, prior_floor)
+        number_of(prior_scale, ranges.PRIOR_SCALE, "prior_scale")
+        priors = self._log_priors(counts, share_of(prior_floor, "prior_floor"))
         options = OutputOptions(apply_log=True, log_priors=priors, prior_scale=prior_scale)
         options.check(self.num_pdfs)
         return self._output(features, options)
@@ -208,7 +212,11 @@ class Model:
             raise DktError(str(error), path=self.path) from None
 
     def _log_priors(self, counts: PathName | np.ndarray | None, floor: float) -> np.ndarray:
-        if isinstance(counts, np.ndarray):
+        if isinstance(counts, (np.ndarray, torch.Tensor, list, tuple)):
+            try:
+                counts = np.asarray(counts, dtype=np.float64)
+            except (TypeError, ValueError):
+                raise DktError("the counts are not numbers") from None
             if counts.ndim != 1 or not (np.isfinite(counts).all() and (counts >= 0).all() and counts.any()):
                 raise DktError("the counts are not frames of each pdf: numbers from 0 on, in one vector")
             return log_priors(counts, floor)

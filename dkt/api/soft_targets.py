@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dkt.api.arguments import (
     PathName,
     path_of,
+    share_of,
     speaker_inputs_of,
     temperatures_of,
     thread_policy_of,
@@ -63,7 +65,7 @@ def make_soft_targets(
     """
     model = teacher if isinstance(teacher, Model) else Model.load(teacher)
     header = target_header(model.info, model.network, top_k_of(top_k), temperatures_of(temperatures))
-    tally = Tally("soft targets", max_dropped)
+    tally = Tally("soft targets", share_of(max_dropped, "max_dropped"))
     reader = features_for(model, data, speaker_inputs_of(transform_dir, ivectors), tally)
     options = OutputOptions(apply_log=True)
     scorer = ModelScorer(model.info, model.network, options, model.device)
@@ -80,7 +82,7 @@ def make_soft_targets(
 
 def write_soft_targets(
     directory: PathName,
-    posteriors: Iterable[tuple[str, np.ndarray]],
+    posteriors: Iterable[tuple[str, np.ndarray]] | Mapping[str, np.ndarray],
     *,
     top_k: int | str | TopK = DEFAULT,
     temperatures: float | Sequence[float] = TEMPERATURES,
@@ -91,7 +93,7 @@ def write_soft_targets(
 
     Args:
         directory, top_k, temperatures, steal_lock: as of ``make_soft_targets``.
-        posteriors: utterances and matrices of shape ``(T, P)``.
+        posteriors: pairs of utterance and matrix of shape ``(T, P)``, or a mapping.
         form: what the matrices hold: posteriors, log-posteriors (natural) or logits.
 
     Returns:
@@ -102,7 +104,7 @@ def write_soft_targets(
     """
     path = path_of(directory, "directory")
     refuse_other_kinds(path, Kind.TARGETS)
-    utterances = iter(posteriors)
+    utterances = _pairs(posteriors)
     utt, values = next(utterances, ("", None))
     if values is None:
         raise DktError("there is no utterance to write", path=path)
@@ -120,6 +122,19 @@ def write_soft_targets(
         for utt, values in utterances:
             writer.write(utt, _targets(utt, values, header, form, path))
     return TargetDir(path)
+
+
+def _pairs(posteriors: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """Utterances and their matrices, of an iterable or a mapping."""
+    pairs = posteriors.items() if isinstance(posteriors, Mapping) else posteriors
+    if isinstance(pairs, np.ndarray) or not isinstance(pairs, Iterable):
+        raise DktError(
+            f"the posteriors are a {type(posteriors).__name__}, expected pairs of utterance and matrix"
+        )
+    for pair in pairs:
+        if not isinstance(pair, tuple | list) or len(pair) != 2 or not isinstance(pair[0], str):
+            raise DktError(f"the posteriors hold a {type(pair).__name__}, expected (utterance, matrix)")
+        yield pair[0], pair[1]
 
 
 def _targets(utt: str, values: np.ndarray, header: TargetHeader, form: Form, path: Path) -> SoftTargets:

@@ -17,6 +17,7 @@ from dkt.api.arguments import (
     device_of,
     name_of,
     path_of,
+    share_of,
     speaker_inputs_of,
     thread_policy_of,
     top_k_of,
@@ -119,13 +120,19 @@ def train_nnet(
         teaching,
         hmm_dir=None if hmm_dir is None else path_of(hmm_dir, "hmm_dir"),
         init_model=None if initial is None else Path(initial),
-        max_dropped=max_dropped,
+        max_dropped=share_of(max_dropped, "max_dropped"),
         side_train=speaker_inputs_of(transform_dir, ivectors),
         side_dev=speaker_inputs_of(transform_dir_dev, ivectors_dev),
         cache_dir=name_of(cache_dir, "cache_dir"),
         cache_otherwise=directory / FOLDER,
     )
-    with threads.using(thread_policy_of(num_threads)):
+    # The caller may be at work with PyTorch: with its random numbers, or without gradients.
+    with (
+        threads.using(thread_policy_of(num_threads)),
+        torch.random.fork_rng(),
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         train_network(recipe, sources, directory, where, steal_lock, "dkt.train_nnet")
     return Model.load(directory, where)
 

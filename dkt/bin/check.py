@@ -40,9 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--recipe",
-        choices=tuple(NETWORKS),
+        choices=(*NETWORKS, "any"),
         metavar="NETWORK",
-        help=f"what it trains: {', '.join(NETWORKS)} (default: its network.type, or dnn)",
+        help=f"what it trains: {', '.join(NETWORKS)}; any: what network.type says (default: that, or dnn)",
     )
     add_speaker_inputs(parser)
     parser.add_argument(
@@ -82,7 +82,9 @@ def _recipe(args: argparse.Namespace) -> Recipe | None:
     values = {} if args.train_config is None else read_yaml(args.train_config)
     from dkt.train.recipes import load_recipe  # brings PyTorch
 
-    return load_recipe(args.recipe, args.train_config, args.set, values=values, default_kind="dnn")
+    kind = None if args.recipe == "any" else args.recipe
+    default = None if args.recipe == "any" else "dnn"
+    return load_recipe(kind, args.train_config, args.set, values=values, default_kind=default)
 
 
 def _pipeline(args: argparse.Namespace, recipe: Recipe | None) -> FeatureOptions:

@@ -294,8 +294,10 @@ class Chunks(_Batches):
         self.left, self.right = left, right
 
     def _plan(self, seed: int | None) -> Iterator[list[Piece]]:
-        order = range(len(self._lengths)) if seed is None else _permutation(len(self._lengths), seed)
-        pieces = [piece for utterance in order for piece in self._cut(utterance)]
+        pieces = [piece for utterance in range(len(self._lengths)) for piece in self._cut(utterance)]
+        if seed is not None:
+            # One by one: a batch shall be of as many utterances as it has rows.
+            pieces = [pieces[number] for number in _permutation(len(pieces), seed)]
         # Those that see equally much side by side leave little padding; equal ones stay in their order.
         pieces.sort(key=lambda piece: -sum(self._seen(piece)))
         batches = [pieces[n : n + self.num_chunks] for n in range(0, len(pieces), self.num_chunks)]

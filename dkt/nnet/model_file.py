@@ -181,7 +181,9 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> tuple[Mo
         info = build(ModelInfo, _described(content), "info")
         info.matrices = matrices
         state = _checked_state(info, content.get("state"))
-        network = build_network(info, state)
+        # Weights that are about to be replaced cost the caller no random numbers.
+        with torch.random.fork_rng(devices=[]):
+            network = build_network(info, state)
         network.load_state_dict(state)
     except (DktError, KeyError, RuntimeError, TypeError, ValueError, AttributeError) as error:
         raise DktError(f"is not a model of this dkt ({_short(error)})", path=path) from None

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dkt.base.errors import DktError
 from dkt.nnet.normalisation import shift_and_scale
 from dkt.nnet.products import Linear
 from dkt.nnet.splice import splice_utterance
@@ -86,8 +87,15 @@ class Network(nn.Module):
         return None
 
     def hidden_layers(self) -> list[nn.Module]:
-        """The modules that give the output of each hidden layer, the first layer first."""
-        raise NotImplementedError
+        """The modules that give the output of each hidden layer, the first layer first.
+
+        Raises:
+            DktError: the network does not tell them.
+        """
+        raise DktError(
+            f"{type(self).__name__} does not tell its hidden layers, which a hint needs",
+            hint="give it the method hidden_layers",
+        )
 
     def runner(self, num_states: int) -> Runner:
         """What gives the logits of the batches of an epoch.

@@ -39,7 +39,7 @@ def check_kind(kind: object) -> str:
         DktError: there is no such kind; the known ones are listed.
     """
     if not isinstance(kind, str) or kind not in NETWORKS:
-        near = difflib.get_close_matches(str(kind), NETWORKS, n=1)
+        near = difflib.get_close_matches(str(kind).lower(), NETWORKS, n=1)
         meant = f"did you mean {near[0]}? " if near else ""
         raise DktError(f"unknown kind of network '{kind}'", hint=f"{meant}known are {', '.join(NETWORKS)}")
     return kind

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import zlib
 from collections.abc import Sequence
@@ -21,7 +22,10 @@ from dkt.base.yaml_text import RefusedYamlError, parse_yaml
 AGAIN = "make them again with steps/make_soft_targets.sh"
 
 _INT16_PDFS = 1 << 16
-_FRAMES_PER_HOUR = 360_000
+# As far as a temperature that was written with five digits or more may be from the one that is meant.
+_ROUNDING = 1.0e-4
+#: Of speech, at 100 frames a second.
+FRAMES_PER_HOUR = 360_000
 
 
 def check_temperature(temperature: float) -> None:
@@ -45,6 +49,14 @@ def check_choice(num_pdfs: int, top_k: int | None, temperatures: Sequence[float]
     if kept < num_pdfs and not temperatures:
         raise DktError("no temperature is declared", hint="the tail needs one: --temperatures '1 2 5'")
     return kept
+
+
+def position(temperature: float, temperatures: Sequence[float]) -> int | None:
+    """Where a temperature stands among others, but for the rounding of its text; None if it does not."""
+    matches = (
+        n for n, known in enumerate(temperatures) if math.isclose(temperature, known, rel_tol=_ROUNDING)
+    )
+    return next(matches, None)
 
 
 def temperatures_text(temperatures: Sequence[float]) -> str:
@@ -102,7 +114,7 @@ class TargetHeader:
     @property
     def megabytes_per_hour(self) -> float:
         """Size on disk of an hour of speech at 100 frames a second, in 10^6 bytes."""
-        return self.bytes_per_frame * _FRAMES_PER_HOUR / 1e6
+        return self.bytes_per_frame * FRAMES_PER_HOUR / 1e6
 
     def describe(self) -> str:
         """One line for the log: what is kept and how large it is."""

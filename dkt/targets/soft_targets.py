@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from dkt.base.errors import DktError
-from dkt.targets.header import check_choice, check_temperature, temperatures_text
+from dkt.targets.header import check_choice, check_temperature, position, temperatures_text
 
 
 @dataclass
@@ -48,8 +48,9 @@ class SoftTargets:
             DktError: it is not known at this temperature, which was not declared when the targets were made.
         """
         check_temperature(temperature)
-        if temperature in self.temperatures:
-            return self.tails[:, self.temperatures.index(temperature)]
+        place = position(temperature, self.temperatures)
+        if place is not None:
+            return self.tails[:, place]
         if torch.isneginf(self.tails).all():
             # No mass at one temperature is none at any.
             return torch.full_like(self.log_post[:, 0], -torch.inf)

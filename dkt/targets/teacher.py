@@ -22,7 +22,7 @@ from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import ModelInfo, fingerprint, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.scorer import logits_of
-from dkt.targets.header import TargetHeader
+from dkt.targets.header import FRAMES_PER_HOUR, TargetHeader
 from dkt.targets.kaldi_posteriors import Form, check_form, open_targets
 from dkt.targets.scratch import TargetScratch
 from dkt.targets.soft_targets import SoftTargets, top_k_targets
@@ -156,6 +156,10 @@ class RunningTeacher:
                 place += len(targets)
                 progress.advance(1)
         self._targets = scratch.finish() if self._places else None
+        if self._targets is not None and self._targets.hint is not None:
+            units = self._targets.hint.shape[1]
+            size = 4 * units * FRAMES_PER_HOUR / 1e6
+            logger.info("its hidden layer: %d units, %.1f MB per hour of speech while this runs", units, size)
         #: Of the features it was run on: its outputs differ in their last bits from processor to processor.
         self.fingerprint = seen.hexdigest()[:16]
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from dkt.base.errors import DktError
 from dkt.base.references import referenced
 from dkt.targets.soft_targets import SoftTargets
 from dkt.train import objectives
@@ -34,8 +35,13 @@ class Frames:
 
     @property
     def taught(self) -> SoftTargets:
-        """The targets of objectives that have a teacher."""
-        assert self.targets is not None
+        """The targets of objectives that have a teacher.
+
+        Raises:
+            DktError: the row of the objective does not say that it has one.
+        """
+        if self.targets is None:
+            raise DktError("the objective asks for a teacher", hint="its row is to say so: teacher=True")
         return self.targets
 
 
@@ -65,7 +71,17 @@ def make_criterion(config: ObjectiveConfig, epoch: int | None = None) -> Criteri
         OBJECTIVES[config.mode].loss, f"the loss of '{config.mode}'"
     )
     values = config.in_epoch(epoch)
-    return lambda frames: function(values, frames)
+
+    def criterion(frames: Frames) -> Loss:
+        loss = function(values, frames)
+        if not isinstance(loss, Loss):
+            raise DktError(
+                f"the objective '{config.mode}' gives a {type(loss).__name__}, expected a Loss",
+                hint="return dkt.train.criterion.Loss(objective, entropy), both summed over frames",
+            )
+        return loss
+
+    return criterion
 
 
 def hard_loss(config: ObjectiveConfig, frames: Frames) -> Loss:

@@ -38,7 +38,7 @@ from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform
 from dkt.nnet.nnet1.writer import write_nnet1
 from dkt.targets.soft_targets import SoftTargets
 from dkt.train.checkpoint import has_checkpoint, remove_checkpoints
-from dkt.train.recipes import Recipe, load_recipe
+from dkt.train.recipes import TYPE, Recipe, load_recipe
 from dkt.util.object_io import ObjectWriter
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ MODEL = "final.pt"
 KALDI_MODEL = "final.nnet"
 FEATURE_TRANSFORM = "final.feature_transform"
 CONFIG = "config.yaml"
+#: The directory of the first training of pretrain, unless it is of another mode.
+SOFT = "soft"
 #: What of it is not a setting, but decides the result.
 DERIVED = "derived"
 COUNTS = "ali_train_pdf.counts"
@@ -119,10 +121,13 @@ def record_configuration(directory: Path, recipe: Recipe, facts: dict[str, Any])
     path = directory / CONFIG
     _refuse_kaldis(directory / KALDI_MODEL)
     # A directory in which nothing was learnt belongs to nobody: what went wrong there may be mended.
-    places = (directory, directory / recipe.objective.first)
+    before = read_yaml(path) if path.is_file() else {}
+    places = [directory, directory / recipe.objective.first]
+    if isinstance(before.get("objective"), dict):
+        places.append(directory / str(before["objective"].get("first", SOFT)))
     begun = any(is_there(place / MODEL) or has_checkpoint(place) for place in places)
     if begun and path.exists():
-        _compare(path, recipe.kind, content)
+        _compare(path, recipe.kind, before, content)
     elif begun:
         raise DktError(
             "holds a model of unknown configuration", path=directory, hint="choose another directory"
@@ -202,8 +207,15 @@ def _refuse_kaldis(network: Path) -> None:
         raise DktError("is a network that dkt did not train", path=network, hint="choose another directory")
 
 
-def _compare(path: Path, kind: str, content: dict[str, Any]) -> None:
-    difference = first_difference(_as_of_today(read_yaml(path), kind), content)
+def _compare(path: Path, kind: str, before: dict[str, Any], content: dict[str, Any]) -> None:
+    network = before.get("network")
+    network = network if isinstance(network, dict) else {}
+    # Configurations of earlier times do not say the kind.
+    earlier = network.get(TYPE) or ("dnn" if "hidden_layers" in network else "lstm")
+    if network and earlier != kind:
+        difference: str | None = f"'network.{TYPE}' was {earlier!r} and is {kind!r} now"
+    else:
+        difference = first_difference(_as_of_today(before, kind), content)
     if difference:
         raise DktError(
             f"the directory holds an experiment of another configuration: {difference}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
@@ -144,6 +145,36 @@ class SplicedFeatureConfig(FeatureConfig):
                 "for",
             )
 
+    def check_transform(self, transform: np.ndarray | None, ivector_dim: int, path: Path) -> None:
+        """As ``dkt.train.recipes.Recipe.check_transform``."""
+        wanted = self.lda is not None or self.lda_dim is not None
+        if (transform is not None) != wanted:
+            raise DktError(
+                f"has {'no' if wanted else 'a'} transform of the spliced features, "
+                f"the configuration {'one' if wanted else 'none'}",
+                path=path,
+                hint="set 'features.lda' or 'features.lda_dim' as it was trained",
+            )
+        if transform is None:
+            return
+        rows = len(transform) - ivector_dim
+        if self.lda_dim not in (None, rows):
+            raise DktError(f"'features.lda_dim' is {self.lda_dim}, the model has {rows}", path=path)
+        if self.lda is None:
+            return
+        spliced = transform.shape[1] - 1 - ivector_dim
+        given = self.matrices["lda"].values
+        if given.shape[1] in (spliced, spliced + 1):
+            given = self._with_ivectors(given, spliced, ivector_dim)
+        if given.shape[1] < transform.shape[1]:
+            given = np.hstack([given, np.zeros((len(given), 1), given.dtype)])
+        if given.shape != transform.shape or not np.array_equal(given.astype(np.float32), transform):
+            raise DktError(
+                "'features.lda' is not the transform of the model that the training begins from",
+                path=self.lda,
+                hint=f"give the one of {path}: lda.mat beside it",
+            )
+
     def make_lda(self, train: Utterances, ivector_dim: int, num_pdfs: int) -> np.ndarray | None:
         """The linear transform of the spliced features, given or estimated; i-vectors pass through it.
 
@@ -166,9 +197,14 @@ class SplicedFeatureConfig(FeatureConfig):
             matrix = stats.estimate(self.lda_dim)
         else:
             return None
+        spliced = (2 * self.splice + 1) * (train.dim - ivector_dim)
+        return self._with_ivectors(matrix, spliced, ivector_dim)
+
+    @staticmethod
+    def _with_ivectors(matrix: np.ndarray, spliced: int, ivector_dim: int) -> np.ndarray:
+        """A transform of so many spliced features that i-vectors behind them pass through."""
         if ivector_dim == 0:
             return matrix
-        spliced = (2 * self.splice + 1) * (train.dim - ivector_dim)
         rows, columns = matrix.shape
         whole = np.zeros((rows + ivector_dim, columns + ivector_dim), matrix.dtype)
         whole[:rows, :spliced] = matrix[:, :spliced]

@@ -82,6 +82,11 @@ class Sources:
         """Raise DktError for what can be wrong before anything large is read."""
         _check_teacher(objective, self.teaching)
         ali, ali_dev = self.ali_train, self.ali_dev
+        if (ali is None) != (ali_dev is None):
+            given, lacking = ("training", "dev") if ali_dev is None else ("dev", "training")
+            raise DktError(
+                f"alignments of the {given} data and none of the {lacking} data: give both or none"
+            )
         if ali is None and objective.needs_labels:
             raise DktError(
                 f"--mode {objective.mode} needs alignments",
@@ -103,6 +108,11 @@ class Sources:
 
 
 def _check_teacher(objective: ObjectiveConfig, teaching: TeachingOptions) -> None:
+    if objective.needs_hint and (teaching.teacher is None or teaching.soft_targets is not None):
+        raise DktError(
+            "a hint needs the teacher itself, soft targets hold none of its hidden layers",
+            hint="give --teacher, without --soft-targets",
+        )
     if objective.needs_teacher and not teaching.given:
         raise DktError(
             f"--mode {objective.mode} needs a teacher",
@@ -112,11 +122,6 @@ def _check_teacher(objective: ObjectiveConfig, teaching: TeachingOptions) -> Non
         raise DktError(
             f"--mode {objective.mode} makes no use of a teacher",
             hint="leave out --soft-targets and --teacher, or choose another mode",
-        )
-    if objective.needs_hint and (teaching.teacher is None or teaching.soft_targets is not None):
-        raise DktError(
-            "a hint needs the teacher itself, soft targets hold none of its hidden layers",
-            hint="give --teacher, without --soft-targets",
         )
 
 
@@ -203,16 +208,14 @@ def open_inputs(recipe: Recipe, sources: Sources, device: torch.device) -> Input
 
 
 def _load_initial(path: Path, recipe: Recipe) -> InitialModel:
-    """The model that a training begins from, which may bring the transform of a DNN's features."""
+    """The model that a training begins from, which may bring the transform of a DNN's features.
+
+    Raises:
+        DktError: it is not a model, or not of the transform that the configuration names.
+    """
     model = InitialModel(*load_model(path), path)
-    wanted = recipe.has_lda
-    if (model.network.transform is not None) != wanted and model.info.kind == recipe.kind:
-        raise DktError(
-            f"has {'no' if wanted else 'a'} transform of the spliced features, "
-            f"the configuration {'one' if wanted else 'none'}",
-            path=path,
-            hint="set 'features.lda' or 'features.lda_dim' as it was trained",
-        )
+    if model.info.kind == recipe.kind:
+        recipe.check_transform(model.network.transform, model.info.ivector_dim, path)
     return model
 
 

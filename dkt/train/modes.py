@@ -6,13 +6,17 @@ Nothing here needs PyTorch: a command tells what is wrong with its options befor
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
+from dkt.targets.header import position, temperatures_text
 from dkt.train.value_schedule import ValueSchedule
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -99,13 +103,17 @@ class ModeName:
 
     Attributes:
         phase: whether it must be a training by itself: any but pretrain.
+        output: whether it must train the output layer, as a hint does not.
     """
 
     phase: bool = False
+    output: bool = False
 
     def check(self, value: object, name: str) -> None:
         """Raise DktError, which lists the known modes, if there is none of this name."""
         known = list(OBJECTIVES) if self.phase else mode_names()
+        if self.output:
+            known = [name for name in known if not getattr(OBJECTIVES.get(name), "hint", False)]
         mode = current_name(str(value))
         if mode in known:
             row = OBJECTIVES.get(mode)
@@ -141,15 +149,13 @@ class ObjectiveConfig:
     temperature_schedule: ValueSchedule = field(default_factory=ValueSchedule)
     soft_weight_schedule: ValueSchedule = field(default_factory=ValueSchedule)
     first: Annotated[str, ModeName(phase=True)] = "soft"
-    then: Annotated[str, ModeName(phase=True)] = "hard"
+    then: Annotated[str, ModeName(phase=True, output=True)] = "hard"
     hint_layer: Annotated[int | None, ranges.LAYERS] = None
     guided_layer: Annotated[int | None, ranges.LAYERS] = None
 
     def __post_init__(self) -> None:
         for name in ("mode", "first", "then"):
             setattr(self, name, current_name(getattr(self, name)))
-        if OBJECTIVES[self.then].hint:
-            raise DktError("'then' is hint, which trains no output layer", hint="let it be 'first'")
         for temperature in self.temperatures:
             ranges.TEMPERATURE.check(temperature, "temperature_schedule")
         for weight in self.soft_weight_schedule.all(self.soft_weight):
@@ -206,6 +212,29 @@ class ObjectiveConfig:
             soft_weight_schedule=ValueSchedule(),
         )
 
+    def warn_of_schedules(self, max_iters: int) -> None:
+        """Warn of schedules that one training does not come to the end of.
+
+        Args:
+            max_iters: its epochs, at most.
+        """
+        for name in ("temperature", "soft_weight"):
+            schedule, key = getattr(self, f"{name}_schedule"), f"objective.{name}_schedule"
+            last = len(schedule.all(getattr(self, name)))
+            if f"{name}_schedule" in OBJECTIVES[self.mode].options and last > max_iters:
+                logger.warning("%s ends in epoch %d, the training in epoch %d", key, last, max_iters)
+
+    def describe_epoch(self, epoch: int) -> str:
+        """What of it changes from epoch to epoch, as it is in one of them; empty if nothing does."""
+        values = self.in_epoch(epoch)
+        changing = [
+            f"{name.replace('soft_weight', 'lambda')} {getattr(values, name):.4g}"
+            for name in ("temperature", "soft_weight")
+            if getattr(self, f"{name}_schedule").type != "constant"
+            and f"{name}_schedule" in OBJECTIVES[self.mode].options
+        ]
+        return ", ".join(changing)
+
     def check_targets(self, dense: bool, temperatures: tuple[float, ...], path: str) -> None:
         """Make sure that soft targets serve: all pdfs for logits, a tail at each temperature for the others.
 
@@ -225,11 +254,11 @@ class ObjectiveConfig:
                 path=path,
                 hint="make them with --top-k all, or give the teacher by --teacher",
             )
-        missing = [t for t in self.temperatures if t not in temperatures]
+        missing = [t for t in self.temperatures if position(t, temperatures) is None]
         if missing and "temperature" in self.options:
-            known = " ".join(f"{temperature:g}" for temperature in temperatures)
+            wanted, known = temperatures_text(missing), temperatures_text(temperatures)
             raise DktError(
-                f"the soft targets have no tail at temperature {missing[0]:g}, but at {known}",
+                f"the soft targets have no tail at temperature {wanted}, but at {known}",
                 path=path,
                 hint="make them again with this temperature in --temperatures, or with --top-k all",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
@@ -89,6 +90,15 @@ class Recipe:
 
     kind: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        guided = self.objective.guided_layer
+        number = getattr(self.network, "hidden_layers", getattr(self.network, "layers", None))
+        if self.objective.needs_hint and guided is not None and number is not None and guided > number:
+            raise DktError(
+                f"'objective.guided_layer' is {guided}, but the network has {number} hidden "
+                f"layer{'s' if number > 1 else ''}"
+            )
+
     @property
     def splice(self) -> int:
         """Frames of context on each side that are spliced."""
@@ -98,6 +108,18 @@ class Recipe:
     def has_lda(self) -> bool:
         """Whether there is a linear transform of spliced features."""
         return False
+
+    def check_transform(self, transform: np.ndarray | None, ivector_dim: int, path: Path) -> None:
+        """Make sure that the fixed transform of a model is the one that the configuration names.
+
+        Args:
+            transform: of the model that the training begins from, see ``Network.transform``.
+            ivector_dim: I, which pass through it.
+            path: of the model.
+
+        Raises:
+            DktError: it is another one.
+        """
 
     def make_lda(self, train: Utterances, ivector_dim: int, num_pdfs: int) -> np.ndarray | None:
         """That transform, see ``SplicedFeatureConfig``; None for none."""
@@ -140,6 +162,10 @@ class FrameRecipe(Recipe):
         """As ``Recipe.has_lda``."""
         return self.features.lda is not None or self.features.lda_dim is not None
 
+    def check_transform(self, transform: np.ndarray | None, ivector_dim: int, path: Path) -> None:
+        """As ``Recipe.check_transform``."""
+        self.features.check_transform(transform, ivector_dim, path)
+
     def make_lda(self, train: Utterances, ivector_dim: int, num_pdfs: int) -> np.ndarray | None:
         """As ``Recipe.make_lda``."""
         return self.features.make_lda(train, ivector_dim, num_pdfs)
@@ -169,6 +195,7 @@ class SequenceRecipe(Recipe):
     training: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         network = cast(type[SequenceNetwork], network_class(self.kind))
         if self.batches.kind not in network.batch_kinds:
             raise DktError(
@@ -238,6 +265,9 @@ def load_recipe(
         DktError: it is not a configuration of this training, or does not say of which.
     """
     content = values if values is not None else read_yaml(path) if path is not None else {}
+    if not isinstance(content.get("network", {}), dict | None):
+        # It is told what a section is before it is asked which network it is.
+        load_config(recipe_class(kind or default_kind or next(iter(NETWORKS))), path, values=content)
     content, named = _without_type(content)
     settings: list[str] = []
     for setting in overrides:
@@ -249,7 +279,10 @@ def load_recipe(
         if named is None:
             known = ", ".join(NETWORKS)
             raise DktError("says nothing of the network", path=path, hint=f"network.type is one of {known}")
-        kind = check_kind(named)
+        try:
+            kind = check_kind(named)
+        except DktError as error:
+            raise DktError(f"'network.{TYPE}': {error}", path=path) from None
     elif named not in (None, kind):
         raise DktError(
             f"'network.type' is {named}, expected {kind}", path=path, hint="dkt train trains any network"
@@ -272,7 +305,9 @@ def _setting_without_type(setting: str) -> tuple[str | None, Any]:
     """The same of a ``section.key=value`` setting; None in its place if nothing is left."""
     key, _, value = setting.partition("=")
     if key.strip() == f"network.{TYPE}":
-        return None, value.strip()
+        with contextlib.suppress(yaml.YAMLError, ValueError, RecursionError):
+            value = parse_yaml(value)
+        return None, value
     if key.strip() != "network":
         return setting, None
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 
 import torch
 
@@ -18,6 +19,8 @@ from dkt.train.metrics import Metrics
 from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig, Updates
 from dkt.train.precision import Precision, mixed_precision
+
+logger = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -73,6 +76,9 @@ class Trainer:
         self.network.train()
         run = self.network.runner(self.batches.num_states)
         criterion = make_criterion(self.objective, epoch)
+        changed = self.objective.describe_epoch(epoch)
+        if changed:
+            logger.info("epoch %d: %s", epoch, changed)
         metrics = Metrics()
         progress = Progress("training", self.batches.num_frames, "frames")
         smaller = f"lower {self.batches.smaller}, or {self.network.sizes}"

@@ -80,6 +80,11 @@ def train_network(
             logger.info("%s is there already, nothing to do", directory / experiment.MODEL)
             return
 
+        if OBJECTIVES[last].hint:
+            logger.warning(
+                "a hint trains no output layer: this model is to begin from (--init-model; or mode pretrain "
+                "with objective.first: hint), not to decode with"
+            )
         begun = inputs.init
         for mode, place in phases:
             of_phase = replace(recipe, objective=recipe.objective.in_phase(mode))
@@ -197,6 +202,7 @@ def _train(
         inputs.dev.num_frames,
     )
     schedule = recipe.schedule if begun is None else recipe.fine_tuning
+    recipe.objective.warn_of_schedules(schedule.max_iters)
     TrainingLoop(trainer, schedule, recipe.training, directory, trained=begun is not None).run()
     return network
 

@@ -14,7 +14,7 @@ show_findings() { [ ! -f "$1" ] || grep -vE '^(#|INFO |ERROR |$)' "$1" || true; 
 _set_check_options() {
   local side
   check_options=(--allow-implausible="$allow_implausible")
-  [ -z "${network_config:-}" ] || check_options+=(--train-config="$network_config" ${network:+"--recipe=$network"})
+  [ -z "${network_config:-}" ] || check_options+=(--train-config="$network_config" --recipe="${network:-any}")
   set_speaker_inputs "${1:-}"
   check_options+=(${side[@]+"${side[@]}"})
 }

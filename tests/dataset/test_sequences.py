@@ -299,3 +299,14 @@ def test_chunks_are_of_about_one_length_and_leave_little_padding():
     assert chunks.padding_share() < 0.02 and chunks.padding_share(5) == pytest.approx(chunks.padding_share())
     orders = [[batch.frames[0].item() for batch in chunks.shuffled(seed)] for seed in (1, 1, 2)]
     assert orders[0] == orders[1] != orders[2]
+
+
+def test_chunks_of_a_batch_are_of_many_utterances():
+    """As nnet3 shuffles its egs: an update is of many speakers."""
+    data = utterances_of(CORPORA["sentences"])
+    chunks = Chunks(data, 0, 16, 20, 20, 20)
+    counts = [
+        len(set(np.searchsorted(data.offsets, batch.frames.numpy(), side="right").tolist()))
+        for batch in chunks.shuffled(1)
+    ]
+    assert np.mean(counts) > 14

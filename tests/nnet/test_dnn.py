@@ -88,7 +88,7 @@ class Bomb:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 no zip", pickle.dumps(Bomb()), pickle.dumps({"a": 1})])
 def test_damaged_and_foreign_model_files(tmp_path, content):
     (tmp_path / "m.pt").write_bytes(content)
-    with pytest.raises(DktError, match=r"m\.pt: is"):
+    with pytest.raises(DktError, match=r"m\.pt: (is|not)"):
         load_model(tmp_path / "m.pt")
 
 

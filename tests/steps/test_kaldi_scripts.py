@@ -15,7 +15,7 @@ from dkt.bin import main
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SpeakerInputs
-from dkt.nnet.model_file import ModelInfo, build_dnn
+from dkt.nnet.model_file import ModelInfo, build_network
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.nnet.nnet1.components import read_nnet1
 from dkt.nnet.nnet1.feature_transform import feature_transform
@@ -166,7 +166,7 @@ def test_what_kaldis_scripts_cannot_do_has_no_files_for_them(tmp_path, caplog, o
     def save(pipeline):
         info = ModelInfo.with_features(pipeline, feature_dim=FEATURE_DIM, network=network, **NETWORK)
         experiment.write_feature_files(tmp_path, pipeline, FEATURE_DIM)
-        experiment.save_result(tmp_path, info, build_dnn(info))
+        experiment.save_result(tmp_path, info, build_network(info))
         return [(tmp_path / name).exists() for name in ("final.nnet", "final.feature_transform")]
 
     assert save(FeatureOptions()) == [True, True] == save(FeatureOptions())

@@ -13,17 +13,22 @@ import yaml
 from dkt.base.config import build
 from dkt.base.errors import DktError
 from dkt.bin import main
+from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.dnn import Dnn
 from dkt.nnet.hidden_layer import HiddenLayer
 from dkt.nnet.model_file import load_model
 from dkt.nnet.networks import NETWORKS
 from dkt.targets.soft_targets import top_k_targets
+from dkt.targets.teacher import TeachingOptions
 from dkt.train.criterion import Frames, make_criterion
 from dkt.train.hint import Guided
 from dkt.train.history import load_history
+from dkt.train.inputs import Sources
 from dkt.train.modes import OBJECTIVES, ObjectiveConfig, mode_names
 from dkt.train.recipes import load_recipe
 from dkt.train.value_schedule import SCHEDULES, ValueSchedule
+from dkt.util.data_dir import DataDir
+from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import read_matrices
 from tests.shell import ROOT
 from tests.student_lab import CPU, lab, same_weights, taught, weights
@@ -157,6 +162,21 @@ def test_a_dnn_keeps_the_transform_of_the_model_that_it_begins_from(lab, tmp_pat
     assert (tmp_path / "second/lda.mat").exists()
     assert train(lab, tmp_path / "third", "dnn", f"--init-model={tmp_path}/first") == 1
     assert "has a transform of the spliced features, the configuration none" in capsys.readouterr().err
+    own = ObjectReader.open(tmp_path / "first/lda.mat").matrix()
+    for name, matrix in (("same", own), ("other", own + 1.0), ("narrow", own[:1])):
+        writer = ObjectWriter()
+        writer.matrix(matrix)
+        writer.save(tmp_path / name)
+        given = ["--set=features.lda_dim=null", f"--set=features.lda={tmp_path}/{name}"]
+        status = train(lab, tmp_path / f"by_{name}", "dnn", *given, f"--init-model={tmp_path}/first")
+        assert status == (name != "same")
+        told = capsys.readouterr().err
+        assert ("'features.lda' is not the transform of the model" in told) == (name != "same")
+    assert (
+        train(lab, tmp_path / "fourth", "dnn", "--set=features.lda_dim=1", f"--init-model={tmp_path}/first")
+        == 1
+    )
+    assert "'features.lda_dim' is 1, the model has 2" in capsys.readouterr().err
 
 
 def test_a_network_that_knows_no_transform_is_not_given_one(lab, tmp_path, monkeypatch, capsys):
@@ -181,7 +201,10 @@ def test_a_network_that_knows_no_transform_is_not_given_one(lab, tmp_path, monke
             "'objective.mode' is 'softt', known are hard, soft, pretrain, interpolate, logits",
         ),
         ("objective.first=pretrain", "'objective.first' is 'pretrain', known are hard, soft, interpolate"),
-        ("objective.then=hint", "'then' is hint, which trains no output layer"),
+        (
+            "objective.then=hint",
+            "'objective.then' is 'hint', known are hard, soft, interpolate, logits",
+        ),
         ("objective.temperature_schedule={type: square}", "known are constant, linear, by_epoch"),
         ("batches.kind=stream", "'batches.kind' is 'stream', known are streams, utterances, chunks"),
         (
@@ -278,14 +301,14 @@ def test_a_hint_guides_a_layer_before_the_posteriors_are_learnt(lab, tmp_path):
 def test_what_a_hint_needs(lab, tmp_path, capsys):
     for options, message in (
         (taught(lab), "a hint needs the teacher itself, soft targets hold none of its hidden layers"),
-        ([], "--mode hint needs a teacher"),
+        ([], "a hint needs the teacher itself"),
         (
             [f"--teacher={lab}/dnn", "--set=objective.hint_layer=2"],
             "there is no hidden layer 2 in the teacher: it has 1",
         ),
         (
-            [f"--teacher={lab}/dnn", "--set=objective.guided_layer=3"],
-            "there is no hidden layer 3 in the network: it has 2",
+            ["--teacher=nowhere", "--set=objective.guided_layer=3"],
+            "'objective.guided_layer' is 3, but the network has 2 hidden layers",
         ),
     ):
         assert train(lab, tmp_path / "exp", "lstm", "--mode=hint", *options) == 1
@@ -312,6 +335,48 @@ def test_a_hint_moves_the_layers_up_to_the_guided_one_and_no_others():
     assert moved == {f"hidden.{n}.{what}" for n in (0, 2) for what in ("weight", "bias")}
     with pytest.raises(DktError, match="no hidden layer 4 in the teacher: it has 3"):
         HiddenLayer(network, 4, "the teacher")
+
+
+def test_a_hint_alone_is_warned_of(lab, tmp_path, caplog):
+    assert train(lab, tmp_path / "alone", "gru", "--mode=hint", f"--teacher={lab}/dnn") == 0
+    assert "a hint trains no output layer" in caplog.text
+    caplog.clear()
+    options = ["--mode=pretrain", "--set=objective.first=hint", f"--teacher={lab}/dnn"]
+    assert train(lab, tmp_path / "first", "gru", *options) == 0
+    assert "a hint trains no output layer" not in caplog.text
+
+
+def test_an_interrupted_pretraining_is_not_that_of_another_first_objective(lab, tmp_path, capsys):
+    options = ["--mode=pretrain", f"--teacher={lab}/dnn"]
+    assert train(lab, tmp_path / "exp", "gru", *options, "--set=objective.first=hint") == 0
+    (tmp_path / "exp/final.pt").unlink()
+    assert train(lab, tmp_path / "exp", "gru", *options) == 1
+    assert "'objective.first' was 'hint' and is 'soft' now" in capsys.readouterr().err
+    assert train(lab, tmp_path / "exp", "lstm", *options, "--set=objective.first=hint") == 1
+    assert "'network.type' was 'gru' and is 'lstm' now" in capsys.readouterr().err
+    assert not (tmp_path / "exp/soft").exists()
+
+
+def test_alignments_of_one_part_only(lab):
+    ali = AlignmentDir(lab / "ali_train")
+    data = DataDir(lab / "train"), DataDir(lab / "dev")
+    for pair, message in (
+        ((ali, None), "of the training data and none of the dev"),
+        ((None, ali), "of the dev data"),
+    ):
+        with pytest.raises(DktError, match=message):
+            Sources(*data, *pair, TeachingOptions(teacher=str(lab / "dnn"))).check(ObjectiveConfig("soft"))
+
+
+def test_what_an_objective_of_ones_own_has_to_give(monkeypatch):
+    frames = Frames(torch.zeros(2, 3), torch.zeros(2).long())
+    for function, message in (
+        (lambda config, frames: frames.logits.sum(), "gives a Tensor, expected a Loss"),
+        (lambda config, frames: frames.taught, "asks for a teacher - its row is to say so: teacher=True"),
+    ):
+        monkeypatch.setitem(OBJECTIVES, "own", type(OBJECTIVES["hard"])("mine", function, labels=True))
+        with pytest.raises(DktError, match=message):
+            make_criterion(ObjectiveConfig("own"))(frames)
 
 
 # --- schedules ---
@@ -372,9 +437,31 @@ def test_targets_without_a_tail_at_a_temperature_of_the_schedule_are_refused(lab
     linear = "--set=objective.temperature_schedule={type: linear, end: 1, epochs: 3}"
     assert train(lab, tmp_path / "a", "gru", "--mode=soft", "--temperature=2", linear, *taught(lab)) == 1
     assert "the soft targets have no tail at temperature 1.5, but at 1 2 5" in capsys.readouterr().err
+    # As they are written, with six digits.
+    thirds = "--set=objective.temperature_schedule={type: linear, end: 1, epochs: 4}"
+    for part in ("train", "dev"):
+        temperatures = "--temperatures=2 1.66667 1.33333 1"
+        places = [str(lab / "dnn"), str(lab / part), str(tmp_path / part)]
+        assert main(["make-soft-targets", *CPU, "--top-k=2", temperatures, *places]) == 0
+    targets = [f"--soft-targets={tmp_path}/train", f"--soft-targets-dev={tmp_path}/dev"]
+    assert train(lab, tmp_path / "c", "gru", "--mode=soft", "--temperature=2", thirds, *targets) == 0
     options = ["--mode=soft", "--temperature=2", linear, f"--teacher={lab}/dnn", "--top-k=2"]
     assert train(lab, tmp_path / "b", "gru", *options) == 0
     assert load_history(tmp_path / "b/history.csv")[-1]["cv_loss"] < 0.15
+
+
+def test_a_value_for_each_epoch_leaves_nothing_to_an_option(lab, tmp_path, capsys):
+    schedule = "--set=objective.temperature_schedule={type: by_epoch, values: [2, 1]}"
+    assert train(lab, tmp_path / "a", "gru", "--mode=soft", "--temperature=5", schedule, *taught(lab)) == 1
+    assert "--temperature has no effect: objective.temperature_schedule" in capsys.readouterr().err
+
+
+def test_what_changes_with_the_epochs_is_told(lab, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    schedule = "--set=objective.temperature_schedule={type: by_epoch, values: [2, 2, 1]}"
+    assert train(lab, tmp_path / "a", "gru", "--mode=soft", schedule, *taught(lab)) == 0
+    assert "epoch 1: temperature 2" in caplog.text
+    assert "objective.temperature_schedule ends in epoch 3, the training in epoch 2" in caplog.text
 
 
 def test_a_model_of_every_network_is_read_back(lab, tmp_path):

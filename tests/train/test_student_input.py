@@ -169,7 +169,10 @@ def test_counts_of_another_model_without_alignments(lab, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--temperature=2"], "--temperature is of mode soft, interpolate, conditional, not of hard"),
+        (
+            ["--temperature=2"],
+            "--temperature is of mode soft, pretrain, interpolate, conditional, not",
+        ),
         (["--lambda=0.2"], "--lambda is of mode interpolate, not of hard"),
         (["--smoothing=0.2"], "--smoothing is of mode smooth, not of hard"),
         (["--transition-ids"], "are of archives of posteriors"),

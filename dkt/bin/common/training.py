@@ -21,7 +21,7 @@ from dkt.bin.common.options import (
     speaker_inputs,
 )
 from dkt.targets.top_k import ALL
-from dkt.train.modes import OBJECTIVES, mode_names
+from dkt.train.modes import mode_names
 
 if TYPE_CHECKING:
     from dkt.targets.teacher import TeachingOptions
@@ -162,6 +162,7 @@ def _train(args: argparse.Namespace, command: str, kind: str | None) -> None:
 
 
 def _recipe(args: argparse.Namespace, kind: str | None, config: dict[str, Any]) -> Recipe:
+    from dkt.train.modes import ObjectiveConfig
     from dkt.train.recipes import load_recipe
 
     given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
@@ -169,9 +170,15 @@ def _recipe(args: argparse.Namespace, kind: str | None, config: dict[str, Any]) 
     overrides = [f"objective.{name}={value}" for name, value in given.items()]
     recipe = load_recipe(kind, args.config, args.set, overrides, config)
     for name in _OBJECTIVE:
+        schedule = getattr(recipe.objective, f"{name}_schedule", None)
+        if name in given and schedule is not None and schedule.type == "by_epoch":
+            option = name.replace("soft_weight", "lambda")
+            raise DktError(
+                f"--{option} has no effect: objective.{name}_schedule gives a value for each epoch"
+            )
         if name in given and name not in recipe.objective.options:
             option = name.replace("soft_weight", "lambda")
-            modes = [mode for mode, row in OBJECTIVES.items() if name in row.options]
+            modes = [mode for mode in mode_names() if name in ObjectiveConfig(mode).options]
             raise DktError(f"--{option} is of mode {', '.join(modes)}, not of {recipe.objective.mode}")
     return recipe
 
