@@ -98,11 +98,15 @@ class _Batches:
         """The batch of some pieces."""
         data, send = self.utterances, self._gatherer.send
         stream, utterance, begin, length = np.array(pieces, dtype=np.int64).T
-        first = np.maximum(begin - self.left, 0)
-        seen = np.minimum(begin + length + self.right, data.lengths[utterance]) - first
+        first, seen = begin, length
+        if self.left or self.right:
+            first = np.maximum(begin - self.left, 0)
+            seen = np.minimum(begin + length + self.right, data.lengths[utterance]) - first
         # Axes: frames of the batch down, pieces across.
         step = np.arange(int(seen.max()))[:, None]
-        mask = (step >= begin - first) & (step < begin - first + length)
+        mask = step < begin - first + length
+        if self.left:
+            mask &= step >= begin - first
         source = np.minimum(first + step + self.target_delay, data.lengths[utterance] - 1)
         # Of the utterance only what is needed, from the first frame to the last.
         loaded, place = data.load(utterance, source[0], source[-1] + 1)
