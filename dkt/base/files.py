@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import stat
+import sys
 import uuid
 import zlib
 from collections.abc import Iterator
@@ -213,3 +214,11 @@ def remove_leftovers(directory: str | Path) -> None:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink()
+
+
+def abandon_stdout() -> None:
+    """Throw away what standard output, which failed, has not taken: Python would try again at its end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

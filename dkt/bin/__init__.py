@@ -16,6 +16,7 @@ from typing import NoReturn
 
 from dkt import __version__
 from dkt.base.errors import DktError, printable
+from dkt.base.files import abandon_stdout
 from dkt.base.memory import is_out_of_memory, out_of_memory
 from dkt.base.stopping import Stopped, stoppable
 from dkt.bin.common.command_help import HelpFormatter, unknown_arguments, unknown_command, usage
@@ -190,6 +191,7 @@ def _flush() -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        abandon_stdout()
         raise DktError(f"cannot be written: {error.strerror}", path="standard output") from None
 
 
@@ -243,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         message = f"the package {error.name} is not installed - pip install 'dkt[standalone]'"
     except BrokenPipeError:
         # The reader of our output has seen enough ("dkt ... | head"): nothing is left to tell anyone.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        abandon_stdout()
         return _BROKEN_PIPE
     except OSError as error:
         message = str(DktError(error.strerror or str(error), path=error.filename))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from dkt.base.errors import DktError
+from dkt.base.files import abandon_stdout
 
 #: The environment variable that forbids commands, here and in all processes that are started from here.
 NO_PIPES = "DKT_NO_PIPES"
@@ -189,6 +190,7 @@ def open_output(wxfilename: str) -> Iterator[BinaryIO]:
         except OSError as error:
             if error.filename is not None:
                 raise
+            abandon_stdout()
             raise DktError(f"cannot be written: {_reason(error)}", path="standard output") from None
         return
     try:
