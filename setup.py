@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
-VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "dkt/__init__.py").read_text()).group(1)
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "dkt/base/version.py").read_text()).group(1)
 
 STANDALONE = ["kaldi-native-fbank", "kaldifst>=1.8", "kaldi-decoder>=0.3", "kaldialign", "soundfile"]
 REPORT = ["matplotlib"]

@@ -7,7 +7,7 @@ asked for.
 import sys
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from dkt.base.version import __version__ as __version__
 
 # The steps call programs of the checkout by the python3 that there is.
 if sys.version_info < (3, 11):  # noqa: UP036

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import NoReturn
 
-from dkt import __version__
 from dkt.base.errors import DktError, printable
 from dkt.base.files import abandon_stdout
 from dkt.base.memory import is_out_of_memory, out_of_memory
 from dkt.base.stopping import Stopped, stoppable
+from dkt.base.version import __version__
 from dkt.bin.common.command_help import HelpFormatter, unknown_arguments, unknown_command, usage
 from dkt.bin.common.kaldi_options import add_standard_options, rewrite
 from dkt.util.kaldi_io import pipes_forbidden

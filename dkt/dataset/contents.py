@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-import dkt
+from dkt.base.version import __version__
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.util.data_dir import DataDir
@@ -107,5 +107,5 @@ def pipeline_digest(options: FeatureOptions, side: SpeakerInputs, whose: str = "
     earlier = {name: old for old, name in FeatureOptions.RENAMED.items()}
     plain = {earlier.get(name, name): value for name, value in vars(options).items() if name not in matrices}
     digests = {name: getattr(getattr(options, name), "digest", None) for name in matrices}
-    content = [FORMAT, dkt.__version__, plain, digests, asdict(side), whose]
+    content = [FORMAT, __version__, plain, digests, asdict(side), whose]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:_DIGITS]
