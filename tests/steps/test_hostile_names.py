@@ -222,7 +222,8 @@ def test_names_that_look_like_something_else(tools: StandIns, tmp_path: Path, na
     place = tmp_path / "work"
     fill(place / name, place / name / "lang", place / name / "exp")
     names = {"DATA": name, "LANG": f"{name}/lang", "EXP": f"{name}/exp"}
-    for step in ("decode", "forward"):
+    # Names are taken by one function of all steps: a second step is tried with some.
+    for step in ("decode", "forward") if name in ("-rf", "x=1", "x,y") else ("forward",):
         done = call(place, step, names, "--nj", "2", **tools.alone)
         if name == "x,y" and step == "forward":
             assert refused(done) and "holds a comma" in done.stderr
@@ -261,6 +262,27 @@ def options_of(step: str) -> list[str]:
     )
 
 
+#: Options of which one function for all steps makes sure that they are numbers: one step is enough for each.
+NUMBERS = re.findall(
+    r"[a-z_]+",
+    " ".join(
+        re.findall(
+            r'^_(?:whole_numbers|numbers|whole_or_empty|numbers_or_empty|lists)="([^"]*)"',
+            (PROGRAMS / "lib/values.sh").read_text(),
+            re.MULTILINE,
+        )
+    ),
+)
+
+
+def tried_before(step: str, option: str) -> bool:
+    """Whether it is a number, which an earlier step is tried with."""
+    if option[2:].replace("-", "_") not in NUMBERS or option == "--stage":
+        return False
+    first = next(name for name in CALLS if option in options_of(name))
+    return first != step
+
+
 @pytest.mark.parametrize("step", CALLS)
 def test_no_value_of_an_option_is_run(tools: StandIns, tmp_path: Path, step: str) -> None:
     place = tmp_path / "work"
@@ -268,7 +290,7 @@ def test_no_value_of_an_option_is_run(tools: StandIns, tmp_path: Path, step: str
     options = options_of(step)
     assert {"--cmd", "--stage"} <= set(options) or options in (["--dnn-config"], ["--nnet-config"])
     value = "a[$(touch PWNED)];touch PWNED`touch PWNED` 'x"
-    for option in options:
+    for option in (option for option in options if not tried_before(step, option)):
         done = call(
             place, step, {"DATA": "data", "LANG": "lang", "EXP": "exp"}, option, value, **tools.with_kaldi
         )
