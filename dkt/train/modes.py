@@ -13,7 +13,6 @@ from typing import Annotated, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.targets.header import position, temperatures_text
 from dkt.train.value_schedule import ValueSchedule
 
 logger = logging.getLogger(__name__)
@@ -246,6 +245,8 @@ class ObjectiveConfig:
         Raises:
             DktError: they do not.
         """
+        from dkt.targets.header import position, temperatures_text
+
         if dense:
             return
         if self.needs_logits:
