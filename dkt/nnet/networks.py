@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dkt.base.errors import DktError
 from dkt.base.references import referenced
+from dkt.base.spelling import near
 
 if TYPE_CHECKING:
     from dkt.nnet.network import Network
@@ -39,9 +39,9 @@ def check_kind(kind: object) -> str:
         DktError: there is no such kind; the known ones are listed.
     """
     if not isinstance(kind, str) or kind not in NETWORKS:
-        near = difflib.get_close_matches(str(kind).lower(), NETWORKS, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise DktError(f"unknown kind of network '{kind}'", hint=f"{meant}known are {', '.join(NETWORKS)}")
+        meant = near(str(kind).lower(), NETWORKS)
+        hint = f"did you mean {meant}? " if meant else ""
+        raise DktError(f"unknown kind of network '{kind}'", hint=f"{hint}known are {', '.join(NETWORKS)}")
     return kind
 
 

@@ -5,7 +5,6 @@ Nothing here needs PyTorch: a command tells what is wrong with its options befor
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
+from dkt.base.spelling import near
 from dkt.train.value_schedule import ValueSchedule
 
 logger = logging.getLogger(__name__)
@@ -119,8 +119,8 @@ class ModeName:
             if mode != PRETRAIN and not isinstance(row, Objective):
                 raise DktError(f"objective '{mode}' is {row!r}, expected an Objective")
             return
-        near = difflib.get_close_matches(str(value), known, n=1)
-        hint = f"did you mean {near[0]}?" if near else None
+        meant = near(str(value), known)
+        hint = f"did you mean {meant}?" if meant else None
         raise DktError(f"'{name}' is {ranges.shown(value)}, known are {', '.join(known)}", hint=hint)
 
 

@@ -104,11 +104,6 @@ class Recipe:
         """Frames of context on each side that are spliced."""
         return 0
 
-    @property
-    def has_lda(self) -> bool:
-        """Whether there is a linear transform of spliced features."""
-        return False
-
     def check_transform(self, transform: np.ndarray | None, ivector_dim: int, path: Path) -> None:
         """Make sure that the fixed transform of a model is the one that the configuration names.
 
@@ -122,7 +117,7 @@ class Recipe:
         """
 
     def make_lda(self, train: Utterances, ivector_dim: int, num_pdfs: int) -> np.ndarray | None:
-        """That transform, see ``SplicedFeatureConfig``; None for none."""
+        """The linear transform of spliced features, see ``SplicedFeatureConfig``; None for none."""
         return None
 
     @property
@@ -156,11 +151,6 @@ class FrameRecipe(Recipe):
     def splice(self) -> int:
         """As ``Recipe.splice``."""
         return self.features.splice
-
-    @property
-    def has_lda(self) -> bool:
-        """As ``Recipe.has_lda``."""
-        return self.features.lda is not None or self.features.lda_dim is not None
 
     def check_transform(self, transform: np.ndarray | None, ivector_dim: int, path: Path) -> None:
         """As ``Recipe.check_transform``."""
