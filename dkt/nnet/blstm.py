@@ -10,7 +10,7 @@ from torch import nn
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.nnet.lstm_layer import LstmLayer
+from dkt.nnet.lstm_layer import LstmLayer, check_projection
 from dkt.nnet.network import SequenceNetwork, State
 from dkt.nnet.torch_lstm import Clips
 
@@ -40,11 +40,7 @@ class BlstmConfig:
     cell_diff_clip: Annotated[float, ranges.CLIP] = 0.0
 
     def __post_init__(self) -> None:
-        if self.projection is not None and not 0 < self.projection < self.cells:
-            raise DktError(
-                f"'network.projection' is {self.projection}, expected less than network.cells ({self.cells})",
-                hint="write null for no projection",
-            )
+        check_projection(self.projection, self.cells)
 
 
 class _Layer(nn.Module):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dkt.base.errors import DktError
 from dkt.nnet import native_lstm
 from dkt.nnet.recurrence import Recurrence
 from dkt.nnet.torch_lstm import Clips
@@ -26,6 +27,15 @@ _PARAM_RANGE = 0.1
 # Forget gates begin mostly open, at σ(1) = 0.73; at σ(0) a memory halves with every frame and hardly outlives
 # a target delay (Jozefowicz, Zaremba, Sutskever 2015).
 _FORGET_BIAS = 1.0
+
+
+def check_projection(projection: int | None, cells: int) -> None:
+    """Raise DktError if the projection of a configuration is not narrower than its cells; None is none."""
+    if projection is not None and not 0 < projection < cells:
+        raise DktError(
+            f"'network.projection' is {projection}, expected less than network.cells ({cells})",
+            hint="write null for no projection",
+        )
 
 
 class PlainLstmLayer(nn.Module):
