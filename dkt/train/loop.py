@@ -1,8 +1,7 @@
-"""The training loop: epochs under the newbob schedule, with a checkpoint after each."""
+"""The training loop: epochs under a schedule, with a checkpoint after each."""
 
 from __future__ import annotations
 
-import copy
 import logging
 import time
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from dkt.train import checkpoint
 from dkt.train.history import EpochRecord, require_tensorboard, save_history, write_tensorboard
 from dkt.train.metrics import Metrics
 from dkt.train.precision import Precision
-from dkt.train.schedule import Newbob, NewbobConfig
+from dkt.train.schedule import Schedule, ScheduleConfig, make_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +37,15 @@ class Trainable(Protocol):
     optimizer: torch.optim.Optimizer
     waited: float
 
+    def state(self) -> dict[str, Any]:
+        """A copy of all weights that the training goes on from."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to such a state."""
+
+    def result(self, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """The weights of a state that are measured, and kept in the end."""
+
     def train_epoch(self, learn_rate: float, seed: int, epoch: int) -> Metrics:
         """Improve the network by one pass over the data; epochs are numbered from 1."""
 
@@ -54,11 +62,14 @@ class LoopConfig:
         tensorboard: also write TensorBoard events.
         precision: float32, or bfloat16 for the factors of matrix products in training; faster where the
             processor has instructions for it, and less exact.
+        average_epochs: over about how many of the last epochs weights are averaged, by an exponential moving
+            average after every update: what is measured and kept are the averages. 0 for none.
     """
 
     seed: Annotated[int, ranges.SEED] = 777
     tensorboard: bool = False
     precision: Precision = "float32"
+    average_epochs: Annotated[float, ranges.AVERAGE] = 0.0
 
 
 class TrainingLoop:
@@ -77,7 +88,7 @@ class TrainingLoop:
     def __init__(
         self,
         task: Trainable,
-        schedule: NewbobConfig,
+        schedule: ScheduleConfig,
         config: LoopConfig,
         directory: Path,
         trained: bool = False,
@@ -89,49 +100,56 @@ class TrainingLoop:
         self.directory = directory
         self.trained = trained
         self.records: list[EpochRecord] = []
-        self.newbob = self._resume(schedule) or self._begin(schedule)
+        self.schedule = self._resume(schedule) or self._begin(schedule)
 
     @memory_for("the weights and the best of them so far", _SMALLER)
-    def _begin(self, schedule: NewbobConfig) -> Newbob:
-        self._best = copy.deepcopy(self.task.network.state_dict())
+    def _begin(self, schedule: ScheduleConfig) -> Schedule:
+        self._keep()
         cv = self.task.evaluate("cv")
         logger.info("before training: cv loss %.4f, frame accuracy %.2f %%", cv.loss, cv.accuracy)
         if self.trained:
             # Where the curve begins, and what holds if no epoch improves on it.
             self.records.append(_record_before(self.task.evaluate("train"), cv))
-        return Newbob(schedule, cv.loss)
+        return make_schedule(schedule, cv.loss)
 
-    def _resume(self, schedule: NewbobConfig) -> Newbob | None:
+    def _resume(self, schedule: ScheduleConfig) -> Schedule | None:
         found = checkpoint.load_checkpoint(self.directory)
         if found is None:
             return None
         path, content = found
         try:
-            newbob = self._restore(content, schedule)
+            restored = self._restore(content, schedule)
             logger.info("going on after epoch %d, from %s", self.records[-1].epoch, path)
         except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise checkpoint.not_of_this_training(path, error) from None
-        return newbob
+        return restored
 
-    def _restore(self, content: dict[str, Any], schedule: NewbobConfig) -> Newbob:
+    def _restore(self, content: dict[str, Any], schedule: ScheduleConfig) -> Schedule:
         self._best = content["network"]
-        self.task.network.load_state_dict(self._best)
+        # Those of earlier versions, and of a schedule that goes back to them, hold these weights alone.
+        self._going = content.get("going", {"network": self._best})
+        self.task.restore(self._going)
         checkpoint.restore_optimizer(self.task.optimizer, content["optimizer"])
         self.records = [EpochRecord(**checkpoint.check_numbers(record)) for record in content["records"]]
-        return Newbob(schedule, **checkpoint.check_numbers(content["newbob"]))
+        return make_schedule(schedule, **checkpoint.check_numbers(content["newbob"]))
+
+    def _keep(self) -> None:
+        """Keep the weights: for the end of the training, and to go on from."""
+        self._going = self.task.state()
+        self._best = self.task.result(self._going)
 
     def _save(self) -> None:
         require_lock(self.directory)
         save_history(self.directory / HISTORY, self.records)
-        checkpoint.save_checkpoint(
-            self.directory,
-            {
-                "network": self._best,
-                "optimizer": self.task.optimizer.state_dict(),
-                "newbob": self.newbob.state(),
-                "records": [asdict(record) for record in self.records],
-            },
-        )
+        content = {
+            "network": self._best,
+            "optimizer": self.task.optimizer.state_dict(),
+            "newbob": self.schedule.state(),
+            "records": [asdict(record) for record in self.records],
+        }
+        if self._going.keys() != {"network"} or self._going["network"] is not self._best:
+            content["going"] = self._going
+        checkpoint.save_checkpoint(self.directory, content)
 
     def run(self) -> list[EpochRecord]:
         """Train until the schedule ends.
@@ -144,10 +162,10 @@ class TrainingLoop:
                 smaller.
         """
         try:
-            while not self.newbob.finished:
+            while not self.schedule.finished:
                 self._epoch()
         except Stopped as stop:
-            done = self.newbob.epoch
+            done = self.schedule.epoch
             number = f"{done} epoch is" if done == 1 else f"{done} epochs are"
             place = self.directory / checkpoint.CHECKPOINT
             stop.kept = f"{number} kept in {place}, the same command goes on from there"
@@ -168,19 +186,21 @@ class TrainingLoop:
     @memory_for("the weights, the best of them so far and the state of the optimizer", _SMALLER)
     def _epoch(self) -> None:
         started, waited = time.monotonic(), self.task.waited
-        rate = self.newbob.learn_rate
+        rate = self.schedule.learn_rate
         # A seed of its own for each epoch: a resumed training repeats the one that was interrupted.
-        epoch = self.newbob.epoch + 1
+        epoch = self.schedule.epoch + 1
         running = self.task.train_epoch(rate, self.config.seed + 1000 * epoch, epoch)
         train, cv = self.task.evaluate("train"), self.task.evaluate("cv")
-        accepted = self.newbob.update(cv.loss)
+        accepted = self.schedule.update(cv.loss)
         if accepted:
-            self._best = copy.deepcopy(self.task.network.state_dict())
+            self._keep()
+        elif self.schedule.goes_back:
+            self.task.restore(self._going)
         else:
-            self.task.network.load_state_dict(self._best)
+            self._going = self.task.state()
         seconds = time.monotonic() - started
         record = EpochRecord(
-            epoch=self.newbob.epoch,
+            epoch=self.schedule.epoch,
             learn_rate=rate,
             running_loss=running.loss,
             train_loss=train.loss,

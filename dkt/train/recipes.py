@@ -25,7 +25,7 @@ from dkt.train.feature_config import FeatureConfig, SplicedFeatureConfig
 from dkt.train.loop import LoopConfig
 from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig
-from dkt.train.schedule import NewbobConfig
+from dkt.train.schedule import ScheduleConfig
 from dkt.validate.data_facts import DataFacts, check_reach
 
 #: The key of the section ``network`` that names its kind.
@@ -84,8 +84,8 @@ class Recipe:
     network: Any
     objective: ObjectiveConfig
     optimizer: OptimizerConfig
-    schedule: NewbobConfig
-    fine_tuning: NewbobConfig
+    schedule: ScheduleConfig
+    fine_tuning: ScheduleConfig
     training: LoopConfig
 
     kind: ClassVar[str]
@@ -143,8 +143,8 @@ class FrameRecipe(Recipe):
     network: Any = None
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: FrameOptimizerConfig = field(default_factory=FrameOptimizerConfig)
-    schedule: NewbobConfig = field(default_factory=NewbobConfig)
-    fine_tuning: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.004))
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.004))
     training: LoopConfig = field(default_factory=LoopConfig)
 
     @property
@@ -180,8 +180,8 @@ class SequenceRecipe(Recipe):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     batches: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam", max_grad_norm=5.0))
-    schedule: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.001))
-    fine_tuning: NewbobConfig = field(default_factory=lambda: NewbobConfig(learn_rate=0.0005))
+    schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.001))
+    fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import logging
+from typing import Any
 
 import torch
 
@@ -13,6 +15,7 @@ from dkt.dataset.batch import Batch, Batches
 from dkt.dataset.prefetch import Prefetcher
 from dkt.nnet import threads
 from dkt.nnet.network import Network, Runner
+from dkt.train.averaging import WeightAverage
 from dkt.train.criterion import Criterion, Frames, Loss, make_criterion
 from dkt.train.hint import Guided
 from dkt.train.metrics import Metrics
@@ -35,6 +38,7 @@ class Trainer:
         frames_per_update: about how many frames an update sees.
         device: where to train.
         precision: of the factors of matrix products in training.
+        average_epochs: over about how many epochs weights are averaged; 0 for the last ones alone.
 
     Attributes:
         waited: seconds that trainings and evaluations have waited for batches so far.
@@ -50,6 +54,7 @@ class Trainer:
         frames_per_update: int,
         device: torch.device,
         precision: Precision = "float32",
+        average_epochs: float = 0.0,
     ) -> None:
         self.network = network
         self.batches = batches
@@ -58,7 +63,34 @@ class Trainer:
         self.mixed = mixed_precision(precision, device)
         self.updates = Updates(network, optimizer, frames_per_update)
         self.optimizer = self.updates.optimizer
+        self.average: WeightAverage | None = None
+        if average_epochs:
+            updates = average_epochs * batches.num_frames / frames_per_update
+            self.average = WeightAverage(network, updates)
         self.waited = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """A copy of all weights that the training goes on from: the network's, and their averages."""
+        state: dict[str, Any] = {"network": copy.deepcopy(self.network.state_dict())}
+        if self.average is not None:
+            state["average"] = self.average.state()
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to such a state.
+
+        Raises:
+            LookupError, TypeError, ValueError, RuntimeError: it is of another training.
+        """
+        self.network.load_state_dict(state["network"])
+        if self.average is not None:
+            self.average.restore(state["average"])
+
+    def result(self, state: dict[str, Any]) -> dict[str, torch.Tensor]:
+        """The weights of a state that are measured, and kept in the end: the averages where there are any."""
+        if self.average is None:
+            return state["network"]
+        return {**state["network"], **self.average.weights(state["average"])}
 
     def train_epoch(self, learn_rate: float, seed: int, epoch: int = 1) -> Metrics:
         """One pass over the shuffled training data.
@@ -99,6 +131,8 @@ class Trainer:
     def _step(self, run: Runner, criterion: Criterion, batch: Batch, metrics: Metrics) -> None:
         loss, logits = self.loss(run, criterion, batch, training=True)
         clipped = self.updates.apply(loss.objective, len(batch.labels))
+        if self.average is not None:
+            self.average.update()
         metrics.add(loss.reported, logits.detach(), batch.labels)
         metrics.count_update(clipped)
 
@@ -124,7 +158,8 @@ class Trainer:
         def measure(batch: Batch) -> Metrics:
             return self._measure(criterion, batch)
 
-        with memory_for("the evaluation", smaller), Prefetcher(self.held[name]) as batches:
+        averaged = contextlib.nullcontext() if self.average is None else self.average.in_place()
+        with averaged, memory_for("the evaluation", smaller), Prefetcher(self.held[name]) as batches:
             for measured in threads.map_in_order(measure, batches):
                 metrics.add_all(measured)
         self.waited += batches.waited

@@ -190,6 +190,7 @@ def _train(
         recipe.frames_per_update,
         device,
         recipe.training.precision,
+        recipe.training.average_epochs,
     )
     logger.info(
         "%s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",

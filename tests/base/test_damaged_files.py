@@ -234,7 +234,7 @@ def stopped(lab, tmp_path_factory):
         epoch = loop.TrainingLoop._epoch
 
         def stop_after_two(self):
-            if self.newbob.epoch == 2:
+            if self.schedule.epoch == 2:
                 raise DktError("interrupted")
             epoch(self)
 

@@ -148,7 +148,7 @@ def stop_after(monkeypatch: pytest.MonkeyPatch, num_epochs: int) -> None:
     epoch = loop.TrainingLoop._epoch
 
     def stopped(self: loop.TrainingLoop) -> None:
-        if self.newbob.epoch == num_epochs:
+        if self.schedule.epoch == num_epochs:
             raise DktError("interrupted")
         epoch(self)
 

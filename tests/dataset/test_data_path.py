@@ -132,7 +132,7 @@ def test_a_full_disk_gives_the_same_weights_and_a_training_goes_on_by_either_pat
     epoch = loop.TrainingLoop._epoch
 
     def stop_after_one(self):
-        if self.newbob.epoch == 1:
+        if self.schedule.epoch == 1:
             raise KeyboardInterrupt
         epoch(self)
 
@@ -169,7 +169,7 @@ def test_a_checkpoint_of_before_has_waited_for_nothing(lab, tmp_path, monkeypatc
     epoch = loop.TrainingLoop._epoch
 
     def stop_after_one(self):
-        if self.newbob.epoch == 1:
+        if self.schedule.epoch == 1:
             raise KeyboardInterrupt
         epoch(self)
 

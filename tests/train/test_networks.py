@@ -116,16 +116,27 @@ def test_a_small_dnn_learns_from_a_large_one_and_a_dnn_from_an_lstm(lab, tmp_pat
         assert last["cv_loss"] < 0.15 and last["cv_frame_acc"] > 80.0
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--set=training.average_epochs=0.5"],
+        ["--set=schedule.type=plateau", "--set=schedule.patience=1", "--set=schedule.start_halving_impr=0.9"],
+        ["--set=schedule.type=exponential", "--set=training.average_epochs=0.5"],
+    ],
+)
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_an_interrupted_training_of_any_network_goes_on_to_the_same_weights(lab, tmp_path, monkeypatch, kind):
+def test_an_interrupted_training_of_any_network_goes_on_to_the_same_weights(
+    lab, tmp_path, monkeypatch, kind, options
+):
     from dkt.train import loop
 
-    options = ["--set=network.dropout=0.2"]
+    options = ["--set=network.dropout=0.2", "--set=schedule.max_iters=3", *options]
     assert train(lab, tmp_path / "whole", kind, *options) == 0
     epoch = loop.TrainingLoop._epoch
 
     def stop_after_one(self):
-        if self.newbob.epoch == 1:
+        if self.schedule.epoch == 1:
             raise DktError("interrupted")
         epoch(self)
 

@@ -134,7 +134,7 @@ def test_an_interrupted_student_goes_on_to_the_same_weights(lab, soft, tmp_path,
     epoch = loop.TrainingLoop._epoch
 
     def stop_after_two(self):
-        if self.newbob.epoch == 2:
+        if self.schedule.epoch == 2:
             raise DktError("interrupted")
         epoch(self)
 

@@ -12,9 +12,10 @@ from dkt.bin import main
 from dkt.hmm.counts import load_counts
 from dkt.nnet import threads
 from dkt.nnet.model_file import load_model
-from dkt.train import feature_config, loop
+from dkt.train import feature_config, loop, trainer
+from dkt.train.averaging import WeightAverage
 from dkt.train.history import load_history
-from dkt.train.schedule import Newbob, NewbobConfig
+from dkt.train.schedule import ScheduleConfig, make_schedule
 from dkt.util.object_io import ObjectReader, ObjectWriter
 from dkt.util.table import read_matrices
 from tests.hmm.test_transitions import two_phone_model
@@ -29,7 +30,7 @@ CONFIG = {
 
 
 def run_schedule(losses, **config):
-    newbob = Newbob(NewbobConfig(learn_rate=1.0, **config), best_loss=losses[0])
+    newbob = make_schedule(ScheduleConfig(learn_rate=1.0, **config), best_loss=losses[0])
     steps = []
     for loss in losses[1:]:
         rate = newbob.learn_rate
@@ -55,6 +56,49 @@ def test_newbob_minimum_maximum_and_kept_rate():
     assert len(run_schedule([1.0] * 20, min_iters=5)) == 6
     rates = [rate for rate, _ in run_schedule([1.0] * 20, keep_lr_iters=4)]
     assert rates[:5] == [1.0] * 5 and rates[5] == 0.5
+
+
+def test_plateau_waits_for_an_improvement_and_rejects_nothing_for_good():
+    losses = [10.0, 8.0, 8.1, 7.99, 7.0, 7.1, 7.2, 7.3, 7.4, 7.5, 7.6]
+    steps = run_schedule(losses, type="plateau", patience=2, final_learn_rate=0.25)
+    # 7.99 is kept, as the best so far, but is no improvement by the percent that counts.
+    assert [kept for _, kept in steps] == [True, False, True, True, False, False, False, False]
+    assert [rate for rate, _ in steps] == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25]
+    # The next would be an eighth: the training ends.
+    assert len(steps) == 8
+
+
+def test_plateau_keeps_the_rate_and_the_number_of_epochs_that_are_asked_for():
+    stalled = {"type": "plateau", "patience": 1, "final_learn_rate": 0.25}
+    assert len(run_schedule([1.0] * 30, **stalled)) == 3
+    assert len(run_schedule([1.0] * 30, **stalled, min_iters=7)) == 7
+    rates = [rate for rate, _ in run_schedule([1.0] * 30, **stalled, keep_lr_iters=4)]
+    assert rates == [1.0] * 4 + [0.5, 0.25]
+
+
+def test_exponential_goes_from_one_rate_to_the_other_whatever_the_loss():
+    rates = [
+        rate for rate, _ in run_schedule([1.0] * 9, type="exponential", max_iters=5, final_learn_rate=0.0625)
+    ]
+    assert rates == pytest.approx([1.0, 0.5, 0.25, 0.125, 0.0625])
+    kept = [1.0, 1.0, *rates[1:3], 0.125]
+    options = {"type": "exponential", "max_iters": 5, "final_learn_rate": 0.125, "keep_lr_iters": 1}
+    assert [rate for rate, _ in run_schedule([1.0] * 9, **options)] == pytest.approx(kept)
+    assert len(run_schedule([2.0, 1.0], type="exponential", max_iters=1)) == 1
+
+
+@pytest.mark.parametrize(
+    "given, text",
+    [
+        ({"final_learn_rate": 0.1}, "newbob ends by 'end_halving_impr'"),
+        ({"type": "exponential", "final_learn_rate": 2.0}, "'learn_rate' 1: expected no more"),
+        ({"type": "cosine"}, "known are newbob, plateau, exponential"),
+    ],
+)
+def test_schedules_that_cannot_be(corpus, tmp_path, capsys, given, text):
+    options = [f"--set=schedule.{name}={value}" for name, value in ({"learn_rate": 1.0} | given).items()]
+    assert train(corpus, tmp_path / "x", *options) == 1
+    assert text in capsys.readouterr().err
 
 
 def test_newbob_never_accepts_what_is_not_a_number():
@@ -131,7 +175,7 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(corpus, tmp_path, m
     epoch = loop.TrainingLoop._epoch
 
     def stop_after_two(self):
-        if self.newbob.epoch == 2:
+        if self.schedule.epoch == 2:
             raise DktError("interrupted")
         epoch(self)
 
@@ -317,3 +361,48 @@ def test_an_lda_is_estimated_and_online_cmvn_kept(corpus, tmp_path):
     kept = ObjectReader.open(exp / "global_cmvn_stats.mat").matrix()
     np.testing.assert_allclose(kept, total, rtol=1e-6)
     assert "apply-cmvn-online" in (exp / "feature_pipeline").read_text()
+
+
+# --- averaged weights ---
+
+
+def test_averages_follow_the_weights_and_forget(monkeypatch):
+    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
+    average = WeightAverage(network, updates=4.0)
+    expected = network[0].weight.detach().clone()
+    for update in range(1, 60):
+        with torch.no_grad():
+            network[0].weight.add_(1.0)
+        average.update()
+        decay = min(0.75, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * network[0].weight.detach()
+    moving = network[0].weight.detach().clone()
+    with average.in_place():
+        torch.testing.assert_close(network[0].weight.detach(), expected)
+    assert torch.equal(network[0].weight, moving)
+    # So far behind is an average of 4 updates of a weight that grows by 1.
+    torch.testing.assert_close(moving - expected, torch.full((3, 2), 3.0), atol=1e-3, rtol=0.0)
+
+
+def test_what_is_measured_and_kept_are_the_averages(corpus, tmp_path, monkeypatch):
+    trainers = []
+    begin = trainer.Trainer.__init__
+
+    def remember(self, *args):
+        begin(self, *args)
+        trainers.append(self)
+
+    monkeypatch.setattr(trainer.Trainer, "__init__", remember)
+    options = ["--set=training.average_epochs=1", "--set=schedule.max_iters=2", "--set=schedule.min_iters=2"]
+    assert train(corpus, tmp_path / "x", *options) == 0
+    kept = load_model(tmp_path / "x/final.pt")[1].state_dict()
+    averages = trainers[0].average.weights(trainers[0].average.state())
+    moving = trainers[0].network.state_dict()
+    assert all(torch.equal(kept[name], averages[name]) for name in averages)
+    # At the end they are the network's.
+    assert all(torch.equal(kept[name], moving[name]) for name in averages)
+    last = load_history(tmp_path / "x/history.csv")[-1]
+    assert trainers[0].evaluate("cv").loss == pytest.approx(last["cv_loss"], rel=1e-5)
+    assert train(corpus, tmp_path / "plain", *options[1:]) == 0
+    plain = load_model(tmp_path / "plain/final.pt")[1].state_dict()
+    assert not torch.equal(plain["output.weight"], kept["output.weight"])
