@@ -1,0 +1,184 @@
+"""The systems that a report compares: experiment directories, those of a name being one system's seeds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+from dkt.base.config import read_yaml
+from dkt.base.errors import DktError
+from dkt.base.files import is_there
+from dkt.nnet.model_header import read_model_header
+from dkt.score.best_wer import lowest, read_scan
+from dkt.score.scored_dir import Scoring, parse_best_wer, read_scoring
+from dkt.train.dir_info import model_facts
+from dkt.train.history import load_history
+from dkt.train.network_info import network_facts
+
+#: Where the decode directories of an experiment are unless told otherwise, by the data that were decoded.
+DECODED = {"dev": "decode_dev", "test": "decode_test"}
+#: Those that systems are tested against unless told otherwise: the paper's question.
+REFERENCES = ("lstm-hard", "dnn")
+_SEEDED = re.compile(r"seed([0-9]+)$")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One experiment directory: of a network, or of a GMM.
+
+    Attributes:
+        system: the name of what it is a run of.
+        directory: of a model, with its decode directories.
+        seed: of its training; None where nothing tells one.
+        num_params: of the model; None where it is not there, or of a kind whose size is not known.
+        history: its learning curve, a dict per epoch; empty where there is none.
+        scored: what of the data was decoded and scored, by ``dev`` and ``test``.
+    """
+
+    system: str
+    directory: Path
+    seed: int | None
+    num_params: int | None
+    history: Sequence[Mapping[str, float]]
+    scored: Mapping[str, Scoring]
+
+    @property
+    def kept(self) -> Mapping[str, float] | None:
+        """The epoch whose weights were kept."""
+        return next((row for row in reversed(self.history) if row["accepted"]), None)
+
+    def __str__(self) -> str:
+        return self.system if self.seed is None else f"{self.system}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class System:
+    """Runs of one name, which differ by their seeds."""
+
+    name: str
+    runs: Sequence[Run]
+
+    @property
+    def seeds(self) -> list[int] | None:
+        """The seeds of the runs; None where they do not tell the runs apart."""
+        seeds = [run.seed for run in self.runs if run.seed is not None]
+        return seeds if len(set(seeds)) == len(self.runs) else None
+
+
+def named_directories(arguments: Sequence[str]) -> list[tuple[str, Path]]:
+    """Names and directories of arguments ``name=directory``, the directory perhaps a pattern as of a shell.
+
+    Raises:
+        DktError: an argument is none, a pattern fits nothing, or a directory stands there twice.
+    """
+    named: list[tuple[str, Path]] = []
+    for text in arguments:
+        name, equals, place = text.partition("=")
+        if not equals or not name.strip() or not place:
+            raise DktError(f"'{text}': expected system=exp-dir", hint="for example dnn=exp/dnn")
+        found = [place] if Path(place).exists() or not re.search(r"[*?[]", place) else sorted(glob(place))
+        if not found:
+            raise DktError("no directory has such a name", path=place, hint="run the stage that makes it")
+        named += [(name, Path(directory)) for directory in found]
+    twice = [place for place, count in Counter(path.resolve() for _, path in named).items() if count > 1]
+    if twice:
+        raise DktError("is given twice", path=twice[0], hint="name each directory once: it is one run")
+    return named
+
+
+def load_systems(
+    named: Iterable[tuple[str, Path]], notes: list[str], decoded: Mapping[str, str] = DECODED
+) -> list[System]:
+    """Read experiment directories.
+
+    Args:
+        named: names and directories, the same name for several seeds.
+        notes: what is missing is added.
+        decoded: the names of the decode directories.
+
+    Returns:
+        The systems in the order in which their names first stand there.
+
+    Raises:
+        DktError: a directory does not exist, or a file in it is damaged.
+    """
+    runs: dict[str, list[Run]] = {}
+    for name, directory in named:
+        runs.setdefault(name, []).append(_load_run(name, directory, notes, decoded))
+    systems = [System(name, of_name) for name, of_name in runs.items()]
+    for system in systems:
+        if len(system.runs) > 1 and system.seeds is None:
+            notes.append(f"{system.name}: seeds do not tell its {len(system.runs)} directories apart")
+    return systems
+
+
+def _load_run(system: str, directory: Path, notes: list[str], decoded: Mapping[str, str]) -> Run:
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise DktError(what, path=directory, hint="run the stage that makes it")
+    path = directory / "history.csv"
+    history = load_history(path) if path.exists() else []
+    if not history and (directory / "config.yaml").exists():
+        notes.append(f"{directory}: no learning curve (history.csv)")
+    scored = {}
+    for part, name in decoded.items():
+        scoring = _load_scoring(directory / name)
+        if scoring is None:
+            notes.append(f"{directory}: {name} is not there, or not scored")
+        else:
+            scored[part] = scoring
+    return Run(system, directory, _seed(directory), _num_params(directory), history, scored)
+
+
+def _load_scoring(directory: Path) -> Scoring | None:
+    scoring = read_scoring(directory)
+    if scoring is not None or not any(path.stat().st_size for path in directory.glob("wer_[0-9]*")):
+        return scoring
+    # Kaldi's older scripts leave only the grid.
+    best = parse_best_wer(lowest(read_scan(directory)).line)
+    return None if best is None else Scoring(directory, best, None, None, None)
+
+
+def _seed(directory: Path) -> int | None:
+    path = directory / "config.yaml"
+    if path.exists():
+        content = read_yaml(path)
+        section = content.get("training", content)
+        seed = section.get("seed") if isinstance(section, dict) else None
+        if isinstance(seed, int):
+            return seed
+    found = _SEEDED.search(directory.name)
+    return int(found[1]) if found else None
+
+
+def _num_params(directory: Path) -> int | None:
+    """The number of parameters of a network of dkt's or of nnet1, or of a GMM with diagonal covariances."""
+    if is_there(directory / "final.pt"):
+        return read_model_header(directory / "final.pt").num_params
+    if any((directory / name).exists() for name in ("final.nnet", "final.raw")):
+        return network_facts(directory).get("num_params")
+    if not is_there(directory / "final.mdl"):
+        return None
+    facts = model_facts(directory / "final.mdl")
+    # Of each Gaussian a weight, means and variances.
+    return facts["num_gauss"] * (2 * facts["dim"] + 1) if facts["model"] == "gmm" else None
+
+
+def choose_references(systems: Sequence[System], wanted: Sequence[str]) -> list[System]:
+    """The systems that the others are tested against: those of ``wanted``, or of ``REFERENCES`` that are there.
+
+    Raises:
+        DktError: one is not among the systems.
+    """
+    from dkt.base.spelling import nearest
+
+    by_name = {system.name: system for system in systems}
+    for name in wanted:
+        if name not in by_name:
+            raise DktError(f"--reference: no system is named '{name}'", hint=nearest(name, by_name))
+    chosen = dict.fromkeys(wanted) if wanted else [name for name in REFERENCES if name in by_name]
+    return [by_name[name] for name in chosen]
