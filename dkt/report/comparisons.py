@@ -98,6 +98,11 @@ class Evaluation:
         known = [run for run in runs if run.directory in self.rates]
         return interval(mean_rates(self._rates(known), self.seed)) if known else None
 
+    def unit_rates(self, system: System) -> Rates:
+        """Word error rates of a system on each unit, means over seeds, in percent; NaN where there are no words."""
+        words = np.where(self.words > 0, self.words, np.nan)
+        return 100.0 * self._errors(self.runs(system)).mean(axis=0) / words
+
     def _rates(self, runs: Sequence[Run]) -> Rates:
         return np.stack([self.rates[run.directory] for run in runs], axis=1)
 
@@ -127,7 +132,9 @@ class Evaluation:
             replicates = mean_rates(self._rates(ours), self.seed) - mean_rates(
                 self._rates(theirs), self.seed + 1
             )
-            differences = len(theirs) * self._errors(ours).sum(axis=0) - len(ours) * self._errors(theirs).sum(axis=0)
+            differences = len(theirs) * self._errors(ours).sum(axis=0) - len(ours) * self._errors(theirs).sum(
+                axis=0
+            )
         scale = len(ours) if common else len(ours) * len(theirs)
         p = sign_flip_p(differences)
         if max(len(ours), len(theirs)) > 1:
@@ -174,7 +181,9 @@ def compare_all(
         for comparison, p in zip(found.values(), holm([c.p for c in found.values()]), strict=True)
     ]
     names = {reference.name for reference in references}
-    return [c for c in corrected if c.reference in names] + [c.reversed() for c in corrected if c.system in names]
+    return [c for c in corrected if c.reference in names] + [
+        c.reversed() for c in corrected if c.system in names
+    ]
 
 
 @dataclass
@@ -317,3 +326,24 @@ def _check_same_units(base: _Scored, other: _Scored, unit: str) -> None:
                 path=other.scoring.path,
                 hint="score both with the same text and utt2spk",
             )
+
+
+def method_text(
+    evaluations: Sequence[Evaluation], replications: int, comparisons: Sequence[Comparison]
+) -> str:
+    """How intervals and p were computed, for who reads the table."""
+    if not evaluations:
+        return ""
+    units = ", ".join(f"{len(e.units)} {e.unit} of {e.part}" for e in evaluations)
+    text = (
+        f"Intervals: 95 %, by a bootstrap of {replications} replications over the {units}, and over seeds where there are "
+        "several (Bisani and Ney, 2004; Owen, 2007)."
+    )
+    if comparisons:
+        family = len({(c.part, frozenset((c.system, c.reference))) for c in comparisons})
+        text += (
+            " p: two-sided, of the paired difference over the seeds that both have; the larger of an exact sign-flip test "
+            "over these units and, with several seeds, of the bootstrap over both; corrected by Holm for "
+            f"{family} comparison{'s' if family > 1 else ''}."
+        )
+    return text

@@ -12,6 +12,7 @@ from pathlib import Path
 from dkt.base.config import read_yaml
 from dkt.base.errors import DktError
 from dkt.base.files import is_there
+from dkt.base.spelling import nearest
 from dkt.nnet.model_header import read_model_header
 from dkt.score.best_wer import lowest, read_scan
 from dkt.score.scored_dir import Scoring, parse_best_wer, read_scoring
@@ -67,6 +68,11 @@ class System:
         """The seeds of the runs; None where they do not tell the runs apart."""
         seeds = [run.seed for run in self.runs if run.seed is not None]
         return seeds if len(set(seeds)) == len(self.runs) else None
+
+    @property
+    def network(self) -> Run | None:
+        """The first run that has a network of dkt's."""
+        return next((run for run in self.runs if (run.directory / "final.pt").is_file()), None)
 
 
 def named_directories(arguments: Sequence[str]) -> list[tuple[str, Path]]:
@@ -174,8 +180,6 @@ def choose_references(systems: Sequence[System], wanted: Sequence[str]) -> list[
     Raises:
         DktError: one is not among the systems.
     """
-    from dkt.base.spelling import nearest
-
     by_name = {system.name: system for system in systems}
     for name in wanted:
         if name not in by_name:

@@ -162,7 +162,9 @@ def table_cells(rows: Sequence[Row], references: Sequence[str]) -> list[list[str
     head += [f"p vs {name} ({'/'.join(PARTS)})" for name in references]
     table = [head, *(_cells(row, references) for row in rows)]
     empty = [
-        place for place in range(2, len(head)) if all(set(line[place]) <= {_MISSING, "/"} for line in table[1:])
+        place
+        for place in range(2, len(head))
+        if all(set(line[place]) <= {_MISSING, "/"} for line in table[1:])
     ]
     # Those of earlier versions are always there.
     empty = [place for place in empty if head[place] not in _ALWAYS]

@@ -50,7 +50,11 @@ def parse_best_wer(line: str) -> BestWer | None:
         return None
     edits = [None if found[name] is None else int(found[name]) for name in ("ins", "dels", "sub")]
     return BestWer(
-        float(found["wer"]), int(found["err"]), int(found["words"]), *edits, partial=found["partial"] is not None
+        float(found["wer"]),
+        int(found["err"]),
+        int(found["words"]),
+        *edits,
+        partial=found["partial"] is not None,
     )
 
 
@@ -100,9 +104,7 @@ class Scoring:
         if self.alignments is None:
             return None
         return {
-            utt: UnitCounts(
-                sum(ref != NO_WORD for ref, _ in pairs), sum(ref != hyp for ref, hyp in pairs)
-            )
+            utt: UnitCounts(sum(ref != NO_WORD for ref, _ in pairs), sum(ref != hyp for ref, hyp in pairs))
             for utt, pairs in self.alignments.items()
         }
 
@@ -153,7 +155,9 @@ def _read_per_utt(path: Path) -> dict[str, list[tuple[str, str]]]:
     for number, line in enumerate(read_lines(path, Content.FREE), 1):
         words = fields(line)
         if len(words) < 2 or words[1] not in _PLACES:
-            raise DktError(f"line {number}: expected '<utterance> ref|hyp|op|#csid ...'", path=path, hint=_HINT)
+            raise DktError(
+                f"line {number}: expected '<utterance> ref|hyp|op|#csid ...'", path=path, hint=_HINT
+            )
         of_utt = rows.setdefault(words[0], {})
         if words[1] in of_utt:
             raise DktError(f"line {number}: a second line '{words[1]}'", path=path, utt=words[0], hint=_HINT)
@@ -176,7 +180,9 @@ def _read_per_spk(path: Path) -> dict[str, UnitCounts]:
             continue
         counts = [natural(word) for word in words[2:]]
         if len(counts) != _NUM_COLUMNS or None in counts:
-            raise DktError(f"line {number}: expected {_NUM_COLUMNS} counts of a speaker", path=path, hint=_HINT)
+            raise DktError(
+                f"line {number}: expected {_NUM_COLUMNS} counts of a speaker", path=path, hint=_HINT
+            )
         rows.append((words[0], UnitCounts(counts[_WORDS] or 0, counts[_ERRORS] or 0)))
     if not rows or rows[-1][0] != "SUM":
         raise DktError("has no line SUM at its end", path=path, hint=_HINT)

@@ -24,7 +24,9 @@ _BLOCK = 1 << 22
 _OF_UNITS, _OF_SEEDS = 1, 2
 
 
-def resample_rates(errors: Counts, words: Counts, replications: int = REPLICATIONS, seed: int = SEED) -> Rates:
+def resample_rates(
+    errors: Counts, words: Counts, replications: int = REPLICATIONS, seed: int = SEED
+) -> Rates:
     """Word error rates of runs on resampled units, the same units for all runs (Bisani and Ney, ICASSP 2004).
 
     Args:
