@@ -32,8 +32,8 @@ class Calibration:
         cross_entropy: mean of -log p(label), nats.
         entropy: mean entropy of the posteriors, nats.
         ece: expected calibration error, in percent: the mean distance of confidence and accuracy over bins.
-        bins: of each bin of confidence the frames, their mean confidence and their accuracy, shape ``(NUM_BINS, 3)``;
-            NaN for the last two where no frame is.
+        bins: of each bin of confidence the frames, their mean confidence and their accuracy, shape
+            ``(NUM_BINS, 3)``; NaN for the last two where no frame is.
         entropies: frames in each bin of ``ENTROPY_EDGES``.
     """
 
@@ -136,7 +136,12 @@ class PhoneMap:
 
     @classmethod
     def of(cls, transitions: TransitionModel, symbols: Mapping[int, str]) -> PhoneMap:
-        """The map of a model; ``symbols`` are the names of ``phones.txt``, a phone without one is its number."""
+        """The map of a model.
+
+        Args:
+            transitions: the model.
+            symbols: names by the numbers of ``phones.txt``; a phone without one is called by its number.
+        """
         phones = np.unique(transitions.id2phone[1:]).tolist()
         folded = {phone: _POSITION.sub("", symbols.get(phone, str(phone))) for phone in phones}
         names = list(dict.fromkeys(folded.values()))

@@ -1,4 +1,4 @@
-"""How sure the word error rates of systems are, and whether they differ: intervals, and p of paired differences.
+"""How sure word error rates of systems are, and whether they differ: intervals, p of paired differences.
 
 R runs, K units of speech (speakers, or utterances), B replications.
 """
@@ -99,7 +99,7 @@ class Evaluation:
         return interval(mean_rates(self._rates(known), self.seed)) if known else None
 
     def unit_rates(self, system: System) -> Rates:
-        """Word error rates of a system on each unit, means over seeds, in percent; NaN where there are no words."""
+        """Word error rates of a system on each unit, means over seeds, in percent; NaN without words."""
         words = np.where(self.words > 0, self.words, np.nan)
         return 100.0 * self._errors(self.runs(system)).mean(axis=0) / words
 
@@ -112,9 +112,9 @@ class Evaluation:
     def compare(self, system: System, reference: System) -> Comparison | None:
         """The paired difference, on the same resampled speakers and over the seeds that both have.
 
-        p is the larger one of two: that of the exact sign-flip test over speakers, on errors summed over the seeds; and,
-        where there are several seeds, that of the bootstrap over speakers and seeds. So a difference has to hold for
-        other speakers, however few these are, and for other seeds.
+        p is the larger one of two: that of the exact sign-flip test over speakers, on errors summed over the
+        seeds; and, where there are several seeds, that of the bootstrap over speakers and seeds. So a
+        difference has to hold for other speakers, however few these are, and for other seeds.
 
         Returns:
             None where one of them has no run that can be compared.
@@ -273,7 +273,7 @@ def _in_one_only(first: Mapping[str, object], second: Mapping[str, object]) -> I
 
 
 def _choose_unit(part: str, scored: Sequence[_Scored], notes: list[str]) -> tuple[str, list[_Scored]]:
-    """Speakers, if all tell errors by them and there are several; else utterances. And the runs that tell them."""
+    """Speakers, if all runs tell errors by several, else utterances; and the runs that tell them so."""
     detailed = [one for one in scored if one.scoring.speakers or one.scoring.alignments]
     for one in scored:
         if one not in detailed:
@@ -283,7 +283,8 @@ def _choose_unit(part: str, scored: Sequence[_Scored], notes: list[str]) -> tupl
     if detailed and len(by_speaker) == len(detailed) and num_speakers > 1:
         if num_speakers < _FEW_SPEAKERS:
             notes.append(
-                f"{part}: {num_speakers} speakers: intervals are rough, and no p can be below {0.5 ** (num_speakers - 1):g}"
+                f"{part}: {num_speakers} speakers: intervals are rough, and no p can be below "
+                f"{0.5 ** (num_speakers - 1):g}"
             )
         for one in detailed:
             one.counts = one.scoring.speakers or {}
@@ -308,8 +309,8 @@ def _whole(part: str, scored: Sequence[_Scored], notes: list[str]) -> list[_Scor
         if absent or (one.scoring.best.partial and one.scoring.best.num_words < most):
             first = f" ('{absent[0]}' first)" if absent else ""
             notes.append(
-                f"{one.scoring.path}: {len(absent) or 'some'} utterances have no hypothesis{first}, which others have: "
-                "no interval, no comparison"
+                f"{one.scoring.path}: {len(absent) or 'some'} utterances have no hypothesis{first}, which "
+                "others have: no interval, no comparison"
             )
         else:
             whole.append(one)
@@ -322,7 +323,8 @@ def _check_same_units(base: _Scored, other: _Scored, unit: str) -> None:
         if ours is None or theirs is None or ours.words != theirs.words:
             told = [f"{0 if counts is None else counts.words} words" for counts in (ours, theirs)]
             raise DktError(
-                f"{unit.removesuffix('s')} '{name}' has {told[0]} of the references, but {told[1]} in {base.scoring.path}",
+                f"{unit.removesuffix('s')} '{name}' has {told[0]} of the references, but {told[1]} in "
+                f"{base.scoring.path}",
                 path=other.scoring.path,
                 hint="score both with the same text and utt2spk",
             )
@@ -336,14 +338,14 @@ def method_text(
         return ""
     units = ", ".join(f"{len(e.units)} {e.unit} of {e.part}" for e in evaluations)
     text = (
-        f"Intervals: 95 %, by a bootstrap of {replications} replications over the {units}, and over seeds where there are "
-        "several (Bisani and Ney, 2004; Owen, 2007)."
+        f"Intervals: 95 %, by a bootstrap of {replications} replications over the {units}, and over seeds "
+        "where there are several (Bisani and Ney, 2004; Owen, 2007)."
     )
     if comparisons:
         family = len({(c.part, frozenset((c.system, c.reference))) for c in comparisons})
         text += (
-            " p: two-sided, of the paired difference over the seeds that both have; the larger of an exact sign-flip test "
-            "over these units and, with several seeds, of the bootstrap over both; corrected by Holm for "
-            f"{family} comparison{'s' if family > 1 else ''}."
+            " p: two-sided, of the paired difference over the seeds that both have; the larger of an exact "
+            "sign-flip test over these units and, with several seeds, of the bootstrap over both; corrected "
+            f"by Holm for {family} comparison{'s' if family > 1 else ''}."
         )
     return text

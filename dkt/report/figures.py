@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from dkt.report.table import ALL_SEEDS, Row
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#9A6700", "#000000", "#6F4E9C")
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _WIDTH = 4.6  # inches
-_STYLE = {
+_STYLE: Any = {
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.spines.top": False,
@@ -30,11 +31,14 @@ _STYLE = {
     "legend.fontsize": 8,
     "legend.frameon": False,
     # Outlines of letters: the same on every machine. Names of parts are the same at every call.
+    "text.parse_math": False,  # a dollar in a name is a dollar
     "svg.fonttype": "path",
     "svg.hashsalt": "dkt",
 }
 # A phone is drawn if it has this posterior in some frame.
 _SEEN = 0.2
+# Of the width of the alignment, what a letter takes.
+_LETTER = 0.016
 _CURVES = {"loss": "loss less target entropy (nats per frame)", "frame_acc": "frame accuracy (%)"}
 
 
@@ -138,7 +142,7 @@ def _by_rows(axis: Any, names: Sequence[str]) -> None:
     axis.grid(axis="x", alpha=0.3)
 
 
-def _rows_height(count: int) -> float:
+def _rows_height(count: float) -> float:
     return 0.9 + 0.36 * count
 
 
@@ -205,7 +209,8 @@ def _learning_curve(systems: Sequence[System], look: _Look, quantity: str) -> Pi
     return Picture(
         f"curve-{quantity.replace('_', '-')}",
         {"loss": "Loss by epoch", "frame_acc": "Frame accuracy by epoch"}[quantity],
-        f"Learning curves: {_CURVES[quantity]} by epoch. Cross-validation, in the epoch that was kept: {', '.join(ends)}.",
+        f"Learning curves: {_CURVES[quantity]} by epoch. Cross-validation, of the epoch that was kept: "
+        f"{', '.join(ends)}.",
         "Dashed: training data; solid: cross-validation; a line each seed."
         + (" Losses compare within a mode and temperature only." if quantity == "loss" else ""),
         _draw(3.2 + 0.1 * len(systems), lambda axis: _paint_curves(axis, systems, look, quantity)),
@@ -284,7 +289,7 @@ def _gap(rows: Sequence[Row], look: _Look) -> Picture | None:
         "gap",
         "Training data against cross-validation",
         f"Frame accuracy in percent on training data and in cross-validation: {told}.",
-        "Of the epoch that was kept, means over seeds. The number is the gap: what is known of the training speakers only.",
+        "Of the epoch that was kept, means over seeds. The number is the gap between the two.",
         _draw(_rows_height(len(gaps)), paint),
     )
 
@@ -346,8 +351,8 @@ def _reliability(beliefs: Beliefs, look: _Look) -> Picture:
         "reliability",
         "Reliability",
         f"Reliability diagram on dev labels. Expected calibration error in percent: {told}.",
-        "On the dotted line a network is right as often as it is sure; below it, it is too sure. ECE: expected calibration "
-        "error.",
+        "On the dotted line a network is right as often as it is sure; below it, it is too sure. "
+        "ECE: expected calibration error.",
         _draw(3.4 + 0.17 * len(beliefs.calibration), paint),
     )
 
@@ -388,8 +393,8 @@ def _posteriorgram(found: Posteriorgram | None) -> Picture | None:
     aligned = list(dict.fromkeys(found.labels.tolist()))
     largest = np.max([post.max(axis=0) for post in found.post.values()], axis=0)
     shown = aligned + [phone for phone in np.flatnonzero(largest >= _SEEN).tolist() if phone not in aligned]
-    panel = 0.45 + 0.105 * len(shown)
-    ratios = [*(panel for _ in found.post), 0.35]
+    panel = 0.3 + 0.125 * len(shown)
+    ratios = [*(panel for _ in found.post), 0.3]
 
     def paint(axes: Any) -> None:
         *panels, strip = axes
@@ -406,8 +411,9 @@ def _posteriorgram(found: Posteriorgram | None) -> Picture | None:
         "posteriorgram",
         f"Posteriorgram of {found.utt}",
         f"Posteriors of phones over time in utterance {found.utt}, for {names}. The alignment is: {words}.",
-        "Dark is likely; pdfs are folded into phones, in the order in which the alignment has them. Below: the alignment.",
-        _draw(0.6 + sum(ratios), paint, 1.3 * _WIDTH, ratios),
+        "Dark is likely; pdfs are folded into phones, in the order in which the alignment has them. "
+        "Below: the alignment.",
+        _draw(0.6 + sum(ratios), paint, ratios=ratios),
         wide=True,
     )
 
@@ -417,20 +423,23 @@ def _paint_posteriors(axis: Any, post: np.ndarray, names: Sequence[str], frame_s
     axis.imshow(
         post.T, aspect="auto", cmap="Blues", vmin=0.0, vmax=1.0, extent=extent, interpolation="nearest"
     )
-    axis.set_yticks(range(len(names)), names, fontsize=6)
+    axis.set_yticks(range(len(names)), names, fontsize=7)
+    axis.tick_params(axis="y", length=0)
 
 
 def _segments(labels: np.ndarray) -> list[tuple[int, int, int]]:
     """Phone, first frame and the frame behind the last, of each stretch of one phone."""
     edges = [0, *(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]
-    return [(int(labels[b]), b, e) for b, e in zip(edges[:-1], edges[1:], strict=True)]
+    return [(int(labels[b]), b, e) for b, e in pairwise(edges)]
 
 
 def _paint_alignment(axis: Any, found: Posteriorgram) -> None:
     for number, (phone, begin, end) in enumerate(_segments(found.labels)):
         start, stop = begin * found.frame_shift, end * found.frame_shift
         axis.axvspan(start, stop, color="#DDDDDD" if number % 2 else "#F3F3F3", linewidth=0)
-        axis.text((start + stop) / 2, 0.5, found.phones[phone], ha="center", va="center", fontsize=6)
+        name = found.phones[phone]
+        if end - begin >= _LETTER * len(name) * len(found.labels):
+            axis.text((start + stop) / 2, 0.5, name, ha="center", va="center", fontsize=7)
     axis.set_yticks([])
     axis.set_ylim(0, 1)
     axis.set_xlabel("time (s)")

@@ -51,7 +51,7 @@ class Report:
         return method_text(list(self.evaluations.values()), self.replications, self.comparisons)
 
     def tables(self) -> list[str]:
-        """The table of systems and, where one has several seeds, that of the seeds: Markdown, for a terminal too."""
+        """The table of systems and, where one has several seeds, that of seeds, in Markdown."""
         pooled = [row for row in self.rows if row.seed == ALL_SEEDS]
         seeded = [row for row in self.rows if row.seed != ALL_SEEDS]
         tables = [as_text(table_cells(pooled, self.references))]

@@ -9,8 +9,8 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from dkt.base.version import __version__
-from dkt.report.comparisons import Comparison, Evaluation
 from dkt.report.beliefs import Beliefs
+from dkt.report.comparisons import Comparison, Evaluation
 from dkt.report.systems import DECODED, System
 from dkt.report.table import ALL_SEEDS, Row, comparison_cells, table_cells
 from dkt.score.wer_details import NO_WORD, operation
@@ -23,8 +23,9 @@ _NUM_CONFUSIONS = 10
 _OPERATIONS = {"S": "substitutions", "I": "insertions", "D": "deletions"}
 _STYLE = """
 * { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 70rem; padding: 0 1rem 3rem; color: #1a1a1a; background: #fff;
-  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif; overflow-wrap: anywhere; }
+body { margin: 0 auto; max-width: 74rem; padding: 0 1rem 3rem; color: #1a1a1a; background: #fff;
+  font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
+  overflow-wrap: anywhere; }
 h1 { font-size: 1.6rem; margin: 1.2rem 0 0.2rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 0.6rem; padding-top: 0.5rem; border-top: 1px solid #ccc; }
 h3 { font-size: 1rem; margin: 0.4rem 0; }
@@ -36,21 +37,22 @@ p, li { max-width: 46rem; }
 table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums;
   overflow-wrap: normal; }
 caption { text-align: left; padding: 0.4rem 0.6rem; font-weight: 600; }
-th, td { padding: 0.3rem 0.6rem; text-align: right; white-space: nowrap; border-top: 1px solid #e4e4e4; }
-thead th { background: #f1f3f5; vertical-align: bottom; white-space: normal; min-width: 4.2rem; }
-th.name, td.name { text-align: left; }
+th, td { padding: 0.3rem 0.5rem; text-align: right; border-top: 1px solid #e4e4e4; }
+thead th { background: #f1f3f5; vertical-align: bottom; }
+th.name, td.name { text-align: left; white-space: nowrap; }
 tbody th { font-weight: 600; background: #fff; position: sticky; left: 0; }
 tbody tr:nth-child(even) > * { background: #fafafa; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 1.2rem; }
+.figures { display: grid; gap: 1.2rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
-figure.wide { grid-column: 1 / -1; max-width: 50rem; }
+figure.wide { grid-column: 1 / -1; }
 figure img { display: block; width: 100%; height: auto; max-width: 40rem; }
-figure.wide img { max-width: 50rem; }
 figcaption { font-size: 0.875rem; color: #444; max-width: 40rem; }
 .notes li { margin: 0.2rem 0; }
 details { margin: 0.6rem 0; }
 summary { cursor: pointer; color: #0b57a4; }
 footer { margin-top: 2.5rem; font-size: 0.875rem; color: #444; }
+@media (max-width: 30rem) { table { font-size: 0.8125rem; } th, td { padding: 0.25rem 0.4rem; } }
 @media print { .scroll { overflow: visible; border: 0; } body { max-width: none; } }
 """
 
@@ -66,7 +68,9 @@ def table_html(cells: Sequence[Sequence[str]], caption: str, names: int = 1) -> 
 
     def cell(tag: str, text: str, place: int, scope: str) -> str:
         kind = ' class="name"' if place < names else ""
-        return f"<{tag}{kind}{scope}>{escape(text)}</{tag}>"
+        # Where a column is narrow, a number and what belongs to it go on lines of their own.
+        shown = escape(text).replace(" to ", "&nbsp;to ").replace("/", "/<wbr>")
+        return f"<{tag}{kind}{scope}>{shown}</{tag}>"
 
     head = "".join(cell("th", text, place, ' scope="col"') for place, text in enumerate(cells[0]))
     body = "\n".join(
@@ -80,8 +84,8 @@ def table_html(cells: Sequence[Sequence[str]], caption: str, names: int = 1) -> 
     )
     label = escape(caption, quote=True)
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table><caption>{escape(caption)}'
-        f"</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
+        f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
@@ -145,9 +149,11 @@ def page_html(
         else [],
     }
     full = {title: text for title, parts in sections.items() if (text := "\n".join(filter(None, parts)))}
-    links = "".join(f'<li><a href="#{title.lower()}">{title}</a></li>' for title in full)
+    places = {title: title.lower() for title in full}
+    links = "".join(f'<li><a href="#{place}">{title}</a></li>' for title, place in places.items())
     body = "\n".join(
-        f'<section aria-labelledby="{title.lower()}"><h2 id="{title.lower()}">{title}</h2>\n{text}\n</section>'
+        f'<section aria-labelledby="{places[title]}">'
+        f'<h2 id="{places[title]}">{title}</h2>\n{text}\n</section>'
         for title, text in full.items()
     )
     names = ", ".join(system.name for system in systems)

@@ -50,9 +50,10 @@ def look_at_posteriors(
         systems: the systems; those without a network of dkt are left out.
         device: where to compute.
         notes: what cannot be looked at is added.
-        data: a data directory with features; None for that which each training was cross-validated on, if its log
-            tells and it is still there.
-        ali: alignments of it, whose pdfs are the labels of all systems; None for those of the first such training.
+        data: a data directory with features; None for that which each training was cross-validated on, if
+            its log tells and it is still there.
+        ali: alignments of it, whose pdfs are the labels of all systems; None for those of the first such
+            training.
         num_utts: how many utterances at most.
         utterance: the one to show; None for one of the sample.
         seed: of the sample.
@@ -76,7 +77,8 @@ def look_at_posteriors(
         )
     if chosen_ali is None:
         notes.append(
-            "no posteriors: no log/train.log tells of dev data and alignments that are still there (--data, --ali)"
+            "no posteriors: no log/train.log tells of dev data and alignments that are still there: "
+            "give --data and --ali"
         )
         return None
     try:
@@ -154,7 +156,7 @@ class _Labels:
         self._frame_shift = 0.01
 
     def look(self, run: Run, record: DevData, device: torch.device) -> tuple[Calibration, np.ndarray | None]:
-        """How the posteriors of a network fit the labels, and those of the utterance that is shown, by phone."""
+        """How the posteriors of a network fit the labels, and, by phone, those of the utterance shown."""
         scorer = load_scorer(str(run.directory), OutputOptions(apply_log=True), device)
         if scorer.output_dim != self.transitions.num_pdfs:
             raise DktError(

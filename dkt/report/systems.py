@@ -6,12 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob
 from pathlib import Path
 
 from dkt.base.config import read_yaml
 from dkt.base.errors import DktError
 from dkt.base.files import is_there
+from dkt.base.findings import some
 from dkt.base.spelling import nearest
 from dkt.nnet.model_header import read_model_header
 from dkt.score.best_wer import lowest, read_scan
@@ -86,14 +86,22 @@ def named_directories(arguments: Sequence[str]) -> list[tuple[str, Path]]:
         name, equals, place = text.partition("=")
         if not equals or not name.strip() or not place:
             raise DktError(f"'{text}': expected system=exp-dir", hint="for example dnn=exp/dnn")
-        found = [place] if Path(place).exists() or not re.search(r"[*?[]", place) else sorted(glob(place))
-        if not found:
-            raise DktError("no directory has such a name", path=place, hint="run the stage that makes it")
-        named += [(name, Path(directory)) for directory in found]
+        named += [(name, directory) for directory in _directories(Path(place))]
     twice = [place for place, count in Counter(path.resolve() for _, path in named).items() if count > 1]
     if twice:
         raise DktError("is given twice", path=twice[0], hint="name each directory once: it is one run")
     return named
+
+
+def _directories(place: Path) -> list[Path]:
+    """A directory, or those that a pattern fits: a shell leaves alone what stands behind ``name=``."""
+    if place.exists() or not re.search(r"[*?[]", str(place)):
+        return [place]
+    base = Path(place.anchor)
+    found = sorted(base.glob(str(place.relative_to(base))))
+    if not found:
+        raise DktError("no directory has such a name", path=place, hint="run the stage that makes it")
+    return found
 
 
 def load_systems(
@@ -116,6 +124,7 @@ def load_systems(
     for name, directory in named:
         runs.setdefault(name, []).append(_load_run(name, directory, notes, decoded))
     systems = [System(name, of_name) for name, of_name in runs.items()]
+    _tell_choice_on_test([run for system in systems for run in system.runs], decoded, notes)
     for system in systems:
         if len(system.runs) > 1 and system.seeds is None:
             notes.append(f"{system.name}: seeds do not tell its {len(system.runs)} directories apart")
@@ -138,6 +147,20 @@ def _load_run(system: str, directory: Path, notes: list[str], decoded: Mapping[s
         else:
             scored[part] = scoring
     return Run(system, directory, _seed(directory), _num_params(directory), history, scored)
+
+
+def _tell_choice_on_test(runs: Sequence[Run], decoded: Mapping[str, str], notes: list[str]) -> None:
+    """The best word error rate of test is no fair one where test was scored at several weights and penalties."""
+    chosen = [
+        str(run.directory / decoded["test"])
+        for run in runs
+        if "test" in run.scored and len(list((run.directory / decoded["test"]).glob("wer_[0-9]*"))) > 1
+    ]
+    if chosen:
+        notes.append(
+            f"test was scored at several LM weights or penalties, the best of which was chosen on test itself: "
+            f"choose on dev, as local/decode_dev_then_test.sh ({some(chosen)})"
+        )
 
 
 def _load_scoring(directory: Path) -> Scoring | None:
@@ -175,7 +198,7 @@ def _num_params(directory: Path) -> int | None:
 
 
 def choose_references(systems: Sequence[System], wanted: Sequence[str]) -> list[System]:
-    """The systems that the others are tested against: those of ``wanted``, or of ``REFERENCES`` that are there.
+    """The systems that others are tested against: ``wanted``, or those of ``REFERENCES`` that are there.
 
     Raises:
         DktError: one is not among the systems.

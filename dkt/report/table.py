@@ -1,4 +1,4 @@
-"""The table of a report: a row per system, and a row per seed; as text, Markdown and comma-separated values."""
+"""The table of a report: a row per system and a row per seed, as Markdown and comma-separated values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import io
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from dkt.base.files import replace_file
@@ -23,7 +24,7 @@ _MISSING = "-"
 
 @dataclass(frozen=True)
 class Row:
-    """A system, or one of its seeds; values in percent but for ``cv_loss`` (nats per frame), None where unknown.
+    """A system, or one of its seeds; values in percent but ``cv_loss`` (nats per frame), None where unknown.
 
     Attributes:
         system: its name.
@@ -101,9 +102,9 @@ def _values(runs: Sequence[Run], evaluations: Mapping[str, Evaluation]) -> dict[
     put("cv_frame_acc", lambda run: _kept(run, "cv_frame_acc"), spread=True)
     put("cv_loss", lambda run: _kept(run, "cv_loss"))
     for part in PARTS:
-        put(f"{part}_wer", lambda run, part=part: _wer(run, part), spread=True)
+        put(f"{part}_wer", partial(_wer, part=part), spread=True)
         for edit in _EDITS:
-            put(f"{part}_{edit}", lambda run, part=part, edit=edit: _edit_rate(run, part, edit))
+            put(f"{part}_{edit}", partial(_edit_rate, part=part, edit=edit))
         bounds = evaluations[part].interval(runs) if part in evaluations else None
         values[f"{part}_wer_low"], values[f"{part}_wer_high"] = bounds or (None, None)
     return values

@@ -1,4 +1,4 @@
-"""What the scoring of a decode directory left, dkt's or Kaldi's ``steps/scoring/score_kaldi_wer.sh``, read back."""
+"""What the scoring of a decode directory left: dkt's, or Kaldi's ``steps/scoring/score_kaldi_wer.sh``."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ _WER = re.compile(
 )
 _HINT = "score the directory again"
 _PLACES = ("ref", "hyp", "op", "#csid")
-# Columns of per_spk: sentences, words, correct, substituted, inserted, deleted, errors, sentences with errors.
+# Columns of per_spk: sentences, words, correct, substituted, inserted, deleted, errors, wrong sentences.
 _WORDS, _ERRORS, _NUM_COLUMNS = 1, 6, 8
 
 
 @dataclass(frozen=True)
 class BestWer:
-    """The line of ``best_wer``; ``num_ins``, ``num_del`` and ``num_sub`` are None where it does not tell them.
+    """The line of ``best_wer``.
 
     Attributes:
         wer: in percent, as printed.
         num_errors, num_words: of all utterances scored.
+        num_ins, num_del, num_sub: insertions, deletions, substitutions; None where they are not told.
         partial: some utterances have no hypothesis, and were left out.
     """
 
@@ -48,13 +49,17 @@ def parse_best_wer(line: str) -> BestWer | None:
     found = _WER.search(line)
     if found is None:
         return None
-    edits = [None if found[name] is None else int(found[name]) for name in ("ins", "dels", "sub")]
+    num_ins, num_del, num_sub = (
+        None if found[name] is None else int(found[name]) for name in ("ins", "dels", "sub")
+    )
     return BestWer(
         float(found["wer"]),
         int(found["err"]),
         int(found["words"]),
-        *edits,
-        partial=found["partial"] is not None,
+        num_ins,
+        num_del,
+        num_sub,
+        found["partial"] is not None,
     )
 
 
@@ -113,7 +118,7 @@ def read_scoring(directory: Path) -> Scoring | None:
     """What a decode directory was scored to; None if it was not.
 
     Raises:
-        DktError: a file of it is damaged, or its details are of another scoring than its best word error rate.
+        DktError: a file of it is damaged, or its details are not those of its best word error rate.
     """
     best = read_best_wer(directory)
     if best is None:

@@ -1,4 +1,4 @@
-"""How sure word error rates and their differences are: two-level bootstrap, exact sign-flip test, Holm's correction.
+"""How sure word error rates and their differences are: bootstrap, exact sign-flip test, Holm's correction.
 
 B replications, R runs (trained networks), K units (speakers, or utterances where speakers are not known).
 """
@@ -19,7 +19,7 @@ REPLICATIONS = 10_000
 #: Of the random draws.
 SEED = 777
 _INTERVAL = (2.5, 97.5)
-# Numbers of one block of resampled units; all blocks at once would not fit where units are thousands of utterances.
+# Numbers of one block of resampled units: all at once would not fit where units are thousands of utterances.
 _BLOCK = 1 << 22
 _OF_UNITS, _OF_SEEDS = 1, 2
 
@@ -56,7 +56,7 @@ def resample_rates(
 
 
 def seed_weights(num_seeds: int, replications: int = REPLICATIONS, seed: int = SEED) -> Rates:
-    """What share each seed has in replications that resample seeds too: shape ``(B, num_seeds)``, rows add up to 1."""
+    """The share of each seed in replications that resample seeds: ``(B, num_seeds)``, rows sum to one."""
     draws = np.random.default_rng([_OF_SEEDS, num_seeds, seed])
     return draws.multinomial(num_seeds, np.full(num_seeds, 1.0 / num_seeds), size=replications) / num_seeds
 
@@ -64,8 +64,9 @@ def seed_weights(num_seeds: int, replications: int = REPLICATIONS, seed: int = S
 def mean_rates(rates: Rates, seed: int = SEED) -> Rates:
     """Means over resampled seeds of the rates of one system on resampled units.
 
-    Rows (units) and columns (seeds) are drawn independently of each other: Owen's pigeonhole bootstrap (Annals of
-    Applied Statistics 1, 2007), which for two crossed factors is never too narrow by much and may be too wide.
+    Units and seeds are drawn independently of each other: Owen's pigeonhole bootstrap (Annals of Applied
+    Statistics 1, 2007), whose intervals are rather too wide than too narrow. Of very few seeds it takes the
+    spread to be smaller than it is, as any bootstrap does: by (seeds - 1) / seeds in the variance.
 
     Args:
         rates: of the runs of the system, shape ``(B, seeds)``, from ``resample_rates``.
@@ -88,8 +89,8 @@ def interval(values: Rates) -> tuple[float, float]:
 def bootstrap_p(differences: Rates) -> float:
     """Two-sided p of no difference, from the differences of a paired bootstrap: shape ``(B,)``.
 
-    Twice the share of replications on the other side of zero, the observed sample counted as one of them (Davison
-    and Hinkley, Bootstrap Methods and their Application, 1997, section 4.4), at most 1.
+    Twice the share of replications on the other side of zero, the observed sample counted as one of them
+    (Davison and Hinkley, Bootstrap Methods and their Application, 1997), at most 1.
     """
     known = differences[~np.isnan(differences)]
     fewer = min(int((known <= 0.0).sum()), int((known >= 0.0).sum()))
@@ -99,9 +100,9 @@ def bootstrap_p(differences: Rates) -> float:
 def sign_flip_p(differences: Counts) -> float:
     """Two-sided p of no difference between two systems: the exact sign-flip test on paired differences.
 
-    If the systems were alike, each unit's difference would be as likely with the other sign (Fisher, The Design of
-    Experiments, 1935, section 21). The share of all 2^K sign patterns whose sum is as far from zero as the one observed
-    is found without listing them, by convolution (Pagano and Tritchler, JASA 78, 1983).
+    If the systems were alike, each unit's difference would be as likely with the other sign (Fisher, The
+    Design of Experiments, 1935, section 21). The share of all 2^K sign patterns whose sum is as far from zero
+    as the one observed is found without listing them, by convolution (Pagano and Tritchler, JASA 78, 1983).
 
     Args:
         differences: of the errors of each unit, whole numbers, shape ``(K,)``.
@@ -126,13 +127,13 @@ def sign_flip_p(differences: Counts) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p values corrected for their number by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979).
+    """p values corrected by Holm's step-down method (Scandinavian Journal of Statistics 6, 1979).
 
     Args:
         p_values: of one family of comparisons.
 
     Returns:
-        The corrected ones in the same order: those at most alpha are significant at the family-wise level alpha.
+        The corrected ones in the same order: those up to alpha are significant at family-wise level alpha.
     """
     order = sorted(range(len(p_values)), key=lambda place: p_values[place])
     corrected = [0.0] * len(p_values)

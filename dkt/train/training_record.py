@@ -1,9 +1,10 @@
-"""Where the data of a training were: the steps leave its command at the head of ``log/train.log``, as ``run.pl`` does."""
+"""Where the data of a training were: its command stands at the head of the log that a step leaves."""
 
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from dkt.feat.speaker_inputs import SpeakerInputs
@@ -28,14 +29,14 @@ class DevData:
 
     data: Path
     ali: Path | None
-    side: SpeakerInputs = SpeakerInputs()
+    side: SpeakerInputs = field(default_factory=SpeakerInputs)
 
 
 def recorded_dev_data(directory: Path) -> DevData | None:
     """The dev data of a training that a step started; None where nothing tells of it.
 
-    Names that were relative are taken from the working directory, or else from a directory that the experiment is in:
-    whoever moved the whole recipe still has its data. What is told may be gone by now.
+    Relative names are taken from the working directory, or else from a directory that the experiment is in:
+    who moved the whole recipe still has its data. What is told may be gone by now.
     """
     words = _command(directory / _LOG)
     if words is None:
@@ -67,7 +68,7 @@ def _command(path: Path) -> list[str] | None:
             words = shlex.split(line[1:])
         except ValueError:
             continue
-        for place, (program, command) in enumerate(zip(words, words[1:], strict=False)):
+        for place, (program, command) in enumerate(pairwise(words)):
             if Path(program).name == "dkt" and command in _COMMANDS:
                 rest = words[place + 2 :]
                 ends = [rest.index(mark) for mark in ("&&", "||", ";", "|") if mark in rest]
