@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.report.systems import Run, System
+from dkt.report.systems import Run, System, listed
 from dkt.score.scored_dir import Scoring, UnitCounts
 from dkt.score.significance import (
     REPLICATIONS,
@@ -275,9 +275,9 @@ def _in_one_only(first: Mapping[str, object], second: Mapping[str, object]) -> I
 def _choose_unit(part: str, scored: Sequence[_Scored], notes: list[str]) -> tuple[str, list[_Scored]]:
     """Speakers, if all runs tell errors by several, else utterances; and the runs that tell them so."""
     detailed = [one for one in scored if one.scoring.speakers or one.scoring.alignments]
-    for one in scored:
-        if one not in detailed:
-            notes.append(f"{one.scoring.path}: no wer_details: no interval, no comparison")
+    plain = [one.scoring.path for one in scored if one not in detailed]
+    if plain:
+        notes.append(f"no wer_details, so no interval and no comparison: {listed(plain)}")
     by_speaker = [one for one in detailed if one.scoring.speakers]
     num_speakers = max((len(one.scoring.speakers or ()) for one in by_speaker), default=0)
     if detailed and len(by_speaker) == len(detailed) and num_speakers > 1:
@@ -295,7 +295,7 @@ def _choose_unit(part: str, scored: Sequence[_Scored], notes: list[str]) -> tupl
     for one in detailed:
         one.counts = one.scoring.utterances() or {}
         if not one.counts:
-            notes.append(f"{one.scoring.path}: no per_utt: no interval, no comparison")
+            notes.append(f"no per_utt, so no interval and no comparison: {one.scoring.path}")
     return "utterances", [one for one in detailed if one.counts]
 
 

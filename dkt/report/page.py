@@ -94,7 +94,7 @@ def figure_html(picture: Picture) -> str:
     data = base64.b64encode(picture.svg).decode("ascii")
     kind = ' class="wide"' if picture.wide else ""
     return (
-        f'<figure{kind} id="{escape(picture.name)}"><h3>{escape(picture.title)}</h3>'
+        f'<figure{kind} id="figure-{escape(picture.name)}"><h3>{escape(picture.title)}</h3>'
         f'<img alt="{escape(picture.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
     )

@@ -11,7 +11,6 @@ from pathlib import Path
 from dkt.base.config import read_yaml
 from dkt.base.errors import DktError
 from dkt.base.files import is_there
-from dkt.base.findings import some
 from dkt.base.spelling import nearest
 from dkt.nnet.model_header import read_model_header
 from dkt.score.best_wer import lowest, read_scan
@@ -24,6 +23,8 @@ from dkt.train.network_info import network_facts
 DECODED = {"dev": "decode_dev", "test": "decode_test"}
 #: Those that systems are tested against unless told otherwise: the paper's question.
 REFERENCES = ("lstm-hard", "dnn")
+# Directories that a note names.
+_NAMED = 3
 _SEEDED = re.compile(r"seed([0-9]+)$")
 
 
@@ -104,6 +105,12 @@ def _directories(place: Path) -> list[Path]:
     return found
 
 
+def listed(places: Sequence[Path]) -> str:
+    """Directories as a note names them."""
+    rest = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+    return ", ".join(map(str, places[:_NAMED])) + rest
+
+
 def load_systems(
     named: Iterable[tuple[str, Path]], notes: list[str], decoded: Mapping[str, str] = DECODED
 ) -> list[System]:
@@ -122,44 +129,56 @@ def load_systems(
     """
     runs: dict[str, list[Run]] = {}
     for name, directory in named:
-        runs.setdefault(name, []).append(_load_run(name, directory, notes, decoded))
+        runs.setdefault(name, []).append(_load_run(name, directory, decoded))
     systems = [System(name, of_name) for name, of_name in runs.items()]
-    _tell_choice_on_test([run for system in systems for run in system.runs], decoded, notes)
+    all_runs = [run for system in systems for run in system.runs]
+    _tell_missing(all_runs, decoded, notes)
+    _tell_choice_on_test(all_runs, notes)
     for system in systems:
         if len(system.runs) > 1 and system.seeds is None:
             notes.append(f"{system.name}: seeds do not tell its {len(system.runs)} directories apart")
     return systems
 
 
-def _load_run(system: str, directory: Path, notes: list[str], decoded: Mapping[str, str]) -> Run:
+def _load_run(system: str, directory: Path, decoded: Mapping[str, str]) -> Run:
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise DktError(what, path=directory, hint="run the stage that makes it")
     path = directory / "history.csv"
     history = load_history(path) if path.exists() else []
-    if not history and (directory / "config.yaml").exists():
-        notes.append(f"{directory}: no learning curve (history.csv)")
     scored = {}
     for part, name in decoded.items():
         scoring = _load_scoring(directory / name)
-        if scoring is None:
-            notes.append(f"{directory}: {name} is not there, or not scored")
-        else:
+        if scoring is not None:
             scored[part] = scoring
     return Run(system, directory, _seed(directory), _num_params(directory), history, scored)
 
 
-def _tell_choice_on_test(runs: Sequence[Run], decoded: Mapping[str, str], notes: list[str]) -> None:
-    """The best word error rate of test is no fair one where test was scored at several weights and penalties."""
+def _tell_missing(runs: Sequence[Run], decoded: Mapping[str, str], notes: list[str]) -> None:
+    # A GMM has no learning curve.
+    lacking = {
+        "no learning curve (history.csv)": [
+            run for run in runs if not run.history and (run.directory / "config.yaml").exists()
+        ]
+    }
+    for part, name in decoded.items():
+        lacking[f"{name} is not there, or not scored"] = [run for run in runs if part not in run.scored]
+    for what, of_runs in lacking.items():
+        if of_runs:
+            notes.append(f"{what}: {listed([run.directory for run in of_runs])}")
+
+
+def _tell_choice_on_test(runs: Sequence[Run], notes: list[str]) -> None:
+    """Tell where the best word error rate of test is that of a point that was chosen on test."""
     chosen = [
-        str(run.directory / decoded["test"])
+        run.scored["test"].path
         for run in runs
-        if "test" in run.scored and len(list((run.directory / decoded["test"]).glob("wer_[0-9]*"))) > 1
+        if "test" in run.scored and len(list(run.scored["test"].path.glob("wer_[0-9]*"))) > 1
     ]
     if chosen:
         notes.append(
-            f"test was scored at several LM weights or penalties, the best of which was chosen on test itself: "
-            f"choose on dev, as local/decode_dev_then_test.sh ({some(chosen)})"
+            "test was scored at several LM weights or penalties, and the best was chosen on test itself: "
+            f"choose on dev, as local/decode_dev_then_test.sh does ({listed(chosen)})"
         )
 
 

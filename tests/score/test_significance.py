@@ -55,7 +55,9 @@ def test_sign_flips_are_those_of_all_patterns():
     draws = np.random.default_rng(0)
     for _ in range(50):
         differences = draws.integers(-6, 7, size=draws.integers(1, 10))
-        sums = [abs(np.dot(signs, differences)) for signs in itertools.product((1, -1), repeat=len(differences))]
+        sums = [
+            abs(np.dot(signs, differences)) for signs in itertools.product((1, -1), repeat=len(differences))
+        ]
         expected = np.mean(np.array(sums) >= abs(differences.sum()))
         assert sign_flip_p(differences) == pytest.approx(expected, abs=1e-12)
 
