@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from dkt.base import ranges
 from dkt.bin.common.devices import add_device_options, choose_device
 from dkt.bin.common.options import Number
-from dkt.score.significance import REPLICATIONS, SEED
+from dkt.score.significance import DEFAULT_REPLICATIONS, DEFAULT_SEED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             help=f"the decode directory of {part}, within each exp-dir",
         )
     parser.add_argument(
-        "--replications", type=Number(ranges.REPLICATIONS), default=REPLICATIONS, help="of the bootstrap"
+        "--replications",
+        type=Number(ranges.REPLICATIONS),
+        default=DEFAULT_REPLICATIONS,
+        help="of the bootstrap",
     )
-    parser.add_argument("--seed", type=Number(ranges.SEED), default=SEED, help="of all random draws")
+    parser.add_argument("--seed", type=Number(ranges.SEED), default=DEFAULT_SEED, help="of all random draws")
     parser.add_argument(
         "--data",
         metavar="DIR",
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     """Compare the systems; print the table, write it and the page."""
     from dkt.decoder.search_beams import compare_beams
     from dkt.report.comparisons import compare_all, evaluate
-    from dkt.report.outputs import Report, write_report
+    from dkt.report.outputs import Results, write_report
     from dkt.report.systems import choose_references, load_systems, named_directories
     from dkt.report.table import make_rows
 
@@ -80,11 +84,13 @@ def run(args: argparse.Namespace) -> None:
     notes += [beams] if beams else []
     beliefs = None
     if args.num_utts and (args.data or any(system.network for system in systems)):
+        from dkt.nnet.scorer import OutputOptions, load_scorer
         from dkt.report.posteriors import look_at_posteriors
 
+        load = partial(load_scorer, options=OutputOptions(apply_log=True), device=choose_device(args))
         beliefs = look_at_posteriors(
             systems,
-            choose_device(args),
+            load,
             notes,
             data=Path(args.data) if args.data else None,
             ali=Path(args.ali) if args.ali else None,
@@ -94,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         )
     names = [reference.name for reference in references]
     rows = make_rows(systems, evaluations, comparisons)
-    report = Report(systems, names, rows, evaluations, comparisons, args.replications, beliefs, notes)
+    report = Results(systems, names, rows, evaluations, comparisons, args.replications, beliefs, notes)
     print("\n\n".join([*report.tables(), *filter(None, [report.method])]))
     for note in notes:
         print(f"note: {note}")

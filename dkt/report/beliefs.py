@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.hmm.transition_model import TransitionModel
-from dkt.report.systems import Run
+from dkt.report.systems import Experiment
 
 #: Bins of confidence, as in Guo et al., On Calibration of Modern Neural Networks (ICML 2017).
 NUM_BINS = 15
@@ -82,7 +82,7 @@ class Beliefs:
     num_utts: int
     calibration: Mapping[str, Calibration]
     posteriorgram: Posteriorgram | None
-    runs: Mapping[str, Run]
+    runs: Mapping[str, Experiment]
 
 
 def calibrate(frames: Iterable[tuple[np.ndarray, np.ndarray]]) -> Calibration:

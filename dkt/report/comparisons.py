@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.report.systems import Run, System, listed
+from dkt.report.systems import Experiment, System, listed
 from dkt.score.scored_dir import Scoring, UnitCounts
 from dkt.score.significance import (
-    REPLICATIONS,
-    SEED,
+    DEFAULT_REPLICATIONS,
+    DEFAULT_SEED,
     Counts,
     Rates,
     bootstrap_p,
@@ -87,13 +87,13 @@ class Evaluation:
     words: Counts
     errors: Mapping[Path, Counts]
     rates: Mapping[Path, Rates]
-    seed: int = SEED
+    seed: int = DEFAULT_SEED
 
-    def runs(self, system: System) -> list[Run]:
+    def runs(self, system: System) -> list[Experiment]:
         """Those of a system that can be compared."""
         return [run for run in system.runs if run.directory in self.errors]
 
-    def interval(self, runs: Sequence[Run]) -> tuple[float, float] | None:
+    def interval(self, runs: Sequence[Experiment]) -> tuple[float, float] | None:
         """The 95 % interval of the mean word error rate of some runs: their seeds are resampled too."""
         known = [run for run in runs if run.directory in self.rates]
         return interval(mean_rates(self._rates(known), self.seed)) if known else None
@@ -103,10 +103,10 @@ class Evaluation:
         words = np.where(self.words > 0, self.words, np.nan)
         return 100.0 * self._errors(self.runs(system)).mean(axis=0) / words
 
-    def _rates(self, runs: Sequence[Run]) -> Rates:
+    def _rates(self, runs: Sequence[Experiment]) -> Rates:
         return np.stack([self.rates[run.directory] for run in runs], axis=1)
 
-    def _errors(self, runs: Sequence[Run]) -> Counts:
+    def _errors(self, runs: Sequence[Experiment]) -> Counts:
         return np.stack([self.errors[run.directory] for run in runs])
 
     def compare(self, system: System, reference: System) -> Comparison | None:
@@ -151,8 +151,8 @@ class Evaluation:
 
 
 def _common_seeds(
-    system: System, ours: Sequence[Run], reference: System, theirs: Sequence[Run]
-) -> tuple[list[Run], list[Run]] | None:
+    system: System, ours: Sequence[Experiment], reference: System, theirs: Sequence[Experiment]
+) -> tuple[list[Experiment], list[Experiment]] | None:
     """The runs of both for each seed that both have; None where there is none."""
     if system.seeds is None or reference.seeds is None:
         return None
@@ -190,7 +190,7 @@ def compare_all(
 class _Scored:
     """A run that was scored on a part, and its counts by units."""
 
-    run: Run
+    run: Experiment
     scoring: Scoring
     counts: Mapping[str, UnitCounts] = field(default_factory=dict)
 
@@ -199,8 +199,8 @@ def evaluate(
     part: str,
     systems: Sequence[System],
     notes: list[str],
-    replications: int = REPLICATIONS,
-    seed: int = SEED,
+    replications: int = DEFAULT_REPLICATIONS,
+    seed: int = DEFAULT_SEED,
 ) -> Evaluation | None:
     """Resample the units of one part of the data, the same draws for all runs.
 

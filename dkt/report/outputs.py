@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Report:
+class Results:
     """What is reported.
 
     Attributes:
@@ -58,7 +58,7 @@ class Report:
         return [*tables, as_text(table_cells(seeded, ()))] if len(seeded) > len(pooled) else tables
 
 
-def write_report(out: Path, report: Report) -> list[str]:
+def write_report(out: Path, report: Results) -> list[str]:
     """Write the files of a report.
 
     Args:
@@ -102,7 +102,7 @@ def write_report(out: Path, report: Report) -> list[str]:
     return [*told, f"page: {out}/report.html"]
 
 
-def _markdown(report: Report) -> str:
+def _markdown(report: Results) -> str:
     """The tables and notes, to paste into a RESULTS.md."""
     parts = [*report.tables(), report.method]
     if report.comparisons:

@@ -5,9 +5,8 @@ T frames, P pdfs, H phones.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,15 +16,12 @@ from dkt.feat.reader import FeatureReader
 from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir, match_lengths
 from dkt.nnet.forward import network_output
-from dkt.nnet.scorer import Forwarder, OutputOptions, load_scorer
+from dkt.nnet.scorer import Forwarder, OutputOptions
 from dkt.report.beliefs import Beliefs, Calibration, PhoneMap, Posteriorgram, calibrate
-from dkt.report.systems import Run, System
+from dkt.report.systems import Experiment, System
 from dkt.train.training_record import DevData, recorded_dev_data
 from dkt.util.data_dir import DataDir
 from dkt.util.symbols import read_symbol_table
-
-if TYPE_CHECKING:
-    import torch
 
 #: Utterances that are looked at unless told otherwise.
 NUM_UTTS = 100
@@ -35,7 +31,7 @@ _SHOWN_FRAMES = 250
 
 def look_at_posteriors(
     systems: Sequence[System],
-    device: torch.device,
+    load: Callable[[str], Forwarder],
     notes: list[str],
     *,
     data: Path | None = None,
@@ -48,7 +44,7 @@ def look_at_posteriors(
 
     Args:
         systems: the systems; those without a network of dkt are left out.
-        device: where to compute.
+        load: gives the network of an experiment directory, with log-posteriors as its output.
         notes: what cannot be looked at is added.
         data: a data directory with features; None for that which each training was cross-validated on, if
             its log tells and it is still there.
@@ -96,7 +92,7 @@ def look_at_posteriors(
             notes.append(f"{run.directory}: no posteriors: nothing tells of its dev data (--data, --ali)")
             continue
         try:
-            calibration[name], post = labels.look(run, record, device)
+            calibration[name], post = labels.look(record, load(str(run.directory)))
         except DktError as error:
             notes.append(f"{run.directory}: no posteriors: {error}")
             continue
@@ -114,7 +110,7 @@ def look_at_posteriors(
     )
 
 
-def _dev_data(run: Run, data: Path | None) -> DevData | None:
+def _dev_data(run: Experiment, data: Path | None) -> DevData | None:
     record = recorded_dev_data(run.directory)
     if data is None:
         return record
@@ -155,9 +151,8 @@ class _Labels:
         self.phones = PhoneMap.of(self.transitions, {number: name for name, number in symbols.items()})
         self._frame_shift = 0.01
 
-    def look(self, run: Run, record: DevData, device: torch.device) -> tuple[Calibration, np.ndarray | None]:
+    def look(self, record: DevData, scorer: Forwarder) -> tuple[Calibration, np.ndarray | None]:
         """How the posteriors of a network fit the labels, and, by phone, those of the utterance shown."""
-        scorer = load_scorer(str(run.directory), OutputOptions(apply_log=True), device)
         if scorer.output_dim != self.transitions.num_pdfs:
             raise DktError(
                 f"{scorer.output_dim} pdfs, the alignments have {self.transitions.num_pdfs}", path=self.path

@@ -29,7 +29,7 @@ _SEEDED = re.compile(r"seed([0-9]+)$")
 
 
 @dataclass(frozen=True)
-class Run:
+class Experiment:
     """One experiment directory: of a network, or of a GMM.
 
     Attributes:
@@ -62,7 +62,7 @@ class System:
     """Runs of one name, which differ by their seeds."""
 
     name: str
-    runs: Sequence[Run]
+    runs: Sequence[Experiment]
 
     @property
     def seeds(self) -> list[int] | None:
@@ -71,7 +71,7 @@ class System:
         return seeds if len(set(seeds)) == len(self.runs) else None
 
     @property
-    def network(self) -> Run | None:
+    def network(self) -> Experiment | None:
         """The first run that has a network of dkt's."""
         return next((run for run in self.runs if (run.directory / "final.pt").is_file()), None)
 
@@ -127,7 +127,7 @@ def load_systems(
     Raises:
         DktError: a directory does not exist, or a file in it is damaged.
     """
-    runs: dict[str, list[Run]] = {}
+    runs: dict[str, list[Experiment]] = {}
     for name, directory in named:
         runs.setdefault(name, []).append(_load_run(name, directory, decoded))
     systems = [System(name, of_name) for name, of_name in runs.items()]
@@ -140,7 +140,7 @@ def load_systems(
     return systems
 
 
-def _load_run(system: str, directory: Path, decoded: Mapping[str, str]) -> Run:
+def _load_run(system: str, directory: Path, decoded: Mapping[str, str]) -> Experiment:
     if not directory.is_dir():
         what = "is not a directory" if directory.exists() else "does not exist"
         raise DktError(what, path=directory, hint="run the stage that makes it")
@@ -151,10 +151,10 @@ def _load_run(system: str, directory: Path, decoded: Mapping[str, str]) -> Run:
         scoring = _load_scoring(directory / name)
         if scoring is not None:
             scored[part] = scoring
-    return Run(system, directory, _seed(directory), _num_params(directory), history, scored)
+    return Experiment(system, directory, _seed(directory), _num_params(directory), history, scored)
 
 
-def _tell_missing(runs: Sequence[Run], decoded: Mapping[str, str], notes: list[str]) -> None:
+def _tell_missing(runs: Sequence[Experiment], decoded: Mapping[str, str], notes: list[str]) -> None:
     # A GMM has no learning curve.
     lacking = {
         "no learning curve (history.csv)": [
@@ -168,7 +168,7 @@ def _tell_missing(runs: Sequence[Run], decoded: Mapping[str, str], notes: list[s
             notes.append(f"{what}: {listed([run.directory for run in of_runs])}")
 
 
-def _tell_choice_on_test(runs: Sequence[Run], notes: list[str]) -> None:
+def _tell_choice_on_test(runs: Sequence[Experiment], notes: list[str]) -> None:
     """Tell where the best word error rate of test is that of a point that was chosen on test."""
     chosen = [
         run.scored["test"].path

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dkt.base.files import replace_file
 from dkt.report.comparisons import Comparison, Evaluation
-from dkt.report.systems import DECODED, Run, System
+from dkt.report.systems import DECODED, Experiment, System
 
 #: What stands in the column ``seed`` of the row of a system, all of its seeds together.
 ALL_SEEDS = "all"
@@ -88,10 +88,10 @@ def make_rows(
     return rows
 
 
-def _values(runs: Sequence[Run], evaluations: Mapping[str, Evaluation]) -> dict[str, float | None]:
+def _values(runs: Sequence[Experiment], evaluations: Mapping[str, Evaluation]) -> dict[str, float | None]:
     """Means, standard deviations and intervals of runs of one system."""
 
-    def put(name: str, of_run: Callable[[Run], float | None], spread: bool = False) -> None:
+    def put(name: str, of_run: Callable[[Experiment], float | None], spread: bool = False) -> None:
         known = [value for value in map(of_run, runs) if value is not None]
         values[name] = statistics.mean(known) if known else None
         if spread:
@@ -110,15 +110,15 @@ def _values(runs: Sequence[Run], evaluations: Mapping[str, Evaluation]) -> dict[
     return values
 
 
-def _kept(run: Run, name: str) -> float | None:
+def _kept(run: Experiment, name: str) -> float | None:
     return None if run.kept is None else run.kept.get(name)
 
 
-def _wer(run: Run, part: str) -> float | None:
+def _wer(run: Experiment, part: str) -> float | None:
     return run.scored[part].best.wer if part in run.scored else None
 
 
-def _edit_rate(run: Run, part: str, edit: str) -> float | None:
+def _edit_rate(run: Experiment, part: str, edit: str) -> float | None:
     if part not in run.scored:
         return None
     best = run.scored[part].best

@@ -15,9 +15,9 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 Rates: TypeAlias = npt.NDArray[np.float64]
 
 #: Replications of a bootstrap unless told otherwise, as in Kaldi's ``compute-wer-bootci``.
-REPLICATIONS = 10_000
+DEFAULT_REPLICATIONS = 10_000
 #: Of the random draws.
-SEED = 777
+DEFAULT_SEED = 777
 _INTERVAL = (2.5, 97.5)
 # Numbers of one block of resampled units: all at once would not fit where units are thousands of utterances.
 _BLOCK = 1 << 22
@@ -25,7 +25,7 @@ _OF_UNITS, _OF_SEEDS = 1, 2
 
 
 def resample_rates(
-    errors: Counts, words: Counts, replications: int = REPLICATIONS, seed: int = SEED
+    errors: Counts, words: Counts, replications: int = DEFAULT_REPLICATIONS, seed: int = DEFAULT_SEED
 ) -> Rates:
     """Word error rates of runs on resampled units, the same units for all runs (Bisani and Ney, ICASSP 2004).
 
@@ -55,13 +55,13 @@ def resample_rates(
     return rates
 
 
-def seed_weights(num_seeds: int, replications: int = REPLICATIONS, seed: int = SEED) -> Rates:
+def seed_weights(num_seeds: int, replications: int = DEFAULT_REPLICATIONS, seed: int = DEFAULT_SEED) -> Rates:
     """The share of each seed in replications that resample seeds: ``(B, num_seeds)``, rows sum to one."""
     draws = np.random.default_rng([_OF_SEEDS, num_seeds, seed])
     return draws.multinomial(num_seeds, np.full(num_seeds, 1.0 / num_seeds), size=replications) / num_seeds
 
 
-def mean_rates(rates: Rates, seed: int = SEED) -> Rates:
+def mean_rates(rates: Rates, seed: int = DEFAULT_SEED) -> Rates:
     """Means over resampled seeds of the rates of one system on resampled units.
 
     Units and seeds are drawn independently of each other: Owen's pigeonhole bootstrap (Annals of Applied
