@@ -19,8 +19,12 @@ from dkt.report.beliefs import ENTROPY_EDGES, Beliefs, Posteriorgram
 from dkt.report.systems import DECODED, System
 from dkt.report.table import ALL_SEEDS, Row
 
-# Okabe and Ito's colours, which colour-blind people tell apart, without the yellow that white swallows.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#9A6700", "#000000", "#6F4E9C")
+# Okabe and Ito's colours, which colour-blind people tell apart, without the yellow that white swallows; and some
+# for more systems.
+_COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000"),
+    *("#9A6700", "#6F4E9C", "#8B1A1A", "#7A9A01", "#7F7F7F", "#F28E8E"),
+)
 _LINES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)))
 _WIDTH = 4.6  # inches
 _STYLE: Any = {

@@ -34,10 +34,10 @@ a { color: #0b57a4; }
 p, li { max-width: 46rem; }
 .scroll { overflow-x: auto; max-width: 100%; margin: 0.6rem 0; border: 1px solid #ddd; }
 .scroll:focus-visible { outline: 2px solid #0b57a4; }
-table { border-collapse: collapse; width: 100%; font-size: 0.875rem; font-variant-numeric: tabular-nums;
+table { border-collapse: collapse; width: 100%; font-size: 0.8125rem; font-variant-numeric: tabular-nums;
   overflow-wrap: normal; }
 caption { text-align: left; padding: 0.4rem 0.6rem; font-weight: 600; }
-th, td { padding: 0.3rem 0.5rem; text-align: right; border-top: 1px solid #e4e4e4; }
+th, td { padding: 0.3rem 0.45rem; text-align: right; border-top: 1px solid #e4e4e4; }
 thead th { background: #f1f3f5; vertical-align: bottom; }
 th.name, td.name { text-align: left; white-space: nowrap; }
 tbody th { font-weight: 600; background: #fff; position: sticky; left: 0; }
@@ -52,7 +52,6 @@ figcaption { font-size: 0.875rem; color: #444; max-width: 40rem; }
 details { margin: 0.6rem 0; }
 summary { cursor: pointer; color: #0b57a4; }
 footer { margin-top: 2.5rem; font-size: 0.875rem; color: #444; }
-@media (max-width: 30rem) { table { font-size: 0.8125rem; } th, td { padding: 0.25rem 0.4rem; } }
 @media print { .scroll { overflow: visible; border: 0; } body { max-width: none; } }
 """
 
@@ -69,7 +68,9 @@ def table_html(cells: Sequence[Sequence[str]], caption: str, names: int = 1) -> 
     def cell(tag: str, text: str, place: int, scope: str) -> str:
         kind = ' class="name"' if place < names else ""
         # Where a column is narrow, a number and what belongs to it go on lines of their own.
-        shown = escape(text).replace(" to ", "&nbsp;to ").replace("/", "/<wbr>")
+        shown = escape(text).replace(" to ", "&nbsp;to ").replace(" %", "&nbsp;%")
+        if text.count("/") == 1 or tag == "th":
+            shown = shown.replace("/", "/<wbr>")
         return f"<{tag}{kind}{scope}>{shown}</{tag}>"
 
     head = "".join(cell("th", text, place, ' scope="col"') for place, text in enumerate(cells[0]))
