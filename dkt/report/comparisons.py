@@ -228,6 +228,9 @@ def evaluate(
         _check_same_units(base, other, unit)
     units = list(base.counts)
     words = np.array([base.counts[name].words for name in units], dtype=np.int64)
+    if not words.any():
+        notes.append(f"{part}: the references have no words: no interval, no comparison")
+        return None
     errors = np.array([[one.counts[name].errors for name in units] for one in whole], dtype=np.int64)
     rates = resample_rates(errors, words, replications, seed)
     places = [one.run.directory for one in whole]

@@ -6,6 +6,7 @@ A figure is as wide as a column of the page, so that its letters can be read on 
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -15,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from dkt.base.files import replace_file
+from dkt.base.findings import shorten
 from dkt.report.beliefs import ENTROPY_EDGES, Beliefs, Posteriorgram
 from dkt.report.systems import DECODED, System
 from dkt.report.table import ALL_SEEDS, Row
 
-# Okabe and Ito's colours, which colour-blind people tell apart, without the yellow that white swallows; and some
-# for more systems.
+# Okabe and Ito's colours, which colour-blind people tell apart, without the yellow that white swallows. More
+# follow, for more systems.
 _COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#000000"),
     *("#9A6700", "#6F4E9C", "#8B1A1A", "#7A9A01", "#7F7F7F", "#F28E8E"),
@@ -34,11 +36,13 @@ _STYLE: Any = {
     "axes.spines.right": False,
     "legend.fontsize": 8,
     "legend.frameon": False,
-    # Outlines of letters: the same on every machine. Names of parts are the same at every call.
     "text.parse_math": False,  # a dollar in a name is a dollar
-    "svg.fonttype": "path",
+    # Letters are the reader's: names may be of any script.
+    "svg.fonttype": "none",
+    # Names of parts, the same at every call.
     "svg.hashsalt": "dkt",
 }
+_LONGEST_NAME = 28
 # A phone is drawn if it has this posterior in some frame.
 _SEEN = 0.2
 # Of the width of the alignment, what a letter takes.
@@ -86,6 +90,10 @@ class _Look:
         """Of lines and points."""
         return _COLOURS[self._places[name] % len(_COLOURS)]
 
+    def label(self, name: str) -> str:
+        """Its name as a figure has room for it; matplotlib hides a label that begins with ``_``."""
+        return f" {shorten(name, _LONGEST_NAME)}" if name.startswith("_") else shorten(name, _LONGEST_NAME)
+
     def line(self, name: str) -> Any:
         """The style of its lines, which tells systems apart beyond the number of colours."""
         return _LINES[self._places[name] // len(_COLOURS) % len(_LINES)]
@@ -102,7 +110,8 @@ def _draw(
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure = Figure(figsize=(width, height), layout="constrained")
         paint(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
         stream = io.BytesIO()
@@ -134,7 +143,7 @@ def draw_all(
         pictures += [
             _reliability(beliefs, look),
             _entropy(beliefs, look),
-            _posteriorgram(beliefs.posteriorgram),
+            _posteriorgram(beliefs.posteriorgram, look),
         ]
     return [picture for picture in pictures if picture is not None]
 
@@ -182,7 +191,7 @@ def _word_errors(rows: Sequence[Row], look: _Look) -> Picture | None:
             axis.plot([], [], mark, color="black", markerfacecolor=face or "black", markersize=5, label=part)
         axis.set_xlabel("word error rate (%)")
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(parts))
-        _by_rows(axis, [row.system for row in pooled])
+        _by_rows(axis, [look.label(row.system) for row in pooled])
 
     def told(row: Row) -> str:
         return " and ".join(
@@ -224,7 +233,7 @@ def _learning_curve(systems: Sequence[System], look: _Look, quantity: str) -> Pi
 def _paint_curves(axis: Any, systems: Sequence[System], look: _Look, quantity: str) -> None:
     for system in systems:
         # One entry in the legend for all seeds of a system.
-        label: str | None = system.name
+        label: str | None = look.label(system.name)
         for run in system.runs:
             if not run.history:
                 continue
@@ -286,7 +295,7 @@ def _gap(rows: Sequence[Row], look: _Look) -> Picture | None:
         axis.plot([], [], "o", color="black", markerfacecolor="white", label="training")
         axis.set_xlabel("frame accuracy (%)")
         axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-        _by_rows(axis, list(gaps))
+        _by_rows(axis, list(map(look.label, gaps)))
 
     told = "; ".join(f"{name} {train:.1f} and {cv:.1f}" for name, (cv, train) in gaps.items())
     return Picture(
@@ -313,7 +322,7 @@ def _speakers(systems: Sequence[System], units: Mapping[str, Any], look: _Look) 
             axis.plot(values, place + shift, "o", color=look.colour(name), markersize=4, alpha=0.6)
             axis.plot([np.nanmedian(values)] * 2, [place - 0.36, place + 0.36], color="black", linewidth=1.5)
         axis.set_xlabel("word error rate (%)")
-        _by_rows(axis, list(rates))
+        _by_rows(axis, list(map(look.label, rates)))
 
     told = "; ".join(
         f"{name} {np.nanmin(v):.1f} to {np.nanmax(v):.1f}, median {np.nanmedian(v):.1f}"
@@ -333,7 +342,7 @@ def _reliability(beliefs: Beliefs, look: _Look) -> Picture:
         axis.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle=":")
         for name, found in beliefs.calibration.items():
             full = found.bins[found.bins[:, 0] > 0]
-            label = f"{name} (ECE {found.ece:.1f} %)"
+            label = f"{look.label(name)} (ECE {found.ece:.1f} %)"
             axis.plot(
                 full[:, 1],
                 full[:, 2],
@@ -365,7 +374,7 @@ def _entropy(beliefs: Beliefs, look: _Look) -> Picture:
     def paint(axis: Any) -> None:
         for name, found in beliefs.calibration.items():
             shares = 100.0 * np.cumsum(found.entropies) / max(found.num_frames, 1)
-            label = f"{name} (mean {found.entropy:.2f})"
+            label = f"{look.label(name)} (mean {found.entropy:.2f})"
             axis.plot(
                 ENTROPY_EDGES,
                 [0.0, *shares],
@@ -390,7 +399,7 @@ def _entropy(beliefs: Beliefs, look: _Look) -> Picture:
     )
 
 
-def _posteriorgram(found: Posteriorgram | None) -> Picture | None:
+def _posteriorgram(found: Posteriorgram | None, look: _Look) -> Picture | None:
     if found is None:
         return None
     # In the order in which the alignment has them, the others behind.
@@ -406,7 +415,7 @@ def _posteriorgram(found: Posteriorgram | None) -> Picture | None:
             _paint_posteriors(
                 axis, post[:, shown], [found.phones[phone] for phone in shown], found.frame_shift
             )
-            axis.set_title(name, loc="left")
+            axis.set_title(look.label(name), loc="left")
         _paint_alignment(strip, found)
 
     names = ", ".join(found.post)

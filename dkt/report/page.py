@@ -52,6 +52,7 @@ figcaption { font-size: 0.875rem; color: #444; max-width: 40rem; }
 details { margin: 0.6rem 0; }
 summary { cursor: pointer; color: #0b57a4; }
 footer { margin-top: 2.5rem; font-size: 0.875rem; color: #444; }
+@media (max-width: 30rem) { tbody th.name { white-space: normal; max-width: 9rem; } }
 @media print { .scroll { overflow: visible; border: 0; } body { max-width: none; } }
 """
 

@@ -7,6 +7,7 @@ import csv
 import re
 import sys
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -174,7 +175,7 @@ def test_a_grid_without_its_best_point_and_a_choice_on_test(exp, capsys):
     assert "the best was chosen on test itself" in capsys.readouterr().out
 
 
-NAMES = {"dnn": 1, "lstm-hard": 1, 'a <b>&"$x$': 1}
+NAMES = ("dnn", "lstm-hard", '_a <b>&"$x$')
 FIGURES = (
     *("wer", "curve-loss", "curve-frame-acc", "gap"),
     *("reliability", "entropy", "posteriorgram", "speakers"),
@@ -189,7 +190,7 @@ def page_lab(lab: Path, tmp_path: Path) -> list[str]:
     arguments = []
     for name in NAMES:
         for seed in (1, 2):
-            directory = tmp_path / f"{name[0]}_{seed}"
+            directory = tmp_path / f"{name[:2]}_{seed}"
             write_curve(directory, 40.0 + seed, seed)
             for part in ("dev", "test"):
                 score_into(directory / f"decode_{part}", data, wrong.get(name))
@@ -212,6 +213,8 @@ def test_the_page_holds_everything_and_needs_nothing(page_lab, tmp_path):
         head, _, data = (image["src"] or "").partition(",")
         svg = base64.b64decode(data).decode()
         assert head == "data:image/svg+xml;base64" and "<svg" in svg and "<script" not in svg
+        # Names in figures are text too, whatever they hold.
+        assert all(escape(name, quote=False) in svg for name in NAMES)
         # Names of formats look like addresses, but nobody goes there.
         assert not re.search(r'(?:href|src)="(?!#|data:image/png)', svg)
     # Nothing is fetched: links lead to places in the page, images are in it.
@@ -291,6 +294,11 @@ def test_references_are_chosen(page_lab, tmp_path, refused):
     rows, _ = report(tmp_path, "--num-utts=0", "--reference=dnn", *page_lab)
     assert [name for name in rows[0] if "_p_vs_" in name] == ["dev_p_vs_dnn", "test_p_vs_dnn"]
     assert "did you mean dnn?" in refused("--reference=dn", *page_lab)
+
+
+def test_a_file_in_the_place_of_the_directory(exp, refused):
+    (exp / "report").write_text("")
+    assert "report: cannot be written: File exists" in refused(f"dnn={exp}/dnn")
 
 
 def test_without_matplotlib_the_page_has_its_tables(page_lab, tmp_path, monkeypatch, capsys):
