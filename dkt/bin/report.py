@@ -68,7 +68,8 @@ def run(args: argparse.Namespace) -> None:
     """Compare the systems; print the table, write it and the page."""
     from dkt.decoder.search_beams import compare_beams
     from dkt.report.comparisons import compare_all, evaluate
-    from dkt.report.outputs import Results, write_report
+    from dkt.report.outputs import tables, write_report
+    from dkt.report.results import Results
     from dkt.report.systems import choose_references, load_systems, named_directories
     from dkt.report.table import make_rows
 
@@ -100,9 +101,9 @@ def run(args: argparse.Namespace) -> None:
         )
     names = [reference.name for reference in references]
     rows = make_rows(systems, evaluations, comparisons)
-    report = Results(systems, names, rows, evaluations, comparisons, args.replications, beliefs, notes)
-    print("\n\n".join([*report.tables(), *filter(None, [report.method])]))
+    results = Results(systems, names, rows, evaluations, comparisons, args.replications, beliefs, notes)
+    print("\n\n".join([*tables(results), *filter(None, [results.method])]))
     for note in notes:
         print(f"note: {note}")
-    for line in write_report(Path(args.out), report):
+    for line in write_report(Path(args.out), results):
         print(line)

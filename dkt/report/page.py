@@ -6,17 +6,15 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from dkt.base.version import __version__
 from dkt.report.beliefs import Beliefs
-from dkt.report.comparisons import Comparison, Evaluation
+from dkt.report.comparisons import Evaluation
+from dkt.report.drawing import Picture
+from dkt.report.results import Results
 from dkt.report.systems import DECODED, System
-from dkt.report.table import ALL_SEEDS, Row, comparison_cells, table_cells
+from dkt.report.table import comparison_cells, table_cells
 from dkt.score.wer_details import NO_WORD, operation
-
-if TYPE_CHECKING:
-    from dkt.report.figures import Picture
 
 #: Of each system the most frequent errors of each kind.
 _NUM_CONFUSIONS = 10
@@ -102,55 +100,16 @@ def figure_html(picture: Picture) -> str:
     )
 
 
-def page_html(
-    systems: Sequence[System],
-    rows: Sequence[Row],
-    references: Sequence[str],
-    comparisons: Sequence[Comparison],
-    evaluations: Mapping[str, Evaluation],
-    beliefs: Beliefs | None,
-    pictures: Sequence[Picture],
-    notes: Sequence[str],
-    method: str,
-) -> str:
+def page_html(results: Results, pictures: Sequence[Picture]) -> str:
     """The whole page.
 
     Args:
-        systems: the systems.
-        rows: of the table, of systems and of seeds.
-        references: names of those that the others are compared with.
-        comparisons: the paired differences.
-        evaluations: by part, what is known of speakers.
-        beliefs: what the networks believe; None where nobody has looked.
+        results: what it tells.
         pictures: the figures.
-        notes: what is missing.
-        method: how intervals and p were computed.
     """
-    drawn = {picture.name: picture for picture in pictures}
-    pooled, seeded = ([r for r in rows if (r.seed == ALL_SEEDS) == together] for together in (True, False))
-    sections = {
-        "Results": [
-            table_html(table_cells(pooled, references), "Systems: means over seeds"),
-            f"<p>{escape(method)}</p>",
-            _figures(drawn, "wer"),
-            *_folded(
-                table_html(table_cells(seeded, ()), "Seed by seed"), "Seed by seed", len(seeded) > len(pooled)
-            ),
-        ],
-        "Differences": [
-            table_html(comparison_cells(comparisons), "Paired differences of word error rates", names=3)
-        ]
-        if comparisons
-        else [],
-        "Training": [_figures(drawn, "curve-loss", "curve-frame-acc", "gap")],
-        "Posteriors": _posteriors(beliefs, drawn),
-        "Words": _confusions(systems),
-        "Speakers": [_figures(drawn, "speakers"), *_speakers(systems, evaluations)],
-        "Notes": [f'<ul class="notes">{"".join(f"<li>{escape(note)}</li>" for note in notes)}</ul>']
-        if notes
-        else [],
+    full = {
+        title: text for title, parts in _sections(results, pictures).items() if (text := "\n".join(parts))
     }
-    full = {title: text for title, parts in sections.items() if (text := "\n".join(filter(None, parts)))}
     places = {title: title.lower() for title in full}
     links = "".join(f'<li><a href="#{place}">{title}</a></li>' for title, place in places.items())
     body = "\n".join(
@@ -158,7 +117,7 @@ def page_html(
         f'<h2 id="{places[title]}">{title}</h2>\n{text}\n</section>'
         for title, text in full.items()
     )
-    names = ", ".join(system.name for system in systems)
+    names = ", ".join(system.name for system in results.systems)
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -180,13 +139,37 @@ def page_html(
 """
 
 
-def _figures(drawn: Mapping[str, Picture], *names: str) -> str:
+def _sections(results: Results, pictures: Sequence[Picture]) -> dict[str, list[str]]:
+    """The parts of each section, by its title; none where there is nothing to tell."""
+    drawn = {picture.name: picture for picture in pictures}
+    seeds = table_html(table_cells(results.of_seeds, ()), "Seed by seed") if results.of_seeds else ""
+    differences = table_html(
+        comparison_cells(results.comparisons), "Paired differences of word error rates", names=3
+    )
+    notes = "".join(f"<li>{escape(note)}</li>" for note in results.notes)
+    return {
+        "Results": [
+            table_html(table_cells(results.of_systems, results.references), "Systems: means over seeds"),
+            f"<p>{escape(results.method)}</p>",
+            *_figures(drawn, "wer"),
+            *([_folded(seeds, "Seed by seed")] if seeds else []),
+        ],
+        "Differences": [differences] if results.comparisons else [],
+        "Training": _figures(drawn, "curve-loss", "curve-frame-acc", "gap"),
+        "Posteriors": _posteriors(results.beliefs, drawn),
+        "Words": _confusions(results.systems),
+        "Speakers": [*_figures(drawn, "speakers"), *_speakers(results.systems, results.evaluations)],
+        "Notes": [f'<ul class="notes">{notes}</ul>'] if notes else [],
+    }
+
+
+def _figures(drawn: Mapping[str, Picture], *names: str) -> list[str]:
     found = [figure_html(drawn[name]) for name in names if name in drawn]
-    return f'<div class="figures">{"".join(found)}</div>' if found else ""
+    return [f'<div class="figures">{"".join(found)}</div>'] if found else []
 
 
-def _folded(content: str, title: str, wanted: bool = True) -> list[str]:
-    return [f"<details><summary>{escape(title)}</summary>{content}</details>"] if wanted else []
+def _folded(content: str, title: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{content}</details>"
 
 
 def _posteriors(beliefs: Beliefs | None, drawn: Mapping[str, Picture]) -> list[str]:
@@ -205,7 +188,7 @@ def _posteriors(beliefs: Beliefs | None, drawn: Mapping[str, Picture]) -> list[s
     return [
         table_html(cells, "Posteriors on dev labels"),
         f"<p>{escape(told)}</p>",
-        _figures(drawn, "reliability", "entropy", "posteriorgram"),
+        *_figures(drawn, "reliability", "entropy", "posteriorgram"),
     ]
 
 
@@ -263,5 +246,5 @@ def _speakers(systems: Sequence[System], evaluations: Mapping[str, Evaluation]) 
             shown = ["-" if value != value else f"{value:.2f}" for value in of_speaker]
             cells.append([speaker, str(evaluation.words[place]), *shown])
         caption = f"Word error rates of the speakers of {part}, means over seeds"
-        tables += _folded(table_html(cells, caption), f"Every speaker of {part}")
+        tables.append(_folded(table_html(cells, caption), f"Every speaker of {part}"))
     return tables

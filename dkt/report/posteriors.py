@@ -20,7 +20,7 @@ from dkt.nnet.scorer import Forwarder, OutputOptions
 from dkt.report.beliefs import Beliefs, Calibration, PhoneMap, Posteriorgram, calibrate
 from dkt.report.systems import Experiment, System
 from dkt.train.training_record import DevData, recorded_dev_data
-from dkt.util.data_dir import DataDir
+from dkt.util.data_dir import DEFAULT_FRAME_SHIFT, DataDir
 from dkt.util.symbols import read_symbol_table
 
 #: Utterances that are looked at unless told otherwise.
@@ -66,48 +66,59 @@ def look_at_posteriors(
     if not runs:
         return None
     records = {name: _dev_data(run, data) for name, run in runs.items()}
-    chosen_ali = ali or next((r.ali for r in records.values() if r and r.ali and r.ali.is_dir()), None)
-    if chosen_ali is None and data is not None:
-        raise DktError(
-            "--data: no training tells of alignments that are still there", hint="give them by --ali"
-        )
-    if chosen_ali is None:
-        notes.append(
-            "no posteriors: no log/train.log tells of dev data and alignments that are still there: "
-            "give --data and --ali"
-        )
-        return None
-    try:
-        labels = _Labels(chosen_ali, num_utts, utterance, seed)
-    except DktError as error:
-        if ali is not None or utterance is not None:
-            raise
-        notes.append(f"no posteriors: {error}")
+    labels = _find_labels(records.values(), data, ali, num_utts, utterance, seed, notes)
+    if labels is None:
         return None
     calibration: dict[str, Calibration] = {}
     shown: dict[str, np.ndarray] = {}
+    places: list[Path] = []
     for name, run in runs.items():
         record = records[name]
-        if record is None:
-            notes.append(f"{run.directory}: no posteriors: nothing tells of its dev data (--data, --ali)")
-            continue
         try:
+            if record is None:
+                raise DktError("nothing tells of its dev data", hint="give --data and --ali")
             calibration[name], post = labels.look(record, load(str(run.directory)))
         except DktError as error:
             notes.append(f"{run.directory}: no posteriors: {error}")
             continue
+        places.append(record.data)
         if post is not None:
             shown[name] = post
     if not calibration:
         return None
-    return Beliefs(
-        data or next(r.data for name, r in records.items() if r is not None and name in calibration),
-        chosen_ali,
-        len(labels.chosen),
-        calibration,
-        labels.posteriorgram(shown),
-        {name: run for name, run in runs.items() if name in calibration},
-    )
+    known = {name: run for name, run in runs.items() if name in calibration}
+    count = len(labels.chosen)
+    return Beliefs(places[0], labels.path, count, calibration, labels.posteriorgram(shown), known)
+
+
+def _find_labels(
+    records: Iterable[DevData | None],
+    data: Path | None,
+    ali: Path | None,
+    num_utts: int,
+    utterance: str | None,
+    seed: int,
+    notes: list[str],
+) -> _Labels | None:
+    """The alignments of the user, or of the first training that tells of some; None, and a note, without.
+
+    Raises:
+        DktError: what the user has named is not there, or damaged.
+    """
+    places = (record.ali for record in records if record is not None and record.ali is not None)
+    chosen = ali or next(filter(Path.is_dir, places), None)
+    try:
+        if chosen is None:
+            raise DktError(
+                "no log/train.log tells of dev data and alignments that are still there",
+                hint="give --data and --ali",
+            )
+        return _Labels(chosen, num_utts, utterance, seed)
+    except DktError as error:
+        if (data, ali, utterance) != (None, None, None):
+            raise
+        notes.append(f"no posteriors: {error}")
+        return None
 
 
 def _dev_data(run: Experiment, data: Path | None) -> DevData | None:
@@ -149,7 +160,7 @@ class _Labels:
         phones = ali / "phones.txt"
         symbols = read_symbol_table(phones) if phones.is_file() else {}
         self.phones = PhoneMap.of(self.transitions, {number: name for name, number in symbols.items()})
-        self._frame_shift = 0.01
+        self._frame_shift = DEFAULT_FRAME_SHIFT
 
     def look(self, record: DevData, scorer: Forwarder) -> tuple[Calibration, np.ndarray | None]:
         """How the posteriors of a network fit the labels, and, by phone, those of the utterance shown."""

@@ -135,7 +135,7 @@ def test_data_that_the_user_names_have_to_be_there(lab, tmp_path):
         look_at_posteriors([system], LOAD, [], data=tmp_path / "missing", ali=lab / "ali_dev")
     with pytest.raises(DktError, match="missing: not a directory"):
         look_at_posteriors([system], LOAD, [], data=lab / "dev", ali=tmp_path / "missing")
-    with pytest.raises(DktError, match="--data: no training tells of alignments"):
+    with pytest.raises(DktError, match=r"no log/train\.log tells of dev data and alignments"):
         look_at_posteriors([system], LOAD, [], data=lab / "dev")
 
 
