@@ -86,19 +86,17 @@ def run(args: argparse.Namespace) -> None:
     beliefs = None
     if args.num_utts and (args.data or any(system.network for system in systems)):
         from dkt.nnet.scorer import OutputOptions, load_scorer
-        from dkt.report.posteriors import look_at_posteriors
+        from dkt.report.posteriors import Sample, look_at_posteriors
 
         load = partial(load_scorer, options=OutputOptions(apply_log=True), device=choose_device(args))
-        beliefs = look_at_posteriors(
-            systems,
-            load,
-            notes,
-            data=Path(args.data) if args.data else None,
-            ali=Path(args.ali) if args.ali else None,
-            num_utts=args.num_utts,
-            utterance=args.utterance,
-            seed=args.seed,
+        sample = Sample(
+            Path(args.data) if args.data else None,
+            Path(args.ali) if args.ali else None,
+            args.num_utts,
+            args.utterance,
+            args.seed,
         )
+        beliefs = look_at_posteriors(systems, load, sample, notes)
     names = [reference.name for reference in references]
     rows = make_rows(systems, evaluations, comparisons)
     results = Results(systems, names, rows, evaluations, comparisons, args.replications, beliefs, notes)

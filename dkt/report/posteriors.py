@@ -6,6 +6,7 @@ T frames, P pdfs, H phones.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,93 +30,87 @@ NUM_UTTS = 100
 _SHOWN_FRAMES = 250
 
 
+@dataclass(frozen=True)
+class Sample:
+    """The dev utterances that are looked at.
+
+    Attributes:
+        data: a data directory with features; None for that which each training was cross-validated on, if its
+            log tells and it is still there.
+        ali: alignments of it, whose pdfs are the labels of all systems; None for those of the first such
+            training.
+        num_utts: how many utterances at most.
+        utterance: the one to show; None for one of the sample.
+        seed: of the sample.
+    """
+
+    data: Path | None = None
+    ali: Path | None = None
+    num_utts: int = NUM_UTTS
+    utterance: str | None = None
+    seed: int = 0
+
+    @property
+    def is_named(self) -> bool:
+        """Whether the user has named something: it has to be there."""
+        return (self.data, self.ali, self.utterance) != (None, None, None)
+
+
 def look_at_posteriors(
-    systems: Sequence[System],
-    load: Callable[[str], Forwarder],
-    notes: list[str],
-    *,
-    data: Path | None = None,
-    ali: Path | None = None,
-    num_utts: int = NUM_UTTS,
-    utterance: str | None = None,
-    seed: int = 0,
+    systems: Sequence[System], load: Callable[[str], Forwarder], sample: Sample, notes: list[str]
 ) -> Beliefs | None:
     """Run the first network of each system on a sample of dev utterances.
 
     Args:
         systems: the systems; those without a network of dkt are left out.
         load: gives the network of an experiment directory, with log-posteriors as its output.
+        sample: which utterances.
         notes: what cannot be looked at is added.
-        data: a data directory with features; None for that which each training was cross-validated on, if
-            its log tells and it is still there.
-        ali: alignments of it, whose pdfs are the labels of all systems; None for those of the first such
-            training.
-        num_utts: how many utterances at most.
-        utterance: the one to show; None for one of the sample.
-        seed: of the sample.
 
     Returns:
         None where there is nothing to look at.
 
     Raises:
-        DktError: ``data`` or ``ali`` are given and damaged, or ``utterance`` is not there.
+        DktError: what the sample names is not there, or damaged.
     """
     runs = {s.name: run for s in systems if (run := s.network) is not None}
-    if data is not None:
-        DataDir(data)  # what the user names has to be there
-    if not runs:
-        return None
-    records = {name: _dev_data(run, data) for name, run in runs.items()}
-    labels = _find_labels(records.values(), data, ali, num_utts, utterance, seed, notes)
+    if sample.data is not None:
+        DataDir(sample.data)
+    records = {name: _dev_data(run, sample.data) for name, run in runs.items()}
+    labels = _find_labels(records.values(), sample, notes) if runs else None
     if labels is None:
         return None
     calibration: dict[str, Calibration] = {}
     shown: dict[str, np.ndarray] = {}
-    places: list[Path] = []
     for name, run in runs.items():
-        record = records[name]
         try:
-            if record is None:
-                raise DktError("nothing tells of its dev data", hint="give --data and --ali")
-            calibration[name], post = labels.look(record, load(str(run.directory)))
+            calibration[name], post = labels.look(records[name], load(str(run.directory)))
         except DktError as error:
             notes.append(f"{run.directory}: no posteriors: {error}")
             continue
-        places.append(record.data)
         if post is not None:
             shown[name] = post
     if not calibration:
         return None
     known = {name: run for name, run in runs.items() if name in calibration}
-    count = len(labels.chosen)
-    return Beliefs(places[0], labels.path, count, calibration, labels.posteriorgram(shown), known)
+    return Beliefs(
+        labels.data, labels.path, len(labels.chosen), calibration, labels.posteriorgram(shown), known
+    )
 
 
-def _find_labels(
-    records: Iterable[DevData | None],
-    data: Path | None,
-    ali: Path | None,
-    num_utts: int,
-    utterance: str | None,
-    seed: int,
-    notes: list[str],
-) -> _Labels | None:
-    """The alignments of the user, or of the first training that tells of some; None, and a note, without.
-
-    Raises:
-        DktError: what the user has named is not there, or damaged.
-    """
+def _find_labels(records: Iterable[DevData | None], sample: Sample, notes: list[str]) -> _Labels | None:
+    """The alignments that the sample names, or the first training tells of; None, and a note, without."""
     places = (record.ali for record in records if record is not None and record.ali is not None)
-    chosen = ali or next(filter(Path.is_dir, places), None)
+    chosen = sample.ali or next(filter(Path.is_dir, places), None)
     try:
         if chosen is None:
             raise DktError(
                 "no log/train.log tells of dev data and alignments that are still there",
                 hint="give --data and --ali",
             )
-        return _Labels(chosen, num_utts, utterance, seed)
+        return _Labels(chosen, sample)
     except DktError as error:
-        if (data, ali, utterance) != (None, None, None):
+        if sample.is_named:
             raise
         notes.append(f"no posteriors: {error}")
         return None
@@ -133,24 +128,27 @@ class _Labels:
 
     Args:
         ali: the alignment directory.
-        num_utts: utterances at most.
-        utterance: one of them; None for any.
-        seed: of the sample.
+        sample: which utterances.
+
+    Attributes:
+        data: where the features of the last network were.
 
     Raises:
         DktError: the alignments are damaged, or do not have the utterance.
     """
 
-    def __init__(self, ali: Path, num_utts: int, utterance: str | None, seed: int) -> None:
+    def __init__(self, ali: Path, sample: Sample) -> None:
+        utterance = sample.utterance
         alignments = AlignmentDir(ali)
         self.path = ali
+        self.data = Path()
         self.transitions = alignments.transitions
         known = dict(alignments.transition_ids())
         if utterance is not None and utterance not in known:
             raise DktError(
                 "is not aligned there", path=ali, utt=utterance, hint="give --utterance one of its keys"
             )
-        order = np.random.default_rng(seed).permutation(len(known))[:num_utts]
+        order = np.random.default_rng(sample.seed).permutation(len(known))[: sample.num_utts]
         names = sorted(known)
         self.chosen = {names[place]: known[names[place]] for place in sorted(order.tolist())}
         lengths = {utt: abs(len(ids) - _SHOWN_FRAMES) for utt, ids in self.chosen.items()}
@@ -162,8 +160,10 @@ class _Labels:
         self.phones = PhoneMap.of(self.transitions, {number: name for name, number in symbols.items()})
         self._frame_shift = DEFAULT_FRAME_SHIFT
 
-    def look(self, record: DevData, scorer: Forwarder) -> tuple[Calibration, np.ndarray | None]:
+    def look(self, record: DevData | None, scorer: Forwarder) -> tuple[Calibration, np.ndarray | None]:
         """How the posteriors of a network fit the labels, and, by phone, those of the utterance shown."""
+        if record is None:
+            raise DktError("nothing tells of its dev data", hint="give --data and --ali")
         if scorer.output_dim != self.transitions.num_pdfs:
             raise DktError(
                 f"{scorer.output_dim} pdfs, the alignments have {self.transitions.num_pdfs}", path=self.path
@@ -177,9 +177,9 @@ class _Labels:
         utts = [utt for utt in self.chosen if utt in data.feats_scp]
         if not utts:
             raise DktError(f"has features of none of the utterances of {self.path}", path=data.path)
-        self._frame_shift = data.frame_shift
         kept: dict[str, np.ndarray] = {}
         calibration = calibrate(self._outputs(utts, scorer, reader, kept))
+        self.data, self._frame_shift = record.data, data.frame_shift
         return calibration, kept.get(self.shown or "")
 
     def _outputs(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,8 +16,8 @@ from dkt.bin import main
 from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.hmm.alignments import AlignmentDir
 from dkt.nnet.scorer import OutputOptions, load_scorer
-from dkt.report.beliefs import ENTROPY_EDGES, PhoneMap, calibrate
-from dkt.report.posteriors import look_at_posteriors
+from dkt.report.beliefs import ENTROPY_EDGES, Beliefs, PhoneMap, calibrate
+from dkt.report.posteriors import Sample, look_at_posteriors
 from dkt.report.systems import Experiment, System
 from dkt.train.training_record import recorded_dev_data
 from tests.hmm.test_transitions import two_phone_model
@@ -24,6 +25,10 @@ from tests.student_lab import lab
 
 __all__ = ["lab"]
 LOAD = partial(load_scorer, options=OutputOptions(apply_log=True), device=torch.device("cpu"))
+
+
+def look(systems: list[System], notes: list[str], **options: Any) -> Beliefs | None:
+    return look_at_posteriors(systems, LOAD, Sample(**options), notes)
 
 
 def log_post(*rows: list[float]) -> np.ndarray:
@@ -71,7 +76,7 @@ def test_figures_are_those_of_the_training(lab, tmp_path):
     """On all dev utterances the accuracy and the loss are those of the learning curve."""
     notes = []
     system = experiment(lab, tmp_path / "dnn")
-    found = look_at_posteriors([system], LOAD, notes)
+    found = look([system], notes)
     assert notes == [] and (found.data, found.ali) == (lab / "dev", lab / "ali_dev") and found.num_utts == 20
     last = (lab / "dnn/history.csv").read_text().splitlines()[-1].split(",")
     head = (lab / "dnn/history.csv").read_text().splitlines()[0].split(",")
@@ -90,19 +95,17 @@ def test_figures_are_those_of_the_training(lab, tmp_path):
 
 def test_a_sample_is_bounded_the_same_at_every_call_and_has_the_utterance_asked_for(lab, tmp_path):
     system = experiment(lab, tmp_path / "dnn")
-    first, second, other = (
-        look_at_posteriors([system], LOAD, [], num_utts=4, seed=seed) for seed in (1, 1, 2)
-    )
+    first, second, other = (look([system], [], num_utts=4, seed=seed) for seed in (1, 1, 2))
     assert first.num_utts == 4
     assert (
         first.calibration["dnn"].entropy
         == second.calibration["dnn"].entropy
         != other.calibration["dnn"].entropy
     )
-    found = look_at_posteriors([system], LOAD, [], num_utts=1, utterance="d1-007")
+    found = look([system], [], num_utts=1, utterance="d1-007")
     assert found.posteriorgram.utt == "d1-007"
     with pytest.raises(DktError, match="ali_dev: utterance 'nobody': is not aligned there"):
-        look_at_posteriors([system], LOAD, [], utterance="nobody")
+        look([system], [], utterance="nobody")
 
 
 def test_what_is_gone_is_a_note(lab, tmp_path):
@@ -114,36 +117,36 @@ def test_what_is_gone_is_a_note(lab, tmp_path):
     (tmp_path / "damaged/final.pt").write_bytes(b"PK damaged")
     (tmp_path / "silent/log/train.log").unlink()
     notes = []
-    found = look_at_posteriors([gone, damaged, silent, whole], LOAD, notes)
+    found = look([gone, damaged, silent, whole], notes)
     assert list(found.calibration) == list(found.posteriorgram.post) == ["whole"] and len(notes) == 3
     assert notes[0].startswith(f"{tmp_path}/gone: no posteriors: {tmp_path}/nowhere: not a directory")
     assert "damaged: no posteriors: " in notes[1] and "silent: no posteriors: nothing tells" in notes[2]
     notes = []
-    assert look_at_posteriors([silent], LOAD, notes) is None and "give --data and --ali" in notes[0]
+    assert look([silent], notes) is None and "give --data and --ali" in notes[0]
     notes = []
     shutil.copytree(lab / "ali_dev", tmp_path / "ali")
     (tmp_path / "ali/final.mdl").write_text("no model")
-    assert look_at_posteriors([experiment(lab, tmp_path / "bad", ali=tmp_path / "ali")], LOAD, notes) is None
+    assert look([experiment(lab, tmp_path / "bad", ali=tmp_path / "ali")], notes) is None
     assert "final.mdl" in notes[0]
 
 
 def test_data_that_the_user_names_have_to_be_there(lab, tmp_path):
     system = experiment(lab, tmp_path / "dnn", dev=tmp_path / "nowhere", ali=tmp_path / "nowhere")
-    found = look_at_posteriors([system], LOAD, [], data=lab / "dev", ali=lab / "ali_dev")
+    found = look([system], [], data=lab / "dev", ali=lab / "ali_dev")
     assert found.calibration["dnn"].num_frames > 100
     with pytest.raises(DktError, match="missing: not a directory"):
-        look_at_posteriors([system], LOAD, [], data=tmp_path / "missing", ali=lab / "ali_dev")
+        look([system], [], data=tmp_path / "missing", ali=lab / "ali_dev")
     with pytest.raises(DktError, match="missing: not a directory"):
-        look_at_posteriors([system], LOAD, [], data=lab / "dev", ali=tmp_path / "missing")
+        look([system], [], data=lab / "dev", ali=tmp_path / "missing")
     with pytest.raises(DktError, match=r"no log/train\.log tells of dev data and alignments"):
-        look_at_posteriors([system], LOAD, [], data=lab / "dev")
+        look([system], [], data=lab / "dev")
 
 
 def test_alignments_of_another_model_are_a_note(lab, tmp_path, monkeypatch):
     system = experiment(lab, tmp_path / "dnn")
     monkeypatch.setattr(type(two_phone_model()), "num_pdfs", 5)
     notes = []
-    assert look_at_posteriors([system], LOAD, notes) is None
+    assert look([system], notes) is None
     assert "3 pdfs, the alignments have 5" in notes[0]
 
 
