@@ -32,13 +32,15 @@ a { color: #0b57a4; }
 p, li { max-width: 46rem; }
 .scroll { overflow-x: auto; max-width: 100%; margin: 0.6rem 0; border: 1px solid #ddd; }
 .scroll:focus-visible { outline: 2px solid #0b57a4; }
-table { border-collapse: collapse; width: 100%; font-size: 0.8125rem; font-variant-numeric: tabular-nums;
-  overflow-wrap: normal; }
+table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: 0.8125rem;
+  font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 caption { text-align: left; padding: 0.4rem 0.6rem; font-weight: 600; }
 th, td { padding: 0.3rem 0.45rem; text-align: right; border-top: 1px solid #e4e4e4; }
 thead th { background: #f1f3f5; vertical-align: bottom; }
 th.name, td.name { text-align: left; white-space: nowrap; }
-tbody th { font-weight: 600; background: #fff; position: sticky; left: 0; }
+tbody th { font-weight: 600; background: #fff; }
+tr > th:first-child { position: sticky; left: 0; border-right: 1px solid #ccc; }
+caption span { position: sticky; left: 0.6rem; display: inline-block; max-width: calc(100vw - 4rem); }
 tbody tr:nth-child(even) > * { background: #fafafa; }
 .figures { display: grid; gap: 1.2rem;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
@@ -85,7 +87,7 @@ def table_html(cells: Sequence[Sequence[str]], caption: str, names: int = 1) -> 
     label = escape(caption, quote=True)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{label}"><table>'
-        f"<caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+        f"<caption><span>{escape(caption)}</span></caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
     )
 
 
