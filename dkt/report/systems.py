@@ -23,6 +23,8 @@ from dkt.train.network_info import network_facts
 DECODED = {"dev": "decode_dev", "test": "decode_test"}
 #: Those that systems are tested against unless told otherwise: the paper's question.
 REFERENCES = ("lstm-hard", "dnn")
+# With fewer, their spread is hardly known.
+_FEW_SEEDS = 5
 # Directories that a note names.
 _NAMED = 3
 _SEEDED = re.compile(r"seed([0-9]+)$")
@@ -134,6 +136,7 @@ def load_systems(
     all_runs = [run for system in systems for run in system.runs]
     _tell_missing(all_runs, decoded, notes)
     _tell_choice_on_test(all_runs, notes)
+    _tell_few_seeds(systems, notes)
     for system in systems:
         if len(system.runs) > 1 and system.seeds is None:
             notes.append(f"{system.name}: seeds do not tell its {len(system.runs)} directories apart")
@@ -179,6 +182,17 @@ def _tell_choice_on_test(runs: Sequence[Experiment], notes: list[str]) -> None:
         notes.append(
             "test was scored at several LM weights or penalties, and the best was chosen on test itself: "
             f"choose on dev, as local/decode_dev_then_test.sh does ({listed(chosen)})"
+        )
+
+
+def _tell_few_seeds(systems: Sequence[System], notes: list[str]) -> None:
+    """Tell where little is known of how trainings differ."""
+    counts = [len(system.runs) for system in systems if any(run.seed is not None for run in system.runs)]
+    if counts and min(counts) == 1:
+        notes.append("of systems with one seed, intervals and p tell nothing of other trainings")
+    elif counts and min(counts) < _FEW_SEEDS:
+        notes.append(
+            f"{min(counts)} seeds: how much trainings differ is known roughly, so are intervals and p"
         )
 
 

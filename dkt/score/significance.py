@@ -56,17 +56,21 @@ def resample_rates(
 
 
 def seed_weights(num_seeds: int, replications: int = DEFAULT_REPLICATIONS, seed: int = DEFAULT_SEED) -> Rates:
-    """The share of each seed in replications that resample seeds: ``(B, num_seeds)``, rows sum to one."""
+    """The share of each seed in replications that resample seeds: ``(B, num_seeds)``, rows sum to one.
+
+    Of n seeds n - 1 are drawn, which makes the variance of their mean the unbiased one (Rao and Wu, JASA 83,
+    1988): seeds are so few that n draws would make it too small by (n - 1) / n.
+    """
     draws = np.random.default_rng([_OF_SEEDS, num_seeds, seed])
-    return draws.multinomial(num_seeds, np.full(num_seeds, 1.0 / num_seeds), size=replications) / num_seeds
+    drawn = max(1, num_seeds - 1)
+    return draws.multinomial(drawn, np.full(num_seeds, 1.0 / num_seeds), size=replications) / drawn
 
 
 def mean_rates(rates: Rates, seed: int = DEFAULT_SEED) -> Rates:
     """Means over resampled seeds of the rates of one system on resampled units.
 
     Units and seeds are drawn independently of each other: Owen's pigeonhole bootstrap (Annals of Applied
-    Statistics 1, 2007), whose intervals are rather too wide than too narrow. Of very few seeds it takes the
-    spread to be smaller than it is, as any bootstrap does: by (seeds - 1) / seeds in the variance.
+    Statistics 1, 2007), whose intervals are rather too wide than too narrow.
 
     Args:
         rates: of the runs of the system, shape ``(B, seeds)``, from ``resample_rates``.

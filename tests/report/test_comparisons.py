@@ -106,8 +106,8 @@ def test_a_gain_of_one_seed_alone_is_no_gain(lab):
     assert (
         found.difference == pytest.approx(-25.0) and found.low == pytest.approx(-50.0) and found.high == 0.0
     )
-    # Both seeds are the one without a difference in a quarter of the draws.
-    assert found.p == pytest.approx(0.5, abs=0.05)
+    # Half of the draws are of the seed without a difference.
+    assert found.p == pytest.approx(1.0, abs=0.05)
 
 
 def test_systems_without_common_seeds_are_compared_by_their_means(lab):

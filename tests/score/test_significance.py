@@ -108,14 +108,14 @@ def test_units_without_words_make_no_rate():
 
 
 def test_seeds_are_drawn_beside_the_units():
-    """Two seeds whose rates do not depend on the speakers: one of them twice, or both."""
-    rates = np.tile([10.0, 20.0], (40_000, 1))
+    """Seeds whose rates do not depend on the speakers: of three two are drawn, of two one."""
+    rates = np.tile([10.0, 20.0, 60.0], (40_000, 1))
     found = shares(mean_rates(rates))
-    assert found == {
-        10.0: pytest.approx(0.25, abs=0.01),
-        15.0: pytest.approx(0.5, abs=0.01),
-        20.0: pytest.approx(0.25, abs=0.01),
-    }
+    both, twice = pytest.approx(2 / 9, abs=0.01), pytest.approx(1 / 9, abs=0.01)
+    assert found == {10.0: twice, 15.0: both, 20.0: twice, 35.0: both, 40.0: both, 60.0: twice}
+    # The variance is the unbiased one of a mean.
+    assert mean_rates(rates).var() == pytest.approx(np.var([10, 20, 60], ddof=1) / 3, rel=0.02)
+    assert set(shares(mean_rates(rates[:, :2]))) == {10.0, 20.0}
     one = np.arange(5.0)[:, None]
     assert (mean_rates(one) == one[:, 0]).all()
     assert np.allclose(seed_weights(3, 100).sum(axis=1), 1.0)
@@ -127,3 +127,19 @@ def test_p_of_a_bootstrap():
     assert bootstrap_p(np.full(999, -0.1)) == pytest.approx(2 / 1000)
     assert bootstrap_p(np.array([1.0] * 90 + [-1.0] * 9)) == pytest.approx(2 * 10 / 100)
     assert bootstrap_p(np.array([np.nan, 1.0, -1.0])) == 1.0
+
+
+def test_systems_that_do_not_differ_are_seldom_told_apart():
+    """Two systems of five trainings each that differ as trainings do: why both tests have to agree."""
+    draws = np.random.default_rng(3)
+    words = draws.integers(60, 140, size=20)
+    found = []
+    for number in range(150):
+        seeds = draws.normal(0.0, 0.02, size=(10, 1))
+        rates = np.clip(0.25 + seeds + draws.normal(0.0, 0.02, size=(1, 20)), 0.01, 0.9)
+        errors = draws.binomial(words, rates)
+        resampled = resample_rates(errors, words, 400, number)
+        differences = mean_rates(resampled[:, :5] - resampled[:, 5:], number)
+        found.append((sign_flip_p((errors[:5] - errors[5:]).sum(axis=0)), bootstrap_p(differences)))
+    by_speakers, by_both = (np.array(found) <= 0.05).mean(axis=0)
+    assert by_speakers > 0.12 and by_both < 0.08
