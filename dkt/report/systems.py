@@ -82,17 +82,17 @@ def named_directories(arguments: Sequence[str]) -> list[tuple[str, Path]]:
     """Names and directories of arguments ``name=directory``, the directory perhaps a pattern as of a shell.
 
     Raises:
-        DktError: an argument is none, a pattern fits nothing, or a directory stands there twice.
+        DktError: an argument is none, a pattern fits nothing, or a directory stands there twice for one name.
     """
     named: list[tuple[str, Path]] = []
     for text in arguments:
         name, equals, place = text.partition("=")
-        if not equals or not name.strip() or not place:
+        if not equals or not name.strip() or not name.isprintable() or not place:
             raise DktError(f"'{text}': expected system=exp-dir", hint="for example dnn=exp/dnn")
         named += [(name, directory) for directory in _directories(Path(place))]
-    twice = [place for place, count in Counter(path.resolve() for _, path in named).items() if count > 1]
-    if twice:
-        raise DktError("is given twice", path=twice[0], hint="name each directory once: it is one run")
+    for (name, place), count in Counter((name, path.resolve()) for name, path in named).items():
+        if count > 1:
+            raise DktError(f"is given twice for '{name}'", path=place, hint="name each directory once")
     return named
 
 

@@ -147,7 +147,7 @@ def _number(name: str, value: float | None) -> str:
     if value is None:
         return ""
     if "_p_vs_" in name:
-        return f"{value:.5f}"
+        return f"{value:.4g}"
     return f"{value:.4f}" if name == "cv_loss" else f"{value:.2f}"
 
 

@@ -50,9 +50,11 @@ ANN = {"ann-0": "ONE ONE"}
 ALL = {"ann-0": "ONE ONE", "bob-0": "ONE", "cy-1": "ONE ONE THREE"}
 
 
-def test_a_system_does_not_differ_from_its_copy(lab):
-    for name in ("dnn", "copy"):
-        lab.run(name, ALL)
+@pytest.mark.parametrize("seeds", [[None], [1, 2, 3]])
+def test_a_system_does_not_differ_from_itself(lab, seeds):
+    for seed in seeds:
+        directory = lab.run("dnn", ALL if seed != 2 else ANN, seed)
+        lab.arguments.append(f"copy={directory}")
     (found,) = lab.compare("dnn")
     assert (found.difference, found.low, found.high, found.p, found.p_holm) == (0.0, 0.0, 0.0, 1.0, 1.0)
 
@@ -242,10 +244,10 @@ def test_directories_by_a_pattern_and_one_given_twice(lab):
     assert [directory.name for _, directory in named] == ["dnn_seed1", "dnn_seed2"]
     # The names tell the seeds where no configuration does.
     assert load_systems(named, [])[0].seeds == [1, 2]
-    with pytest.raises(DktError, match="dnn_seed1: is given twice"):
-        named_directories([f"dnn={lab.path}/exp/dnn_seed*", f"x={lab.path}/exp/dnn_seed1/"])
+    with pytest.raises(DktError, match="dnn_seed1: is given twice for 'dnn'"):
+        named_directories([f"dnn={lab.path}/exp/dnn_seed*", f"dnn={lab.path}/exp/dnn_seed1/"])
     with pytest.raises(DktError, match=r"dnn_\*: no directory has such a name"):
         named_directories([f"dnn={lab.path}/dnn_*"])
-    for text in ("dnn", "=exp", "dnn="):
+    for text in ("dnn", "=exp", "dnn=", "d\nn=exp"):
         with pytest.raises(DktError, match="expected system=exp-dir"):
             named_directories([text])
