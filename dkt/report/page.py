@@ -152,7 +152,7 @@ def _sections(results: Results, pictures: Sequence[Picture]) -> dict[str, list[s
     return {
         "Results": [
             table_html(table_cells(results.of_systems, results.references), "Systems: means over seeds"),
-            f"<p>{escape(results.method)}</p>",
+            *([f"<p>{escape(results.method)}</p>"] if results.method else []),
             *_figures(drawn, "wer"),
             *([_folded(seeds, "Seed by seed")] if seeds else []),
         ],
