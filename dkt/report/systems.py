@@ -90,9 +90,9 @@ def named_directories(arguments: Sequence[str]) -> list[tuple[str, Path]]:
         if not equals or not name.strip() or not name.isprintable() or not place:
             raise DktError(f"'{text}': expected system=exp-dir", hint="for example dnn=exp/dnn")
         named += [(name, directory) for directory in _directories(Path(place))]
-    for (name, place), count in Counter((name, path.resolve()) for name, path in named).items():
+    for (name, path), count in Counter((name, path.resolve()) for name, path in named).items():
         if count > 1:
-            raise DktError(f"is given twice for '{name}'", path=place, hint="name each directory once")
+            raise DktError(f"is given twice for '{name}'", path=path, hint="name each directory once")
     return named
 
 
