@@ -15,7 +15,8 @@ from tests.shell import ROOT
 #: A room imports from itself and from rooms on lower floors.
 FLOORS = (
     {"base"}, {"matrix"}, {"util"}, {"fstext", "feat", "score"}, {"hmm", "lat", "lm"}, {"nnet", "lang"},
-    {"decoder"}, {"gmm", "targets"}, {"dataset", "transform"}, {"validate"}, {"train"}, {"bin", "api"},
+    {"decoder"}, {"gmm", "targets"}, {"dataset", "transform"}, {"validate"}, {"train"}, {"report"},
+    {"bin", "api"},
 )  # fmt: skip
 TORCH = {"nnet", "targets", "dataset", "train", "api"}
 #: Modules of one interface each, one of which is chosen when a command runs.

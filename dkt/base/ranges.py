@@ -152,6 +152,8 @@ REDUCTION = positive(1.0)
 #: Of random draws. NumPy takes none below 0.
 SEED = whole(0, 2**32 - 1)
 JOBS = whole(1, 10_000)
+#: Of a bootstrap; fewer tell nothing of the tails.
+REPLICATIONS = whole(100, 1_000_000)
 THREADS = whole(1, 1024)
 VERBOSITY = whole(-10, 10)
 SECONDS_A_FRAME = Range(0.0, 10.0, above=True, below=True, unit="seconds")

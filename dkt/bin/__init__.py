@@ -77,7 +77,7 @@ experiments:
   info                  what directories hold, one line each, with accuracies and word error rates
   verify                are models and checkpoints as they were written?
   config-files          the files that the configuration of a training names
-  report                table, results.csv and learning curves of an experiment
+  report                systems compared: a table with intervals and tests, a page of figures
 """
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 #: The options that bound a search, as the marks of the steps write them.
@@ -33,18 +33,18 @@ def beams_of(directory: Path) -> dict[str, float]:
     return {}
 
 
-def compare_beams(systems: Sequence[tuple[str, Path]], parts: Sequence[str] = ("dev", "test")) -> str:
+def compare_beams(systems: Sequence[tuple[str, Path]], decoded: Mapping[str, str]) -> str:
     """A sentence that names the beams of the decodings, if they differ; empty if not.
 
     Args:
-        systems: names and directories, with ``decode_dev`` and ``decode_test``.
-        parts: what is behind ``decode_``.
+        systems: names and directories.
+        decoded: the decode directories in them, by the data that were decoded, as ``dev`` and ``test``.
     """
     searches = {
         f"{name} {part}": found
         for name, directory in systems
-        for part in parts
-        if (found := beams_of(directory / f"decode_{part}"))
+        for part, place in decoded.items()
+        if (found := beams_of(directory / place))
     }
     # A search for best words has no lattice beam: that says nothing about the others.
     differing = [

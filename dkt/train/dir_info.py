@@ -178,11 +178,12 @@ def _best_wers(experiment: Path) -> dict[str, float]:
 
 def _best_wer(directory: Path) -> float | None:
     from dkt.score.best_wer import lowest, read_scan
-    from dkt.train.report import best_wer
+    from dkt.score.scored_dir import read_best_wer
 
     for place in filter(Path.is_dir, (directory, directory / "scoring_kaldi")):
         _refuse_pipes(place)
-    rate = best_wer(directory)
+    best = read_best_wer(directory)
+    rate = None if best is None else best.wer
     # They are empty while the scoring is at work.
     scores = (path for path in directory.iterdir() if _SCORES.fullmatch(path.name))
     if rate is None and any(path.is_file() and path.stat().st_size for path in scores):
@@ -201,7 +202,7 @@ def _gmm(directory: Path) -> Facts:
     linked = NUMBERED_MODEL.fullmatch(Path(final.readlink()).name) if final.is_symlink() else None
     finished = is_there(final)
     num_iters = int(linked[1]) if linked else max(numbers, default=None)
-    facts = _model_facts(final if finished else directory / f"{num_iters}.mdl")
+    facts = model_facts(final if finished else directory / f"{num_iters}.mdl")
     model = facts.pop("model")
     if model == "transition-model":
         raise DktError("no GMM follows the transition model", path=final, hint="copy or make it again")
@@ -212,8 +213,12 @@ def _gmm(directory: Path) -> Facts:
     return facts | jobs | progress | {"best_wer": _best_wers(directory)}
 
 
-def _model_facts(path: Path) -> Facts:
-    """What is in a ``final.mdl``: a transition model, and the mixtures or the network of Kaldi's after it."""
+def model_facts(path: Path) -> Facts:
+    """What is in a ``final.mdl``: a transition model, and the mixtures or the network of Kaldi's after it.
+
+    Raises:
+        DktError: it is damaged.
+    """
     from dkt.gmm.gmm import load_gmm
     from dkt.hmm.transition_model import read_transition_model
     from dkt.util.object_io import ObjectReader
@@ -252,7 +257,7 @@ def _alignments(directory: Path) -> Facts:
             num_utts += 1
             num_frames += len(ids)
     sizes = {"nj": num_jobs, "num_utts": num_utts, "num_frames": num_frames}
-    return sizes | _model_facts(directory / "final.mdl")
+    return sizes | model_facts(directory / "final.mdl")
 
 
 def _targets(directory: Path) -> Facts:

@@ -26,8 +26,8 @@ from dkt.base.files import (
 from dkt.base.processes import ProcessId
 from dkt.bin import main
 from dkt.feat.speed_perturb import perturb_speed
+from dkt.report.table import Row, save_results
 from dkt.train.history import save_history
-from dkt.train.report import Row, save_results
 from dkt.util.table import MatrixWriter
 from tests.shell import ROOT
 from tests.student_lab import CPU, lab
@@ -53,7 +53,7 @@ def limited(size: int, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-RESULT = Row("a", None, 1.0, 2.0, 3.0, 4.0)
+RESULT = Row("a", 1, 1, None, {"dev_wer": 3.0})
 
 
 def training(lab: Path, exp: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -76,9 +77,11 @@ def test_the_recipe_leads_to_a_table(tmp_path: Path) -> None:
     # From another directory, whose names are meant.
     done = call("dkt/egs/mine/s5/run.sh", "--corpus-dir", "corpus", "--nj", "1", directory=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    systems = [line.split(",") for line in (recipe / "exp/report/results.csv").read_text().splitlines()]
-    assert [words[:2] for words in systems] == [["system", "seed"], ["gmm", "0"], ["dnn", "777"]]
-    assert all(float(words[-1]) < 10 for words in systems[1:])
+    with (recipe / "exp/report/results.csv").open() as stream:
+        systems = [row for row in csv.DictReader(stream) if row["seed"] != "all"]
+    assert [(row["system"], row["seed"]) for row in systems] == [("gmm", "0"), ("dnn", "777")]
+    assert all(float(row["test_wer"]) < 10 for row in systems)
+    assert "Posteriorgram" in (recipe / "exp/report/report.html").read_text()
     again = call("./run.sh", "--corpus-dir", str(corpus), "--nj", "1")
     assert again.returncode == 0 and again.stdout.count("done already") == 8 and "running" not in again.stdout
 

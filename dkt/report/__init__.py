@@ -1,0 +1,1 @@
+"""Experiments compared: their figures read, tested, drawn and put on a page."""
