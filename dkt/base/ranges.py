@@ -220,6 +220,13 @@ RAND_PRUNE = real(0.0, 1.0e6)
 COMPRESSION_METHOD = whole(1, 7)
 #: Factors outside leave no speech to learn from.
 SPEED = real(0.5, 2.0)
+#: Of samples; 1 leaves them as they are.
+VOLUME = positive(1000.0)
+SNR = real(-100.0, 100.0, unit="dB")
+#: That sound at the same time.
+NOISES = whole(1, 100)
+#: Of each utterance.
+REPLICATIONS_OF_DATA = whole(1, 1000)
 
 # Recordings.
 #: -1 stands for recordings that have only one.

@@ -28,6 +28,8 @@ from dkt.util.kaldi_io import pipes_forbidden
 _TABLE = """
 data and features:
   perturb-speed         copies of a data directory's utterances at other speeds
+  perturb-volume        the recordings of a data directory at other volumes
+  augment-data          copies of a data directory's utterances with noise added
   compute-fbank-feats   log-mel filterbanks of the recordings of a wav.scp
   compute-mfcc-feats    MFCC of the recordings of a wav.scp
   compute-cmvn-stats    CMVN statistics per speaker or per utterance
@@ -41,6 +43,7 @@ lang and language model:
 GMM and graph:
   train-mono            a monophone GMM from a flat start
   align                 alignments of a data directory by a GMM
+  copy-ali-dir          alignments of originals for their copies with noise or at other volumes
   analyze-alignments    silence, long phones and unknown words of alignments, judged
   mkgraph               the decoding graph HCLG.fst
   gmm-compute-likes     log-likelihoods per pdf of a GMM

@@ -180,9 +180,13 @@ class Recordings:
     def __len__(self) -> int:
         return len(self.wav_scp if self.segments is None else self.segments)
 
+    def recording_of(self, utt: str) -> str:
+        """The recording that ``utt`` is, or is a piece of."""
+        return utt if self.segments is None else self.segments[utt][0]
+
     def path_of(self, utt: str) -> str:
         """The extended filename that holds ``utt``."""
-        return self.wav_scp[utt if self.segments is None else self.segments[utt][0]]
+        return self.wav_scp[self.recording_of(utt)]
 
     def read(self, utt: str) -> tuple[np.ndarray, int]:
         """The samples of one utterance and their rate in Hz, as ``read_audio`` gives them.

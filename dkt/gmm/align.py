@@ -189,7 +189,7 @@ def align_directory(
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
-    write_alignment_dir(target, lambda: _write_model(target, files), jobs, alignments)
+    write_alignment_dir(target, lambda: write_model(target, files), jobs, alignments)
 
 
 def _check_target(target: Path, source: Path) -> None:
@@ -364,8 +364,9 @@ def write_alignment_dir(
 
 
 _OF_FEATURES = ("final.occs", "cmvn_opts", "delta_opts", "splice_opts", "final.mat", "full.mat")
+#: What an alignment directory has of that of its model.
 # The model goes first and comes last: it must never stand beside the tree or transform of another.
-_OF_MODEL = ("phones.txt", "tree", *_OF_FEATURES, "final.mdl")
+MODEL_FILES = ("phones.txt", "tree", *_OF_FEATURES, "final.mdl")
 _OBJECTS = ("tree", "final.mat", "full.mat", "final.mdl")
 
 
@@ -374,13 +375,14 @@ def _read_model_files(source: Path, lang: Path) -> dict[str, bytes]:
 
     It is read before the work begins: what cannot be read would be told at its end.
     """
-    places = {name: (lang if name == "phones.txt" else source) / name for name in _OF_MODEL}
+    places = {name: (lang if name == "phones.txt" else source) / name for name in MODEL_FILES}
     return {
         name: read_file(path) for name, path in places.items() if name not in _OF_FEATURES or path.exists()
     }
 
 
-def _write_model(target: Path, files: Mapping[str, bytes]) -> None:
+def write_model(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files that come with alignments, those of another model removed first."""
     for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)
     for name, data in files.items():

@@ -20,7 +20,6 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 
 import espeak_ng
-import noise
 import numpy as np
 from digit_strings import (
     SAMPLE_RATE,
@@ -41,6 +40,7 @@ from resample import resample
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.common.options import Number
+from dkt.feat import noise
 
 logger = logging.getLogger("prepare_espeak")
 

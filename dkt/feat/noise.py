@@ -80,6 +80,11 @@ def make_noise(kind: str, size: int, rate: int, talkers: np.ndarray, rng: np.ran
     raise DktError(f"there is no noise of the kind '{kind}'")
 
 
+def mean_power(samples: np.ndarray) -> float:
+    """The mean of the squares of samples ``(num_samples,)``, over all of them as in ``wav-reverberate``."""
+    return float(np.mean(np.square(samples, dtype=np.float64)))
+
+
 def mix(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
     """``speech`` with ``noise`` added so that their powers, means over all samples, are ``snr_db`` dB apart.
 
@@ -90,5 +95,5 @@ def mix(speech: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
         noise: ``(num_samples,)``, at any level above zero.
         snr_db: power of the speech over power of the noise, dB.
     """
-    power = np.mean(np.square(speech, dtype=np.float64)) / np.mean(np.square(noise, dtype=np.float64))
+    power = mean_power(speech) / mean_power(noise)
     return speech + noise * np.sqrt(power * 10.0 ** (-snr_db / 10.0))
