@@ -29,7 +29,7 @@ if [ "$stage" -le 0 ]; then
   require_files "$data/wav.scp" "$data/utt2spk" "$data/text"
   # shellcheck disable=SC2034 # by its name
   audio=$(listed_files "$data/wav.scp")
-  depends_on "factors max_dropped audio" "$data"/{wav.scp,utt2spk,text,segments,spk2gender}
+  depends_on "factors max_dropped audio" "$data"/{wav.scp,utt2spk,text,segments,spk2gender,utt2uniq,utt2lang}
   set_judged_logs "$log"
 fi
 if [ "$stage" -le 0 ] &&
@@ -40,5 +40,5 @@ if [ "$stage" -le 0 ] &&
     "$data" "$dir"
   mark_done
 fi
-require_files "$dir/wav.scp" "$dir/utt2spk" "$dir/text"
-echo "$script_name: $(wc -l <"$dir/utt2spk") utterances in $dir, log in $log"
+require_files "$dir/text"
+tell_copies "$dir" "$log"

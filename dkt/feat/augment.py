@@ -17,6 +17,7 @@ from dkt.feat.noise_sources import Babble, Background, NoiseDir, SnrChoice, Soun
 
 # As Kaldi's recipes mix babble, of speech.
 _TALKERS = (3, 4, 5, 6, 7)
+_SNRS = SnrChoice((20.0, 10.0, 0.0))
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class AugmentOptions:
     bg_noise_dir: str | None = None
     fg_noise_dir: str | None = None
     bg_noise_types: tuple[str, ...] = ()
-    bg_snrs: SnrChoice = SnrChoice((20.0, 10.0, 0.0))
-    fg_snrs: SnrChoice = SnrChoice((20.0, 10.0, 0.0))
+    bg_snrs: SnrChoice = _SNRS
+    fg_snrs: SnrChoice = _SNRS
     num_bg_noises: tuple[int, ...] | None = None
     fg_interval: float = 0.0
     random_seed: int = 123

@@ -242,14 +242,14 @@ def _check_names(data: DataDir, out: Path, namings: Sequence[Naming]) -> None:
             raise DktError(
                 f"has utterances of these names already: {some(sorted(again))}",
                 path=data.path,
-                hint="begin with the directory that they were made of, or give copies another prefix or suffix",
+                hint="begin with the directory that they were made of, or choose another prefix or suffix",
             )
         speakers |= {naming.utt(utt): naming.speaker(speaker) for utt, speaker in data.utt2spk.items()}
     for previous, speaker in misplaced(speakers[utt] for utt in sorted(speakers)):
         raise DktError(
             f"sorted by utterance, speaker '{speaker}' would come after '{previous}'",
             path=out / "utt2spk",
-            hint="a prefix has to be one of speakers too (--modify-spk-id true), a suffix of utterances alone",
+            hint="give speakers the prefix too (--modify-spk-id true), or utterances alone a suffix",
         )
 
 

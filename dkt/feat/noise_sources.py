@@ -94,7 +94,7 @@ class Generated:
 
     def draw(self, utt: str, size: int, rate: int, count: int, rng: np.random.Generator) -> list[Sound]:
         """As ``Background``."""
-        # The lowest frequency of pink noise is 0 Hz, which is left out: of a few samples nothing would be left.
+        # Pink noise is without 0 Hz: of a single sample nothing would be left.
         return [Sound(self.name, _loud(self.make(max(size, 2), rng)[:size], rng)) for _ in range(count)]
 
 

@@ -189,7 +189,7 @@ def align_directory(
         alignments, num_retried = _align_corpus(pool, corpus, tally)
     tally.finish(str(data.path))
     tell_quality(data, lang, transitions, alignments, num_retried, corpus.oov, allow_implausible)
-    write_alignment_dir(target, lambda: write_model(target, files), jobs, alignments)
+    write_alignment_dir(target, lambda: write_model_files(target, files), jobs, alignments)
 
 
 def _check_target(target: Path, source: Path) -> None:
@@ -381,7 +381,7 @@ def _read_model_files(source: Path, lang: Path) -> dict[str, bytes]:
     }
 
 
-def write_model(target: Path, files: Mapping[str, bytes]) -> None:
+def write_model_files(target: Path, files: Mapping[str, bytes]) -> None:
     """Write the files that come with alignments, those of another model removed first."""
     for name in ("final.mdl", "tree", *_OF_FEATURES):
         (target / name).unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from dkt.base.directory_kinds import Kind, refuse_other_kinds
 from dkt.base.errors import DktError
 from dkt.base.files import read_file
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
-from dkt.gmm.align import MODEL_FILES, split_into_jobs, write_alignment_dir, write_model
+from dkt.gmm.align import MODEL_FILES, split_into_jobs, write_alignment_dir, write_model_files
 from dkt.hmm.alignments import AlignmentDir, match_lengths
 from dkt.util.data_dir import DataDir
 from dkt.util.table import read_matrices
@@ -20,7 +20,7 @@ from dkt.util.text import natural, read_keyed_lines
 
 logger = logging.getLogger(__name__)
 
-_OTHER_FILES = ("phones.txt", "frame_subsampling_factor")
+_FACTOR = "frame_subsampling_factor"
 
 
 def copy_alignments(
@@ -57,8 +57,7 @@ def copy_alignments(
     directory = AlignmentDir(source)
     refuse_other_kinds(target, Kind.ALIGNMENTS, source / "final.mdl")
     data.check_sorted()
-    names = (*MODEL_FILES, *(name for name in _OTHER_FILES if name not in MODEL_FILES))
-    files = {name: read_file(source / name) for name in names if (source / name).exists()}
+    files = {name: read_file(source / name) for name in (_FACTOR, *MODEL_FILES) if (source / name).exists()}
     alignments = dict(directory.transition_ids())
     originals = _originals(data, alignments, prefixes)
     lengths, tally = _lengths(data), Tally("copy alignments", max_dropped)
@@ -78,9 +77,9 @@ def copy_alignments(
 
 
 def _write_files(target: Path, files: Mapping[str, bytes]) -> None:
-    for name in _OTHER_FILES:
+    for name in (_FACTOR, "phones.txt"):
         (target / name).unlink(missing_ok=True)
-    write_model(target, files)
+    write_model_files(target, files)
 
 
 def _originals(
@@ -113,7 +112,7 @@ def _originals(
 
 
 def _parts(utt: str) -> Iterator[str]:
-    """What may be the name of the original of a copy, less ``<prefix>-`` or ``-<suffix>``, the longest first."""
+    """What may be the name of the original of a copy, the longest first."""
     words = utt.split("-")
     for count in range(1, len(words)):
         yield "-".join(words[count:])

@@ -116,3 +116,4 @@ require_files() {
 . "$DKT_ROOT/steps/lib/failures.sh"
 . "$DKT_ROOT/steps/lib/marks.sh"
 . "$DKT_ROOT/steps/lib/arrays.sh"
+. "$DKT_ROOT/steps/lib/copies.sh"

@@ -4,13 +4,15 @@
 
 # Options of one name hold the same in every step.
 _whole_numbers="stop_stage num_iters max_iter_inc totgauss order max_active min_active min_lmwt max_lmwt \
-  fmllr_min_count"
-_numbers="beam retry_beam lattice_beam max_mem boost_silence power sil_prob transition_scale self_loop_scale lmwt"
+  fmllr_min_count num_replications random_seed"
+_numbers="beam retry_beam lattice_beam max_mem boost_silence power sil_prob transition_scale self_loop_scale lmwt \
+  scale_low scale_high fg_interval"
 _whole_or_empty="stage seed num_train num_dev num_test"
 _numbers_or_empty="acwt temperature lambda frame_shift"
 _lists="realign_iters lmwts word_ins_penalties temperatures factors seeds speeds"
 _paths="srcdir model nnet class_frame_counts transform_dir transform_dir_dev ali_dir hmm_dir log_dir cache_dir teacher \
-  teacher_data_train teacher_data_dev init_model dnn_config lstm_config nnet_config train_config mfcc_config fbank_config dev_text"
+  teacher_data_train teacher_data_dev init_model dnn_config lstm_config nnet_config train_config mfcc_config fbank_config dev_text \
+  reco2vol write_reco2vol bg_noise_dir fg_noise_dir"
 
 # Options by the names that they had in earlier versions: those are still taken, and are found in marks.
 # shellcheck disable=SC2034 # for parse_options.sh and marks.sh
