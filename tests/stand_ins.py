@@ -119,8 +119,11 @@ elif name == "train-lm":
     make(Path(args[-1]).parent, "lm.arpa.gz")
 elif name == "format-lm":
     make(args[-1], "G.fst")
-elif name == "perturb-speed":
-    make(args[-1], "wav.scp", "utt2spk", "spk2utt", "text", "wav/a.wav")
+elif name in ("perturb-speed", "perturb-volume", "augment-data"):
+    make(args[-1], "wav.scp", "utt2spk", "spk2utt", "text", "utt2uniq", "utt2snr", "wav/a.wav")
+elif name == "copy-ali-dir":
+    make(args[-1], "final.mdl", "tree", "num_jobs")
+    make(args[-1], *(f"ali.{{job}}.gz" for job in range(1, int(options["nj"]) + 1)))
 if name in os.environ.get("TELLS", "").split():
     print(os.environ["TELL"].replace("PROGRAM", f"(dkt {{name}})"), file=sys.stderr)
 print(f"INFO (dkt {{name}}) {{name}}: 1 utterances done, 0 dropped", file=sys.stderr)

@@ -30,6 +30,9 @@ NAMES = [
     "feats",
     "decode-scan",
     "perturb-speed",
+    "perturb-volume",
+    "augment-data",
+    "copy-ali-dir",
 ]
 #: A stream of objects: what was written before the end of the disk stays readable, as with Kaldi's programs.
 _STREAMS = (".ark", ".wav", ".scp")

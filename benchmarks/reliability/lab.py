@@ -79,6 +79,9 @@ CALLS: dict[str, list[str]] = {
     "tree-info": ["exp/mono/tree"],
     "show-transitions": ["data/lang/phones.txt", "exp/mono/final.mdl"],
     "perturb-speed": ["--factors=0.9", "data/test", "OUT/test_sp"],
+    "perturb-volume": ["data/test", "OUT/test_vol"],
+    "augment-data": ["--utt-prefix=aug", "--bg-noise-types=white:babble", "data/test", "OUT/test_aug"],
+    "copy-ali-dir": ["--nj=2", "data/dev_fbank", "exp/ali_dev", "OUT/ali_copy"],
     "report": ["--out=OUT/report", "dnn=exp/dnn"],
 }
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.tally import Tally
-from dkt.feat.data_copies import DataCopies, Naming, Table
+from dkt.feat.data_copies import DataCopies, Naming
 from dkt.feat.draws import generator_of
 from dkt.feat.noise import mean_power
 from dkt.feat.noise_sources import Babble, Background, NoiseDir, SnrChoice, Sound, generated
+from dkt.util.fix_data import Table
 
 # As Kaldi's recipes mix babble, of speech.
 _TALKERS = (3, 4, 5, 6, 7)

@@ -20,6 +20,7 @@ from dkt.base.findings import plural, some
 from dkt.base.tally import Tally
 from dkt.feat.wave import Recordings
 from dkt.util.data_dir import DataDir, misplaced
+from dkt.util.fix_data import Table
 from dkt.util.scripts import file_of
 from dkt.util.text import Content, fields, read_keyed_lines, refused_character, write_lines
 
@@ -28,7 +29,6 @@ logger = logging.getLogger(__name__)
 _SAMPLE_RANGE = (-32768, 32767)
 _REPORT_EVERY = 500
 
-Table = dict[str, str]
 #: Gives the samples of the copies of an utterance, one array per naming, or says why there are none.
 Maker = Callable[[str, np.ndarray, int], Sequence[np.ndarray] | str]
 

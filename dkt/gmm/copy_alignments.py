@@ -100,23 +100,25 @@ def _originals(
                 path=path,
                 hint="give the prefixes of copies as --prefixes",
             )
-        candidates = {
-            utt: [utt, *(name for name in _parts(utt) if unique.get(name, name) == unique.get(utt))]
-            for utt in data.utt2spk
-        }
-        for utt, names in candidates.items():
-            names += [unique[utt]] if utt in unique else []
+        candidates = {utt: [utt, *_parts(utt, unique.get(utt, utt))] for utt in data.utt2spk}
     return {
         utt: next((name for name in names if name in alignments), None) for utt, names in candidates.items()
     }
 
 
-def _parts(utt: str) -> Iterator[str]:
-    """What may be the name of the original of a copy, the longest first."""
+def _parts(utt: str, unique: str) -> Iterator[str]:
+    """What may be the original of a copy, the nearest first: its name less prefixes or suffixes.
+
+    At the end comes what ``utt2uniq`` tells, which of a copy of a copy is the first of all.
+    """
     words = utt.split("-")
     for count in range(1, len(words)):
-        yield "-".join(words[count:])
-        yield "-".join(words[:-count])
+        yield from (
+            name
+            for name in ("-".join(words[count:]), "-".join(words[:-count]))
+            if name.startswith(f"{unique}-") or name.endswith(f"-{unique}")
+        )
+    yield unique
 
 
 def _lengths(data: DataDir) -> dict[str, int]:

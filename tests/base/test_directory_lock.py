@@ -235,11 +235,18 @@ def trainings(lab: Path, exp: Path) -> dict[str, list[str]]:
         "train-mono": [str(lab / "train"), str(lab), str(exp)],
         "align": [str(lab / "train"), str(lab), str(lab / "ali_train"), str(exp)],
         "perturb-speed": [str(lab / "train"), str(exp)],
+        "perturb-volume": [str(lab / "train"), str(exp)],
+        "augment-data": ["--bg-noise-types=white", str(lab / "train"), str(exp)],
+        "copy-ali-dir": [str(lab / "train"), str(lab / "ali_train"), str(exp)],
     }
 
 
 @pytest.mark.parametrize(
-    "command", ["train-dnn", "train-lstm", "make-soft-targets", "train-mono", "align", "perturb-speed"]
+    "command",
+    [
+        *("train-dnn", "train-lstm", "make-soft-targets", "train-mono", "align"),
+        *("perturb-speed", "perturb-volume", "augment-data", "copy-ali-dir"),
+    ],
 )
 def test_the_second_of_two_commands_is_refused_at_once(lab, other, tmp_path, capsys, command):
     assert main([command, *trainings(lab, tmp_path / "dir")[command]]) == 1

@@ -28,7 +28,7 @@ LINKED = sorted(
     )
 )
 #: Scripts of Kaldi's, and files that are made.
-NOT_OURS = r"steps/(nnet|scoring|info)|local/(score|wer_hyp_filter)|egs/wsj|egs/mine"
+NOT_OURS = r"steps/(nnet|scoring|info|data)|local/(score|wer_hyp_filter)|egs/wsj|egs/mine"
 
 #: Options that are no one's here: of queues, of programs and scripts of Kaldi's.
 KALDIS_OPTIONS = {

@@ -19,6 +19,9 @@ RESULTS = {
     "make_fbank": "data/data/utt2num_frames_data.1",
     "compute_cmvn_stats": "data/data/cmvn_data.ark",
     "perturb_data_dir_speed": "data_sp/wav/a.wav",
+    "perturb_data_dir_volume": "data_vol/wav/a.wav",
+    "augment_data_dir": "data_aug/wav/a.wav",
+    "copy_ali_dir": "exp/copied_ali/ali.3.gz",
     "prepare_lang": "lang_made/phones/sets.int",
     "train_mono": "exp/mono/ali.2.gz",
     "align_si": "exp/si_ali/tree",
@@ -67,6 +70,10 @@ BY_FILES = {
     "teacher",
     "soft-targets",
     "latgen",
+    "bg-noise-dir",
+    "fg-noise-dir",
+    "reco2vol",
+    "write-reco2vol",
 }
 
 

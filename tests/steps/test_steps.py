@@ -17,8 +17,9 @@ from tests.synthetic import write_ali_dir
 from tests.tones import write_corpus
 
 STEPS = (
-    "align align_si check_data compute_cmvn_stats decode decode_scan forward make_fbank make_fmllr_feats "
-    "make_mfcc make_priors mkgraph perturb_data_dir_speed prepare_lang score train_dnn train_mono"
+    "align align_si augment_data_dir check_data compute_cmvn_stats copy_ali_dir decode decode_scan forward "
+    "make_fbank make_fmllr_feats make_mfcc make_priors mkgraph perturb_data_dir_speed "
+    "perturb_data_dir_volume prepare_lang score train_dnn train_mono"
 )
 
 
