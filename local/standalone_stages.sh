@@ -3,7 +3,8 @@
 # before them stand in the recipe's function first_stages, which prepares data/{train,dev,test} and data/lang: it is
 # called when all options have been looked at. The recipe sets data, exp, report, nj, train_cmd, decode_cmd, totgauss,
 # boost_silence, seeds, dnn_config, network_features (fbank, mfcc or fmllr), speeds (of copies of the training data
-# for the network; none unless set), students (as local/train_student.sh names them; none for no students),
+# for the network; none unless set), noise_copies (signal-to-noise ratios of noisy copies of all that, as of
+# steps/augment_data_dir.sh; none unless set), students (as local/train_student.sh names them; none for no students),
 # lstm_config, beam, max_active, lmwts and word_ins_penalties.
 # shellcheck disable=SC2154 # variables of the recipe
 
@@ -14,9 +15,11 @@ case $network_features in
 esac
 check_decoding totgauss boost_silence
 speeds=${speeds:-}
+noise_copies=${noise_copies:-}
 [ -z "$speeds" ] || require_values speeds
 students=${students:-}
-train_part=train${speeds:+_sp} # that the network is trained on
+clean_part=train${speeds:+_sp} # that is aligned
+train_part=$clean_part${noise_copies:+_noise} # that the network is trained on
 network_train=$data/${train_part}_$network_features
 network_dev=$data/dev_$network_features
 lang=$data/lang
@@ -29,6 +32,24 @@ fi
 ali_train=$exp/${ali}_$train_part
 ali_dev=$exp/${ali}_dev
 . "$DKT_ROOT/local/network_stages.sh"
+
+# check_copies: stops at speeds and ratios that copies of the training data cannot have.
+check_copies() {
+  local speed ratio='-?[0-9]+([.][0-9]+)?'
+  for speed in $speeds; do
+    if ! [[ $speed =~ ^[0-9]+([.][0-9]+)?$ ]] || ! awk -v x="$speed" 'BEGIN { exit !(x >= 0.5 && x <= 2) }'; then
+      die "--speeds holds '$speed', expected decimal numbers from 0.5 to 2"
+    fi
+    awk -v x="$speed" 'BEGIN { exit x == 1 }' ||
+      die "--speeds holds '$speed', the speed of the originals, which are there in any case"
+  done
+  # shellcheck disable=SC2046
+  _refuse_twice "--speeds: a speed, however it is written:" $(tr ' ' '\n' <<<"$speeds" | awk 'NF { print $1 + 0 }')
+  [ -z "$noise_copies" ] || [[ $noise_copies =~ ^${ratio}(:${ratio})*$ || $noise_copies =~ ^${ratio}[.][.]${ratio}$ ]] ||
+    die "--noise-copies is '$noise_copies', expected signal-to-noise ratios in dB: 20:10:5, or a range, 0..20"
+}
+
+check_copies
 grid="$beam $max_active $lmwts / $word_ins_penalties"
 
 # stage_lang n order: the lang directory of $data/local/dict, with a language model of $data/local/lm_train.txt.
@@ -64,7 +85,12 @@ if begin_stage 2 "features: MFCC and filterbanks" conf/mfcc.conf conf/fbank.conf
   make_features=("$DKT_ROOT/local/make_feature_sets.sh" --nj "$nj" --cmd "$train_cmd")
   "${make_features[@]}" "$data" train dev test
   if [ -n "$speeds" ]; then
-    "$steps/perturb_data_dir_speed.sh" --cmd "$train_cmd" --factors "$speeds" "$data/train" "$data/$train_part"
+    "$steps/perturb_data_dir_speed.sh" --cmd "$train_cmd" --factors "$speeds" "$data/train" "$data/$clean_part"
+    "${make_features[@]}" --kinds "$train_kinds" "$data" "$clean_part"
+  fi
+  if [ -n "$noise_copies" ]; then
+    "$steps/augment_data_dir.sh" --cmd "$train_cmd" --utt-prefix noise --include-original true \
+      --bg-noise-types white:pink:babble --bg-snrs "$noise_copies" "$data/$clean_part" "$data/$train_part"
     "${make_features[@]}" --kinds "$train_kinds" "$data" "$train_part"
   fi
   end_stage "$data"/{train,dev,test,"$train_part"}_{mfcc,fbank}/{feats,cmvn}.scp
@@ -86,19 +112,28 @@ if begin_stage --leaf 4 "decode with the GMM" <(echo "$grid"); then
   end_stage "${results[@]}"
 fi
 
+# copy_alignments <ali>: what noisy copies are trained on, the alignments of clean speech.
+copy_alignments() {
+  [ "$train_part" = "$clean_part" ] || "$steps/copy_ali_dir.sh" --nj "$nj" --cmd "$train_cmd" \
+    "$data/${train_part}_mfcc" "$exp/$1_$clean_part" "$exp/$1_$train_part"
+}
+
 if begin_stage 5 "alignments and features for the network" <(echo "$align_options"); then
-  for part in "$train_part" dev; do
+  for part in "$clean_part" dev; do
     "$steps/align_si.sh" --nj "$nj" --cmd "$train_cmd" --boost-silence "$boost_silence" \
       "$data/${part}_mfcc" "$lang" "$exp/mono" "$exp/mono_ali_$part"
   done
+  copy_alignments mono_ali
   if [ "$network_features" = fmllr ]; then
-    adapt --ali-dir "$exp/mono_ali_$train_part" "$train_part"
+    adapt --ali-dir "$exp/mono_ali_$clean_part" "$clean_part"
+    [ "$train_part" = "$clean_part" ] || adapt --ali-dir "$exp/mono_ali_$train_part" "$train_part"
     adapt dev # and test as a recogniser has to: from what a first decoding finds
     adapt test
-    for part in "$train_part" dev; do
+    for part in "$clean_part" dev; do
       "$steps/align.sh" --nj "$nj" --cmd "$train_cmd" \
         "$data/${part}_fmllr" "$lang" "$exp/mono" "$exp/mono_fmllr_ali_$part"
     done
+    copy_alignments mono_fmllr_ali
   fi
   end_stage "$exp"/mono{,_fmllr}_ali_{"$train_part",dev}/{final.mdl,num_jobs,ali.*.gz} \
     "$data"/{"$train_part",dev,test}_fmllr/feats.scp

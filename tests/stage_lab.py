@@ -11,7 +11,8 @@ STUDENTS = "lstm-pretrain-T2 lstm-hard lstm-soft-T2"
 STEPS = (
     "steps/train_mono.sh steps/mkgraph.sh steps/align_si.sh steps/train_dnn.sh "
     "steps/make_soft_targets.sh local/train_student.sh "
-    "steps/perturb_data_dir_speed.sh steps/make_fmllr_feats.sh steps/align.sh "
+    "steps/perturb_data_dir_speed.sh steps/augment_data_dir.sh steps/copy_ali_dir.sh "
+    "steps/make_fmllr_feats.sh steps/align.sh "
     "steps/make_priors.sh local/make_feature_sets.sh local/decode_dev_then_test.sh"
 )
 

@@ -113,6 +113,13 @@ BAD_CALLS = [
     (["--lmwts", "10 -1"], "--lmwts is '10 -1', expected numbers above 0"),
     (["--word-ins-penalties", " "], "--word-ins-penalties is empty"),
     (["--network-features", "plp"], "--network-features is 'plp'"),
+    (["--speeds", "0.9 1"], "--speeds holds '1', the speed of the originals"),
+    (["--speeds", "1.00"], "--speeds holds '1.00', the speed of the originals"),
+    (["--speeds", "0.9 3"], "--speeds holds '3', expected decimal numbers from 0.5 to 2"),
+    (["--speeds", "9e-1"], "--speeds holds '9e-1', expected decimal numbers"),
+    (["--speeds", "0.9 0.90"], "a speed, however it is written: 0.9 is named twice"),
+    (["--speeds", "fast"], "--speeds is 'fast', expected numbers"),
+    (["--noise-copies", "20,10"], "--noise-copies is '20,10', expected signal-to-noise ratios"),
     (["--stage", "12"], "--stage 12 is after stage 11"),
     (["--exp", "JOBS/exp"], "holds JOB"),
 ]

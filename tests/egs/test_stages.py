@@ -10,7 +10,7 @@ RECIPE = """#!/bin/bash
 set -euo pipefail
 data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totgauss=1 boost_silence=1
 beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=10 dnn_config=dnn.yaml
-speeds=${SPEEDS:-} network_features=${FEATURES:-fbank}
+speeds=${SPEEDS:-} noise_copies=${NOISE:-} network_features=${FEATURES:-fbank}
 lstm_config=lstm.yaml students=${STUDENTS:-} seeds=${SEEDS:-1} stage=${1:-} stage_options=
 die() { echo "error: $*"; exit 1; }
 . "$ROOT/local/stages.sh"
@@ -54,6 +54,39 @@ def test_copies_at_other_speeds_adapted_features_and_a_second_alignment(recipe):
         "train_dnn dnn_seed1",
     ]
     assert recipe(**options) == []
+
+
+def test_noisy_copies_get_the_alignments_of_clean_speech(recipe):
+    assert [line for line in recipe(NOISE="5..20") if "decode" not in line] == [
+        "make_feature_sets test",
+        "augment_data_dir train_noise",
+        "make_feature_sets train_noise",
+        "train_mono mono",
+        "mkgraph graph",
+        "align_si mono_ali_train",
+        "align_si mono_ali_dev",
+        "copy_ali_dir mono_ali_train_noise",
+        "train_dnn dnn_seed1",
+    ]
+    assert recipe(NOISE="5..20") == []
+    output = recipe(NOISE="5..20", SPEEDS="0.9", FEATURES="fmllr")
+    aligned = [
+        line
+        for line in output
+        if line.split()[0] in ("align_si", "align", "copy_ali_dir", "make_fmllr_feats")
+    ]
+    assert aligned == [
+        "align_si mono_ali_train_sp",
+        "align_si mono_ali_dev",
+        "copy_ali_dir mono_ali_train_sp_noise",
+        "make_fmllr_feats train_sp_fmllr",
+        "make_fmllr_feats train_sp_noise_fmllr",
+        "make_fmllr_feats dev_fmllr",
+        "make_fmllr_feats test_fmllr",
+        "align mono_fmllr_ali_train_sp",
+        "align mono_fmllr_ali_dev",
+        "copy_ali_dir mono_fmllr_ali_train_sp_noise",
+    ]
 
 
 def test_an_interrupted_training_goes_on_by_itself(recipe):

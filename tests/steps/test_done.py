@@ -121,7 +121,7 @@ def test_every_option_that_results_depend_on_stands_in_the_mark(
     (mark,) = marks
     noted = {line.partition("=")[0].replace("_", "-") for line in mark.read_text().splitlines()}
     told = succeed(place, f"steps/{step}.sh", "--help")
-    options = set(re.findall(r"--([a-z][a-z-]+)", told.partition("options")[2]))
+    options = set(re.findall(r"--([a-z][a-z0-9-]+)", told.partition("options")[2]))
     # A sum over the jobs does not depend on how many they are; decode.sh tells options of the scoring, too.
     how = HOW | {"make_priors": {"nj"}, "decode": {"min-lmwt", "max-lmwt"}}.get(step, set())
     assert options and options - how - BY_FILES - noted == set()

@@ -23,6 +23,8 @@ dnn_config=
 students="lstm-hard lstm-soft-T1 lstm-soft-T2 lstm-pretrain-T1 lstm-pretrain-T2"
 lstm_config=
 network_features=fbank
+speeds=
+noise_copies=
 beam=13.0
 max_active=7000
 lmwts=
@@ -42,6 +44,8 @@ help_message="Usage: ./run.sh [options]
   --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
   --lstm-config <yaml>  the students (conf/lstm.yaml, for espeak conf/lstm_espeak.yaml)
   --network-features <kind>   fbank or mfcc (fbank)
+  --speeds <list>       the networks are also trained on copies at these speeds, as 0.9 1.1 (none)
+  --noise-copies <snrs> and on copies of all that with noise at these ratios in dB, as 20:10:5 or 0..20 (none)
   --totgauss, --boost-silence   of the GMM
   --beam, --max-active, --lmwts, --word-ins-penalties   of the decoding; dev, at each of the last two
   --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
@@ -69,7 +73,7 @@ if [ "$corpus" = espeak ]; then
 fi
 lstm_config=${lstm_config:-conf/lstm.yaml}
 lmwts=${lmwts:-10 15 20 25 30 40 50}
-stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test"
+stage_options="$corpus $corpus_dir $data $num_train $num_dev $num_test${speeds:+ $speeds}${noise_copies:+ noise $noise_copies}"
 check_recipe "$data" "$exp"
 
 # first_stages: data and language model.

@@ -20,6 +20,7 @@ students=
 lstm_config=
 network_features=fmllr
 speeds="0.8 0.9 1.1 1.2"
+noise_copies=
 beam=11.0
 max_active=2000
 lmwts="5 6 7 8 10 12"
@@ -39,6 +40,7 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
                         the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
+  --noise-copies <snrs> and on copies of all that with noise at these ratios in dB, as 20:10:5 or 0..20 (none)
   --beam, --max-active, --lmwts, --word-ins-penalties   of the decoding; dev, at each of the last two
   --steal-lock <bool>   take <exp> from another process: one of another host that is dead (false)"
 . "$recipe/../../../steps/utils/parse_options.sh"
@@ -60,7 +62,7 @@ if [ "$network_features" != fmllr ] && [ -z "$dnn_config" ]; then
 fi
 dnn_config=${dnn_config:-conf/dnn.yaml}
 lstm_config=${lstm_config:-conf/lstm.yaml}
-stage_options="$corpus_dir $data $speeds"
+stage_options="$corpus_dir $data $speeds${noise_copies:+ noise $noise_copies}"
 check_recipe "$data" "$exp"
 
 # first_stages: data and language model.
