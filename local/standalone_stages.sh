@@ -114,7 +114,7 @@ fi
 
 # copy_alignments <ali>: what noisy copies are trained on, the alignments of clean speech.
 copy_alignments() {
-  [ "$train_part" = "$clean_part" ] || "$steps/copy_ali_dir.sh" --nj "$nj" --cmd "$train_cmd" \
+  [ "$train_part" = "$clean_part" ] || "$steps/copy_ali_dir.sh" --nj "$nj" --cmd "$train_cmd" --prefixes noise \
     "$data/${train_part}_mfcc" "$exp/$1_$clean_part" "$exp/$1_$train_part"
 }
 

@@ -74,19 +74,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_copies(parser)
 
 
+def _numbered(affix: str, number: int, count: int) -> str:
+    return f"{affix}{number}" if affix and count > 1 else affix
+
+
 def run(args: argparse.Namespace) -> None:
     """Write the data directory and its recordings."""
     from dkt.bin.common.fields import of_arguments
     from dkt.feat.augment import AugmentOptions, augment
     from dkt.feat.data_copies import Naming
 
-    numbers = [""] if args.num_replications == 1 else range(1, args.num_replications + 1)
-    of_speakers = modifies_speakers(args)
+    of_speakers, count = modifies_speakers(args), args.num_replications
     namings = [
-        Naming.of(
-            *(f"{affix}{n}" if affix else "" for affix in (args.utt_prefix, args.utt_suffix)), of_speakers
-        )
-        for n in numbers
+        Naming.of(_numbered(args.utt_prefix, n, count), _numbered(args.utt_suffix, n, count), of_speakers)
+        for n in range(1, count + 1)
     ]
     with hold(args, args.target_dir, "augment-data"):
         augment(

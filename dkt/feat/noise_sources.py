@@ -56,7 +56,7 @@ class SnrChoice:
     def draw(self, rng: np.random.Generator) -> float:
         """One of them."""
         if self.is_range:
-            return float(rng.uniform(*self.values))
+            return float(rng.uniform(self.values[0], self.values[-1]))
         return self.values[rng.integers(len(self.values))]
 
 

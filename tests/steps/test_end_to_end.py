@@ -153,6 +153,32 @@ def test_a_network_on_adapted_features_of_two_speeds_aligns_its_data(exp, tmp_pa
     assert list(by_gmm) == list(by_dnn) and np.mean(same) > 0.8
 
 
+def test_noisy_copies_have_the_alignments_of_clean_speech(exp, tmp_path):
+    """As the recipes have them, by prefix, and as utt2uniq tells; each alignment as long as its features."""
+    noise = ["--utt-prefix", "noise", "--include-original", "true", "--bg-noise-types", "white:pink:babble"]
+    noisy = str(tmp_path / "train_noise")
+    succeed(exp, "steps/augment_data_dir.sh", *noise, "--bg-snrs", "5..20", "data/train", noisy)
+    succeed(exp, "local/make_feature_sets.sh", "--nj", "2", "--kinds", "mfcc", str(tmp_path), "train_noise")
+    succeed(exp, "steps/make_mfcc.sh", "--nj", "2", noisy)
+    by_prefix, by_uniq = str(tmp_path / "ali"), str(tmp_path / "ali_uniq")
+    for options, data, ali in ((["--prefixes", "noise"], f"{noisy}_mfcc", by_prefix), ([], noisy, by_uniq)):
+        succeed(exp, "steps/copy_ali_dir.sh", "--nj", "2", *options, data, "exp/ali_train", ali)
+    clean, found = (AlignmentDir(path).pdfs() for path in (exp / "exp/ali_train", by_prefix))
+    features = dict(read_matrices(f"scp:{noisy}_mfcc/feats.scp"))
+    assert sorted(found) == sorted([*clean, *(f"noise-{utt}" for utt in clean)])
+    for utt, pdfs in found.items():
+        assert len(pdfs) == len(features[utt])
+        np.testing.assert_array_equal(pdfs, clean[utt.removeprefix("noise-")])
+    for job in (1, 2):
+        assert (Path(by_uniq) / f"ali.{job}.gz").read_bytes() == (
+            Path(by_prefix) / f"ali.{job}.gz"
+        ).read_bytes()
+    succeed(exp, "steps/check_data.sh", f"{noisy}_mfcc", "data/lang", by_prefix)
+    succeed(exp, "steps/perturb_data_dir_volume.sh", noisy, str(tmp_path / "train_loud"))
+    loud, before = (tmp_path / name / "utt2num_frames" for name in ("train_loud", "train_noise"))
+    assert loud.read_bytes() == before.read_bytes()
+
+
 def test_the_gmm_has_the_same_bytes_whatever_the_number_of_jobs(exp):
     places = ["data/train_mfcc", "data/lang", "exp/mono_again"]
     succeed(exp, "steps/train_mono.sh", "--nj", "1", *MONO, *places)
