@@ -1,4 +1,4 @@
-"""Kernels of several rooms: each compiled on its own and kept beside the others, and all of them installed."""
+"""Kernels of several rooms: each compiled on its own and kept beside the others; all of them installed."""
 
 from __future__ import annotations
 
