@@ -14,9 +14,8 @@ from dkt.decoder.lattice_decoder import LatticeSearcher
 from dkt.decoder.lattice_generation import LatticeGenerator
 from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.lat.determinize import determinize
 from dkt.lat.lattice import CompactLattice, Lattice
-from dkt.lat.word_closure import close_words
+from dkt.lat.native_determinize import determinize_raw
 from tests.lattices import all_paths
 from tests.search_lab import (
     ID2PDF,
@@ -32,6 +31,8 @@ from tests.search_lab import (
     raw_lattice,
     search,
 )
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -83,9 +84,8 @@ def test_memory_that_runs_out_narrows_the_beam_and_no_more() -> None:
         graph, loglikes = random_graph(rng, 7, 24), rng.normal(size=(5, 3)).astype(np.float32)
         beams = Beams(beam=WIDE, lattice_beam=6.0, min_active=0)
         raw = LatticeSearcher(graph, ID2PDF, beams, SCALE).search(loglikes).lattice
-        closure = close_words(raw, 6.0)
-        whole = determinize(closure, 6.0)
-        part = determinize(closure, 6.0, max_mem=2500)
+        whole = determinize_raw(raw, 6.0)
+        part = determinize_raw(raw, 6.0, max_mem=2500)
         assert whole.beam == 6.0 > part.beam >= 0.0
         assert part.lattice.num_arcs < whole.lattice.num_arcs
         found = {tuple(path[0]) for path in all_paths(part.lattice)}
@@ -190,7 +190,7 @@ def test_ways_that_differ_in_what_lies_behind_them_meet() -> None:
         *((3, 4, 21, 0, 0.0, 0.0), (3, 5, 22, 0, 0.0, 1.0), (4, 6, 41, 5, 0.0, 0.0), (5, 6, 42, 6, 0.0, 0.0)),
     ]
     raw = raw_lattice(rows, [0, 1, 3, 4, 6, 7], [0.0, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0])
-    lattice = determinize(close_words(raw, 10.0), 10.0).lattice
+    lattice = determinize_raw(raw, 10.0).lattice
     assert sorted(all_paths(lattice)) == sorted(all_paths(raw.to_lattice()))
     assert (lattice.num_states, lattice.num_arcs) == (5, 6)
 
@@ -216,7 +216,7 @@ def test_costs_of_equal_sums_keep_their_parts() -> None:
         *((5, 7, 21, 3, 0.0, 0.0), (6, 8, 22, 3, 0.0, 0.0), (7, 9, 31, 5, 0.0, 0.0), (8, 9, 32, 6, 0.0, 0.0)),
     ]
     raw = raw_lattice(rows, [0, 1, 5, 7, 9, 10], [0.0, 0.0, 1.0, 0.5, 1.5, 0.0, 1.0, 0.0, 1.0, 0.0])
-    found = sorted(all_paths(determinize(close_words(raw, 10.0), 10.0).lattice))
+    found = sorted(all_paths(determinize_raw(raw, 10.0).lattice))
     assert found == sorted(all_paths(raw.to_lattice()))
     assert ([2, 3, 6], [4, 14, 22, 32], 0.5, 1.0) in found
 
