@@ -1,7 +1,7 @@
 """Kernels in C++, compiled when they are first asked for and kept; without a compiler there are none.
 
-A kernel is one source file of plain functions on pointers, called through ``ctypes``: nothing of NumPy or
-PyTorch is compiled against, so a new version of them needs no new build.
+A kernel is a source file, with headers beside it, of plain functions on pointers, called through ``ctypes``:
+nothing of NumPy or PyTorch is compiled against, so a new version of them needs no new build.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Kernel:
     """What there is to compile.
 
     Attributes:
-        source: the file.
+        source: the file; headers (``*.h``) beside it may be included.
         instead: what happens without it, for the log: "lattices are made by NumPy, which is slower".
         flags: of the compiler, besides those of all kernels.
     """
@@ -141,7 +141,9 @@ def _key(kernel: Kernel, compiler: list[str]) -> str:
         [*compiler, "--version"], capture_output=True, timeout=_SECONDS, check=True
     ).stdout
     words = (*compiler, *_FLAGS, *kernel.flags)
-    parts = (_FORMAT, kernel.source.read_bytes(), " ".join(words).encode(), version, _processor().encode())
+    files = [kernel.source, *sorted(kernel.source.parent.glob("*.h"))]
+    sources = b"\0".join(path.read_bytes() for path in files)
+    parts = (_FORMAT, sources, " ".join(words).encode(), version, _processor().encode())
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 

@@ -22,7 +22,11 @@ from tests.shell import ROOT
 needs_compiler = pytest.mark.skipif(
     shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here"
 )
-SOURCES = {path.relative_to(ROOT).as_posix() for path in (ROOT / "dkt").rglob("*.cpp")}
+SOURCES = {
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "dkt").rglob("kernels/*")
+    if path.suffix in (".cpp", ".h")
+}
 
 
 @pytest.fixture
@@ -57,6 +61,14 @@ def test_a_library_of_other_flags_or_another_source_is_not_taken_for_it(cache: P
         library = load_kernel(kernel(path, number, flags))
         assert library is not None and library.number() == expected
     assert len(list(cache.iterdir())) == 3
+    # Nor is one of another header.
+    for number in (3, 4):
+        (tmp_path / "three.h").write_text(f"#define THREE {number}\n", encoding="ascii")
+        path.write_text('#include "three.h"\nextern "C" int number() { return THREE; }\n', encoding="ascii")
+        native._loaded.cache_clear()
+        library = load_kernel(Kernel(path, "numbers are counted by hand"))
+        assert library is not None and library.number() == number
+    assert len(list(cache.iterdir())) == 5
 
 
 @needs_compiler
@@ -103,7 +115,7 @@ def test_the_log_says_what_happens_instead(
 
 def test_an_installed_package_has_the_sources(tmp_path: Path) -> None:
     """Of a wheel and of an archive of sources, built from a copy: nothing is left in the checkout."""
-    assert {"dkt/nnet/kernels/lstm.cpp", "dkt/lat/kernels/determinize.cpp"} <= SOURCES
+    assert {"dkt/nnet/kernels/lstm.cpp", "dkt/lat/kernels/word_steps.h"} <= SOURCES
     copy = tmp_path / "copy"
     shutil.copytree(ROOT / "dkt", copy / "dkt", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md"):
