@@ -72,9 +72,17 @@ def check_loglikes(loglikes: np.ndarray, num_pdfs: int) -> None:
 
 
 def check_graph(graph: FstArrays, num_transition_ids: int) -> None:
-    """Raise DktError for a graph that is empty or has input labels that the model does not."""
+    """Raise DktError for a graph that is empty, damaged or has input labels that the model does not."""
     if graph.start < 0:
         raise DktError("the graph is empty")
+    # Neither the decoder nor the compiled search looks where an arc leads to.
+    ends = graph.arcs["nextstate"]
+    if graph.start >= graph.num_states or (
+        len(ends) and not 0 <= ends.min() <= ends.max() < graph.num_states
+    ):
+        raise DktError("an arc of the graph leads to a state that is not there", hint="make the graph again")
+    if graph.arcs["ilabel"].min(initial=0) < 0:
+        raise DktError("the graph has a negative input label", hint="make it again")
     # The decoder reads past the end of its scores without noticing.
     label = int(graph.arcs["ilabel"].max(initial=0))
     if label > num_transition_ids:

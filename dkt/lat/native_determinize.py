@@ -24,6 +24,7 @@ _MORE, _NO_MEMORY, _TOO_MANY_WAYS = 1, -1, -2
 _WORK = 2_000_000
 # Numbers of ways are int32 in the kernel.
 _MOST_WAYS = 2**31 - 1
+_MOST_BYTES = 2**62
 
 
 class _Raw(ctypes.Structure):
@@ -71,7 +72,9 @@ def _determinize(
     arrays += [np.ascontiguousarray(getattr(lattice, name), dtype=np.float64) for name in costs]
     sizes = (lattice.start, lattice.num_states, len(lattice.sources))
     raw = _Raw(*sizes, *(array.ctypes.data for array in arrays))
-    settings = _Settings(beam, TOLERANCE, DELTA, max_mem, min(max_ways, _MOST_WAYS), PLACE_BYTES, TID_BYTES)
+    settings = _Settings(
+        beam, TOLERANCE, DELTA, min(max_mem, _MOST_BYTES), min(max_ways, _MOST_WAYS), PLACE_BYTES, TID_BYTES
+    )
     library.dkt_determinize_new.restype = ctypes.c_void_p
     library.dkt_determinize_beam.restype = ctypes.c_double
     made = library.dkt_determinize_new(ctypes.byref(raw), ctypes.byref(settings))

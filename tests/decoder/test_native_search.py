@@ -108,6 +108,22 @@ def test_loops_are_refused_in_the_same_words(weights: tuple[float, float], messa
     assert isinstance(found, str) and message in found
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("nextstate", 99, "a state that is not there"),
+        ("nextstate", -1, "a state"),
+        ("ilabel", -2, "negative"),
+    ],
+)
+def test_a_graph_that_leads_nowhere_is_refused(name: str, value: int, message: str) -> None:
+    graph = random_graph(np.random.default_rng(0))
+    graph.arcs[name][3] = value
+    for way in WAYS:
+        found = found_by(way, graph, np.zeros((3, 3), dtype=np.float32), BEAMS["wide"])
+        assert isinstance(found, str) and message in found
+
+
 def test_it_is_computed_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_search, "_FRAMES", 1)
     rng = np.random.default_rng(3)
