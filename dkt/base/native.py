@@ -21,6 +21,7 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory, replace_file
@@ -48,11 +49,13 @@ class Kernel:
         source: the file; headers (``*.h``) beside it may be included.
         instead: what happens without it, for the log: "lattices are made by NumPy, which is slower".
         flags: of the compiler, besides those of all kernels.
+        returns: functions that return no ``int``, and what: set once, before threads call them.
     """
 
     source: Path
     instead: str
     flags: tuple[str, ...] = ("-O3",)
+    returns: tuple[tuple[str, Any], ...] = ()
 
 
 def load_kernel(kernel: Kernel) -> ctypes.CDLL | None:
@@ -71,13 +74,16 @@ def _loaded(kernel: Kernel) -> ctypes.CDLL | None:
         logger.info("no C++ compiler (set CXX): %s", kernel.instead)
         return None
     try:
-        return ctypes.CDLL(str(_built(kernel, compiler)))
+        library = ctypes.CDLL(str(_built(kernel, compiler)))
     except (OSError, subprocess.SubprocessError, DktError) as error:
         said = getattr(error, "stderr", None) or str(error)
         logger.warning(
             "%s: %s cannot compile its kernel: %s", kernel.instead, " ".join(compiler), said.strip()[-500:]
         )
         return None
+    for name, kind in kernel.returns:
+        getattr(library, name).restype = kind
+    return library
 
 
 def _find_compiler() -> list[str] | None:

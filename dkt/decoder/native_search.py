@@ -25,6 +25,7 @@ _KERNEL = Kernel(
     Path(__file__).with_name("kernels") / "search.cpp",
     "lattices are searched by NumPy alone, which is slower",
     ("-O2", "-ffp-contract=off"),
+    (("dkt_search_new", ctypes.c_void_p), ("dkt_search_num_taken", ctypes.c_int64)),
 )
 _MORE, _NO_MEMORY, _NO_PATH_LEFT, _TOO_MANY_LINKS, _NEGATIVE_LOOP, _NO_FINAL, _LOOP = 1, *range(-1, -7, -1)
 # Frames taken by one call, a few hundredths of a second: signals are not heard meanwhile.
@@ -82,8 +83,6 @@ class NativeSearch:
         library = load_kernel(_KERNEL)
         if library is None:
             return None
-        library.dkt_search_new.restype = ctypes.c_void_p
-        library.dkt_search_num_taken.restype = ctypes.c_int64
         arrays: list[np.ndarray] = []
 
         def kept(array: np.ndarray, dtype: type) -> int:
@@ -164,6 +163,6 @@ def _taken(library: ctypes.CDLL, search: ctypes.c_void_p) -> tuple[RawLattice, b
     alpha, final = (np.empty(num_states) for _ in range(2))
     labels = [np.empty(num_arcs, dtype=np.int32) for _ in range(4)]
     costs = [np.empty(num_arcs) for _ in range(2)]
-    arrays = (layers, alpha, final, *labels, *costs)
+    arrays: tuple[np.ndarray, ...] = (layers, alpha, final, *labels, *costs)
     library.dkt_search_copy(search, *(ctypes.c_void_p(array.ctypes.data) for array in arrays))
     return RawLattice(start, *arrays), bool(reached_final)

@@ -18,6 +18,7 @@ _KERNEL = Kernel(
     Path(__file__).with_name("kernels") / "determinize.cpp",
     "lattices are determinised by NumPy alone, which is slower",
     ("-O2", "-ffp-contract=off"),
+    (("dkt_determinize_new", ctypes.c_void_p), ("dkt_determinize_beam", ctypes.c_double)),
 )
 _MORE, _NO_MEMORY, _TOO_MANY_WAYS = 1, -1, -2
 # Ways looked at by one call, a tenth of a second: signals are not heard meanwhile.
@@ -75,8 +76,6 @@ def _determinize(
     settings = _Settings(
         beam, TOLERANCE, DELTA, min(max_mem, _MOST_BYTES), min(max_ways, _MOST_WAYS), PLACE_BYTES, TID_BYTES
     )
-    library.dkt_determinize_new.restype = ctypes.c_void_p
-    library.dkt_determinize_beam.restype = ctypes.c_double
     made = library.dkt_determinize_new(ctypes.byref(raw), ctypes.byref(settings))
     if not made:
         raise MemoryError

@@ -60,7 +60,6 @@ def _packed(weight: torch.Tensor) -> torch.Tensor:
     library = native.load()
     assert library is not None
     size = getattr(library, f"dkt_packed_size_{suffix}")
-    size.restype = ctypes.c_int64
     packed = weight.new_empty(size(ctypes.c_int64(depth), ctypes.c_int64(columns)))
     numbers = (depth, columns, *weight.stride())
     getattr(library, f"dkt_pack_{suffix}")(
