@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ctypes
+import os
+import signal
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
@@ -29,3 +32,24 @@ def computed_by(way: str) -> Iterator[None]:
             yield
         finally:
             native._loaded.cache_clear()
+
+
+class Interrupted:
+    """A kernel during whose third piece of work SIGINT comes.
+
+    Attributes:
+        calls: names of the functions that were called.
+    """
+
+    def __init__(self, library: ctypes.CDLL) -> None:
+        self.library = library
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Callable[..., int]:
+        def call(*arguments: object) -> int:
+            self.calls.append(name)
+            if self.calls.count(name) == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return getattr(self.library, name)(*arguments)
+
+        return call

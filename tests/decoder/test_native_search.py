@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from dkt.decoder.lattice_decoder import FoundLattice, LatticeSearcher
 from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
 from dkt.lat.raw_lattice import RawLattice
-from tests.kernels import WAYS, computed_by
+from tests.kernels import WAYS, Interrupted, computed_by
 from tests.search_lab import ID2PDF, SCALE, WIDE, random_graph
 
 BEAMS = {
@@ -129,3 +129,18 @@ def test_it_is_computed_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -
     rng = np.random.default_rng(3)
     graph, loglikes = random_graph(rng, 9, 50), rng.normal(size=(31, 3)).astype(np.float32)
     assert isinstance(assert_both_same(graph, loglikes, BEAMS["wide"], allow_partial=True), FoundLattice)
+
+
+def test_it_ends_at_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native_search, "_FRAMES", 1)
+    rng = np.random.default_rng(3)
+    graph, loglikes = random_graph(rng, 9, 50), rng.normal(size=(31, 3)).astype(np.float32)
+    with computed_by("kernel"):
+        searcher = LatticeSearcher(graph, ID2PDF, BEAMS["wide"], SCALE, allow_partial=True)
+    assert searcher._native is not None
+    interrupted = Interrupted(searcher._native.library)
+    searcher._native = replace(searcher._native, library=interrupted)  # type: ignore[arg-type]
+    with pytest.raises(KeyboardInterrupt):
+        searcher.search(loglikes)
+    assert interrupted.calls.count("dkt_search_advance") in (3, 4)
+    assert interrupted.calls[-1] == "dkt_search_free"

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dkt.base.native import load_kernel
 from dkt.lat import native_determinize
 from dkt.lat.determinize import Determinized
 from dkt.lat.lattice import CompactLattice
 from dkt.lat.native_determinize import determinize_raw
 from dkt.lat.raw_lattice import RawLattice
 from dkt.lat.word_closure import TooManyWaysError
-from tests.kernels import WAYS, computed_by
+from tests.kernels import WAYS, Interrupted, computed_by
 from tests.lattices import all_paths, assert_same
 
 # What NumPy says of costs without bounds and of lattices without paths.
@@ -139,6 +140,21 @@ def test_it_is_computed_in_pieces_of_any_size(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(native_determinize, "_WORK", 1)
     found = assert_both_same(raw, 8.0)
     assert isinstance(found, Determinized) and isinstance(found.lattice, CompactLattice)
+
+
+def test_it_ends_at_an_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    raw = random_raw(rng, KINDS["normal"](rng), 40)
+    with computed_by("kernel"):
+        library = load_kernel(native_determinize._KERNEL)
+        assert library is not None
+        interrupted = Interrupted(library)
+        monkeypatch.setattr(native_determinize, "load_kernel", lambda _: interrupted)
+        monkeypatch.setattr(native_determinize, "_WORK", 1)
+        with pytest.raises(KeyboardInterrupt):
+            determinize_raw(raw, 8.0)
+    assert interrupted.calls.count("dkt_determinize_advance") in (3, 4)
+    assert interrupted.calls[-1] == "dkt_determinize_free"
 
 
 def test_no_memory_is_told_as_by_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
