@@ -1,7 +1,8 @@
-"""Items shared among threads, and their results in order."""
+"""Items shared among threads, their results in order, and threads that end when nobody waits for them."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
@@ -9,6 +10,27 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+_local = threading.local()
+
+
+class AbandonedError(Exception):
+    """Nobody waits for the result of this thread any more."""
+
+
+def end_with(abandoned: threading.Event) -> None:
+    """Have ``check_abandoned`` of this thread look at an event."""
+    _local.abandoned = abandoned
+
+
+def check_abandoned() -> None:
+    """Raise AbandonedError if nobody waits for this thread's result; to be called now and then.
+
+    A program that is interrupted ends when all its threads have.
+    """
+    abandoned = getattr(_local, "abandoned", None)
+    if abandoned is not None and abandoned.is_set():
+        raise AbandonedError
 
 
 def results_in_order(

@@ -14,7 +14,7 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import Tally
-from dkt.base.threads import results_in_order
+from dkt.base.threads import end_with, results_in_order
 from dkt.fstext.fst import FstArrays
 from dkt.util.progress import told
 
@@ -149,7 +149,8 @@ def decode_table(
     total, num_frames = 0.0, 0
     timer = SearchTimer(num_threads)
     entries = told(loglikes, tally.what, path, len)
-    pool = ThreadPoolExecutor(num_threads, thread_name_prefix="dkt")
+    ended = threading.Event()
+    pool = ThreadPoolExecutor(num_threads, "dkt", initializer=end_with, initargs=(ended,))
     try:
         for utt, length, result in results_in_order(search, entries, lambda: num_threads, lambda _: pool):
             if isinstance(result, NoPathError):
@@ -163,6 +164,7 @@ def decode_table(
             per_frame = result.loglike / length
             logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, length)
     finally:
+        ended.set()
         pool.shutdown(wait=False, cancel_futures=True)
     timer.log(num_frames)
     logger.info("Done %d utterances, failed for %d", tally.num_done, tally.num_dropped)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dkt.base.threads import check_abandoned
 from dkt.decoder.decode_table import check_acoustic_scale, check_graph, check_loglikes
 from dkt.decoder.native_search import NativeSearch, find_raw
 from dkt.decoder.search_errors import TooManyLinksError, no_final_state, no_path_left
@@ -116,6 +117,7 @@ class LatticeSearcher:
         frames = [passing.begin()]
         num_links = 0
         for t in range(len(acoustic.loglikes)):
+            check_abandoned()
             frames.append(passing.advance(frames[-1], acoustic, t))
             if len(frames[-1].states) == 0:
                 raise no_path_left(t + 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.native import Kernel, load_kernel
+from dkt.base.threads import check_abandoned
 from dkt.decoder.search_errors import (
     TooManyLinksError,
     loop_without_frames,
@@ -135,7 +136,7 @@ def find_raw(
     search = ctypes.c_void_p(made)
     try:
         while (status := library.dkt_search_advance(search, ctypes.c_int64(_FRAMES))) == _MORE:
-            pass
+            check_abandoned()
         if status < 0:
             raise _error(status, library.dkt_search_num_taken(search))
         return _taken(library, search)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from dkt.base.threads import check_abandoned
 from dkt.lat.lattice import CompactLattice
 from dkt.lat.word_closure import TID_BYTES, TOLERANCE, LegStrings, WordClosure
 from dkt.lat.word_steps import WordStep, words_after
@@ -114,6 +115,7 @@ class _States:
         """Make the states within the beam, the best first; gives the beam within which all are there."""
         has_best = False
         while self._queue:
+            check_abandoned()
             cost, number = heapq.heappop(self._queue)
             state = self.states[number]
             if state.arcs is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dkt.base.native import Kernel, load_kernel
+from dkt.base.threads import check_abandoned
 from dkt.lat.determinize import DELTA, PLACE_BYTES, Determinized, determinize
 from dkt.lat.lattice import CompactLattice, parted
 from dkt.lat.raw_lattice import RawLattice
@@ -82,7 +83,7 @@ def _determinize(
     handle = ctypes.c_void_p(made)
     try:
         while (status := library.dkt_determinize_advance(handle, ctypes.c_int64(_WORK))) == _MORE:
-            pass
+            check_abandoned()
         if status == _TOO_MANY_WAYS:
             raise TooManyWaysError(f"more than {max_ways} ways between words")
         if status == _NO_MEMORY:

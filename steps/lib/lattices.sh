@@ -35,10 +35,9 @@ set_search_name() {
 
 # set_search_threads: sets the array search_threads, what --num-threads says to dkt latgen: no part of its name, as
 # lattices do not depend on it.
+# shellcheck disable=SC2034 # for the step
 set_search_threads() {
-  # shellcheck disable=SC2034 # for the step
   search_threads=()
-  # shellcheck disable=SC2034
   [ "${search[0]}" != dkt ] || [ "$num_threads" = 1 ] || search_threads=(--num-threads="$num_threads")
 }
 
