@@ -135,8 +135,10 @@ def find_raw(
         raise MemoryError
     search = ctypes.c_void_p(made)
     try:
-        while (status := library.dkt_search_advance(search, ctypes.c_int64(_FRAMES))) == _MORE:
+        status = _MORE
+        while status == _MORE:
             check_abandoned()
+            status = library.dkt_search_advance(search, ctypes.c_int64(_FRAMES))
         if status < 0:
             raise _error(status, library.dkt_search_num_taken(search))
         return _taken(library, search)

@@ -82,8 +82,10 @@ def _determinize(
         raise MemoryError
     handle = ctypes.c_void_p(made)
     try:
-        while (status := library.dkt_determinize_advance(handle, ctypes.c_int64(_WORK))) == _MORE:
+        status = _MORE
+        while status == _MORE:
             check_abandoned()
+            status = library.dkt_determinize_advance(handle, ctypes.c_int64(_WORK))
         if status == _TOO_MANY_WAYS:
             raise TooManyWaysError(f"more than {max_ways} ways between words")
         if status == _NO_MEMORY:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -266,28 +264,6 @@ def test_threads_change_no_byte(
         assert factor in caplog.text
     assert made[0] == made[1] == made[2]
     assert [key for key, _ in read_int_vectors(f"ark:{tmp_path}/words3")] == list(lengths)
-
-
-def test_a_thread_ends_when_another_utterance_has_failed(
-    kaldi_fixtures: Path,
-    shortest: tuple[str, Path],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    either_way: str,
-) -> None:
-    """One that would take long goes no further, and the program need not wait for it."""
-    [(_, loglikes)] = read_matrices(f"ark:{shortest[1]}")
-    with MatrixWriter(f"ark:{tmp_path}/in") as writer:
-        writer.write("bad", np.where(np.arange(40)[:, None] == 20, np.nan, loglikes[:40]))
-        writer.write("long", np.tile(loglikes, (20, 1)))
-    before = set(threading.enumerate())
-    options = f"{SETTINGS} --allow-partial --num-threads=2"
-    assert latgen(kaldi_fixtures, f"ark:{tmp_path}/in", f"ark:{tmp_path}/lat", options=options) == 1
-    assert "utterance 'bad': a log-likelihood is NaN" in capsys.readouterr().err
-    begin = time.process_time()
-    for thread in set(threading.enumerate()) - before:
-        thread.join()
-    assert time.process_time() - begin < 1.0
 
 
 def test_a_table_of_graphs_is_refused(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand
-from dkt.decoder.decode_table import NoPathError
+from dkt.base.tally import Tally
+from dkt.base.threads import AbandonedError, check_abandoned, end_with
+from dkt.decoder.decode_table import NoPathError, decode_table
 from dkt.decoder.lattice_decoder import LatticeSearcher
-from dkt.decoder.lattice_generation import LatticeGenerator
+from dkt.decoder.lattice_generation import GeneratedLattice, LatticeGenerator
 from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
 from dkt.lat.lattice import CompactLattice, Lattice
@@ -230,3 +236,49 @@ def test_the_best_path_is_there_however_little_memory_is() -> None:
         result = LatticeGenerator(searcher, **options).search(loglikes)
         assert 0.0 <= result.beam < 6.0
         assert best[:2] in [path[:2] for path in lattice_paths(result.lattice)]
+
+
+def test_what_nobody_waits_for_ends(either_way: str) -> None:
+    """Search and determinisation alike: a program that is interrupted waits for its threads."""
+    graph, loglikes = case_with_a_path(600)
+    searcher = LatticeSearcher(graph, ID2PDF, Beams(beam=WIDE, lattice_beam=6.0, min_active=0), SCALE)
+    raw = searcher.search(loglikes).lattice
+    abandoned = threading.Event()
+    abandoned.set()
+    calls = [partial(searcher.search, loglikes), partial(determinize_raw, raw, 6.0)]
+    with ThreadPoolExecutor(1, initializer=end_with, initargs=(abandoned,)) as pool:
+        for call in calls:
+            with pytest.raises(AbandonedError):
+                pool.submit(call).result()
+        abandoned.clear()
+        for call in calls:
+            pool.submit(call).result()
+
+
+def test_threads_end_when_another_has_failed() -> None:
+    """The error of one utterance ends the search of the next, which would take long."""
+    begun, how = threading.Event(), []
+
+    class Slow:
+        def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> GeneratedLattice:
+            if loglikes[0, 0] < 0:
+                assert begun.wait(60)
+                raise DktError("spoilt")
+            begun.set()
+            end = time.monotonic() + 60
+            try:
+                while time.monotonic() < end:
+                    check_abandoned()
+                    time.sleep(0.001)
+            except AbandonedError:
+                how.append("abandoned")
+                raise
+            raise AssertionError
+
+    table = [(name, np.full((2, 3), value, dtype=np.float32)) for name, value in (("bad", -1), ("slow", 1))]
+    before = set(threading.enumerate())
+    with pytest.raises(DktError, match="x: utterance 'bad': spoilt"):
+        decode_table(Slow(), table, "x", Tally("decode"), lambda utt, found: None, num_threads=2)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert how == ["abandoned"]
