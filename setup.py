@@ -31,7 +31,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["dkt", "dkt.*"]),
-    package_data={"dkt": ["py.typed"], "dkt.nnet": ["kernels/*.cpp"]},
+    package_data={"dkt": ["py.typed"], "": ["kernels/*.cpp", "kernels/*.h"]},
     install_requires=["kaldiio", "torch", "numpy", "pyyaml", "tqdm"],
     extras_require={
         "standalone": STANDALONE,

@@ -41,7 +41,7 @@ options (names and defaults of Kaldi's script):
 $speaker_inputs_help
   --latgen <which>       kaldi: latgen-faster-mapped, dkt: dkt latgen, auto: Kaldi's if KALDI_ROOT is set and it is
                          found on PATH, in src/bin or in src/latbin; lattices that are there stay (auto)
-  --num-threads <n>      above 1: Kaldi's latgen-faster-mapped-parallel; dkt latgen has one thread (1)
+  --num-threads <n>      utterances that a job decodes at a time; above 1 Kaldi's latgen-faster-mapped-parallel (1)
   --use-gpu <how>        yes, no or optional (no)
   --max-dropped <share>  share of utterances that may have no lattice, all jobs together (0.05)
   --skip-scoring <bool>  do not score (false)
@@ -61,6 +61,7 @@ if is_network; then default_acwt=0.1 default_scoring="--min-lmwt 4 --max-lmwt 15
   default_acwt=0.083333 default_scoring=
 fi
 acwt=${acwt:-$default_acwt}
+check_number num_threads 1024
 [ "$scoring_opts" != default ] || scoring_opts=$default_scoring
 
 # Sets what the lattices depend on, which the program search_name makes.
@@ -91,14 +92,14 @@ if [ "$stage" -le 0 ] && ! already_done "$dir/.decode.done" "${job_files[@]}" "$
   begin_jobs "$nj" "$logdir/decode.JOB.log" "$dir/lat.JOB.gz" "$dir/.decoded.JOB"
   sdata=$(make_split "$data" "$nj" "$dir") || exit 1
   set_loglikes
-  limit_threads
+  set_search_threads
   # Two programs run at a time.
   set_resources "$use_gpu" $((num_threads + 1))
   echo "$script_name: decoding $data by ${search[0]}${search[1]:+ ${search[1]}}"
   run_jobs "${resources[@]}" "$logdir/decode.JOB.log" set -o pipefail "$THEN" \
     "${loglikes[@]}" "$sdata/JOB" ark:- "$PIPE" \
-    "${search[@]}" --min-active="$min_active" --max-active="$max_active" --max-mem="$max_mem" --beam="$beam" \
-    --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
+    "${search[@]}" ${search_threads[@]+"${search_threads[@]}"} --min-active="$min_active" --max-active="$max_active" \
+    --max-mem="$max_mem" --beam="$beam" --lattice-beam="$lattice_beam" --acoustic-scale="$acwt" --allow-partial=true \
     --word-symbol-table="$graph/words.txt" "$model" "$graph/HCLG.fst" ark:- ark:- "ark,t:$made/.decoded.JOB" "$PIPE" \
     "$DKT_ROOT/steps/utils/gzip_to.sh" "$made/lat.JOB.gz"
   verdict

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.kernels import WAYS, computed_by
 from tests.recipe_lab import write_place
 from tests.stand_ins import StandIns
 
@@ -67,6 +69,13 @@ def heard() -> None:
     """Signals are not ignored, as they are where the tests run under nohup or in the background."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(params=WAYS)
+def either_way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each test twice: by the kernels of lattices, and without them."""
+    with computed_by(request.param):
+        yield request.param
 
 
 @pytest.fixture

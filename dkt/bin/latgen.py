@@ -1,4 +1,4 @@
-"""``dkt latgen``: lattices from log-likelihoods, as Kaldi's ``latgen-faster-mapped``."""
+"""``dkt latgen``: lattices from log-likelihoods, as Kaldi's ``latgen-faster-mapped`` and ``-parallel``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from dkt.util.table import IntVectorWriter, read_matrices
 
 logger = logging.getLogger(__name__)
 
-# Of Kaldi's program, and without meaning here: the memory of its decoder, steps of its determinisation.
+# Of Kaldi's programs, and without meaning here: the memory of the decoder, steps of the determinisation,
+# threads that wait for others.
 _WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
     "phone-determinize": boolean,
     "word-determinize": boolean,
@@ -34,6 +35,7 @@ _WITHOUT_MEANING: dict[str, Callable[[str], object]] = {
     "prune-scale": Number(ranges.SHARE),
     "memory-pool-tokens-block-size": Number(ranges.COUNT),
     "memory-pool-links-block-size": Number(ranges.COUNT),
+    "num-threads-total": Number(ranges.COUNT),
 }
 # Kaldi determinises phone by phone first, and so puts together a little more of what lies beyond the beam.
 # With this much more of a beam the best path of a lattice against a reference has as many errors as in
@@ -62,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Number(ranges.MAX_MEM),
         default=50_000_000,
         help="bytes, about, of a determinisation, which then ends at a narrower beam; 0 for no limit",
+    )
+    parser.add_argument(
+        "--num-threads",
+        type=Number(ranges.THREADS),
+        default=1,
+        help="utterances decoded at a time; results, and their order, do not depend on it",
     )
     parser.add_argument("--word-symbol-table", help="words.txt, to log the words")
     for name, kind in _WITHOUT_MEANING.items():
@@ -117,5 +125,6 @@ def run(args: argparse.Namespace) -> None:
                 )
             lattices.write(utt, result.lattice)
 
-        decode_table(generator, read_matrices(args.loglikes), args.loglikes, tally, write)
+        loglikes = read_matrices(args.loglikes)
+        decode_table(generator, loglikes, args.loglikes, tally, write, args.num_threads)
     tally.finish(args.loglikes)

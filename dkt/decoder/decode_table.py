@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import Tally
+from dkt.base.threads import end_with, results_in_order
 from dkt.fstext.fst import FstArrays
 from dkt.util.progress import told
 
@@ -69,9 +72,17 @@ def check_loglikes(loglikes: np.ndarray, num_pdfs: int) -> None:
 
 
 def check_graph(graph: FstArrays, num_transition_ids: int) -> None:
-    """Raise DktError for a graph that is empty or has input labels that the model does not."""
+    """Raise DktError for a graph that is empty, damaged or has input labels that the model does not."""
     if graph.start < 0:
         raise DktError("the graph is empty")
+    # Neither the decoder nor the compiled search looks where an arc leads to.
+    ends = graph.arcs["nextstate"]
+    if graph.start >= graph.num_states or (
+        len(ends) and not 0 <= ends.min() <= ends.max() < graph.num_states
+    ):
+        raise DktError("an arc of the graph leads to a state that is not there", hint="make the graph again")
+    if graph.arcs["ilabel"].min(initial=0) < 0:
+        raise DktError("the graph has a negative input label", hint="make it again")
     # The decoder reads past the end of its scores without noticing.
     label = int(graph.arcs["ilabel"].max(initial=0))
     if label > num_transition_ids:
@@ -111,6 +122,7 @@ def decode_table(
     path: str,
     tally: Tally,
     write: Callable[[str, FoundT], None],
+    num_threads: int = 1,
 ) -> None:
     """Decode a table of log-likelihoods, utterance by utterance, and log as Kaldi's decoders do.
 
@@ -119,27 +131,41 @@ def decode_table(
         loglikes: utterances and log-likelihoods of shape ``(T, P)``.
         path: the rspecifier that they come from, for errors.
         tally: counts the utterances without a path.
-        write: takes every utterance and what was found.
+        write: takes every utterance and what was found, in the order of the table.
+        num_threads: utterances searched at a time, each by a thread of its own.
 
     Raises:
         DktError: log-likelihoods of another model, or that are not numbers.
     """
-    total, num_frames = 0.0, 0
-    timer = SearchTimer()
-    for utt, matrix in told(loglikes, tally.what, path, len):
+
+    def search(entry: tuple[str, np.ndarray]) -> tuple[str, int, FoundT | NoPathError]:
+        utt, matrix = entry
         try:
             with timer:
-                result = search_utterance(searcher, matrix, path, utt)
+                return utt, len(matrix), search_utterance(searcher, matrix, path, utt)
         except NoPathError as error:
-            tally.drop(utt, str(error))
-            continue
-        tally.done()
-        if not result.reached_final:
-            logger.warning("utterance '%s' did not reach a final state: a partial path is written", utt)
-        write(utt, result)
-        total, num_frames = total + result.loglike, num_frames + len(matrix)
-        per_frame = result.loglike / len(matrix)
-        logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, len(matrix))
+            return utt, len(matrix), error
+
+    total, num_frames = 0.0, 0
+    timer = SearchTimer(num_threads)
+    entries = told(loglikes, tally.what, path, len)
+    ended = threading.Event()
+    pool = ThreadPoolExecutor(num_threads, "dkt", initializer=end_with, initargs=(ended,))
+    try:
+        for utt, length, result in results_in_order(search, entries, lambda: num_threads, lambda _: pool):
+            if isinstance(result, NoPathError):
+                tally.drop(utt, str(result))
+                continue
+            tally.done()
+            if not result.reached_final:
+                logger.warning("utterance '%s' did not reach a final state: a partial path is written", utt)
+            write(utt, result)
+            total, num_frames = total + result.loglike, num_frames + length
+            per_frame = result.loglike / length
+            logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, length)
+    finally:
+        ended.set()
+        pool.shutdown(wait=False, cancel_futures=True)
     timer.log(num_frames)
     logger.info("Done %d utterances, failed for %d", tally.num_done, tally.num_dropped)
     if num_frames:
@@ -147,23 +173,39 @@ def decode_table(
 
 
 class SearchTimer:
-    """Adds up the time spent inside its ``with`` blocks."""
+    """Adds up the time in which at least one thread is inside its ``with`` blocks.
 
-    def __init__(self) -> None:
+    Args:
+        num_threads: for the log.
+    """
+
+    def __init__(self, num_threads: int = 1) -> None:
         self.seconds = 0.0
+        self._num_threads = num_threads
+        self._num_inside = 0
         self._begin = 0.0
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
-        self._begin = time.perf_counter()
+        with self._lock:
+            if self._num_inside == 0:
+                self._begin = time.perf_counter()
+            self._num_inside += 1
 
     def __exit__(self, *_: object) -> None:
-        self.seconds += time.perf_counter() - self._begin
+        with self._lock:
+            self._num_inside -= 1
+            if self._num_inside == 0:
+                self.seconds += time.perf_counter() - self._begin
 
     def log(self, num_frames: int) -> None:
-        """Log the time and the real-time factor of a decoding of ``num_frames`` frames."""
-        factor = self.seconds * _FRAMES_PER_SECOND / max(num_frames, 1)
+        """Log the time and the real-time factor of a decoding of ``num_frames`` frames, as Kaldi does."""
+        factor = self._num_threads * self.seconds * _FRAMES_PER_SECOND / max(num_frames, 1)
+        if self._num_threads > 1:
+            logger.info("Decoded with %d threads.", self._num_threads)
         logger.info(
-            "Time taken [excluding initialization] %.2fs: real-time factor assuming 100 frames/sec is %.3f",
+            "Time taken [excluding initialization] %.2fs: real-time factor %sassuming 100 frames/sec is %.3f",
             self.seconds,
+            "per thread " if self._num_threads > 1 else "",
             factor,
         )

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from dkt.decoder.decode_table import NoPathError, check_acoustic_scale, check_graph, check_loglikes
+from dkt.base.threads import check_abandoned
+from dkt.decoder.decode_table import check_acoustic_scale, check_graph, check_loglikes
+from dkt.decoder.native_search import NativeSearch, find_raw
+from dkt.decoder.search_errors import TooManyLinksError, no_final_state, no_path_left
 from dkt.decoder.search_graph import AcousticCosts, SearchGraph
 from dkt.decoder.token_lattice import collect, prune
 from dkt.decoder.token_passing import Beams, Frame, TokenPassing
@@ -72,7 +75,7 @@ class LatticeSearcher:
         self.max_links = max_links
         self.num_pdfs = int(id2pdf[1:].max()) + 1
         self._graph = SearchGraph.of(graph, id2pdf)
-        self._passing = TokenPassing(self._graph, beams)
+        self._native = NativeSearch.of(self._graph)
 
     def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> FoundLattice:
         """Find the lattice of one utterance.
@@ -92,7 +95,7 @@ class LatticeSearcher:
         while True:
             try:
                 return self._search(acoustic, beams)
-            except _TooManyLinksError:
+            except TooManyLinksError:
                 smaller = replace(
                     beams, beam=beams.beam * _BACK_OFF, lattice_beam=beams.lattice_beam * _BACK_OFF
                 )
@@ -107,20 +110,23 @@ class LatticeSearcher:
                 beams = smaller
 
     def _search(self, acoustic: AcousticCosts, beams: Beams) -> FoundLattice:
-        passing = self._passing
-        passing.beams = beams
+        if self._native is not None:
+            found = find_raw(self._native, acoustic, beams, self.max_links, self.allow_partial)
+            return FoundLattice(*found, beams.lattice_beam)
+        passing = TokenPassing(self._graph, beams)
         frames = [passing.begin()]
         num_links = 0
         for t in range(len(acoustic.loglikes)):
+            check_abandoned()
             frames.append(passing.advance(frames[-1], acoustic, t))
             if len(frames[-1].states) == 0:
-                raise NoPathError(f"no path is left after {t + 1} frames", hint="widen the beam")
+                raise no_path_left(t + 1)
             num_links += frames[-2].num_links
             if (t + 1) % beams.prune_interval == 0 or num_links > self.max_links:
                 self._prune_window(frames, acoustic, beams)
                 num_links = sum(frame.num_links for frame in frames)
             if num_links > self.max_links:
-                raise _TooManyLinksError
+                raise TooManyLinksError
         final, reached_final = self._final_costs(frames[-1])
         worse = frames[-1].costs + final - (frames[-1].costs + final).min()
         frames[-1].extra = np.where(worse <= beams.lattice_beam, worse, np.inf)
@@ -141,9 +147,5 @@ class LatticeSearcher:
         if np.isfinite(final).any():
             return final, True
         if not self.allow_partial:
-            raise NoPathError("no path reached a final state", hint="widen the beam, or allow partial paths")
+            raise no_final_state()
         return np.zeros(len(frame.states)), False
-
-
-class _TooManyLinksError(Exception):
-    """The search holds too many arcs."""

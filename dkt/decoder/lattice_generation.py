@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dkt.decoder.lattice_decoder import LatticeSearcher
-from dkt.lat.determinize import determinize
 from dkt.lat.lattice import CompactLattice, Lattice
+from dkt.lat.native_determinize import determinize_raw
 from dkt.lat.raw_lattice import RawLattice
-from dkt.lat.word_closure import MAX_WAYS, TooManyWaysError, close_words
+from dkt.lat.word_closure import MAX_WAYS, TooManyWaysError
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class LatticeGenerator:
         tried = beam
         while True:
             try:
-                result = determinize(close_words(raw, tried, self.max_ways), tried, self.max_mem)
+                result = determinize_raw(raw, tried, self.max_mem, self.max_ways)
                 if result.beam >= _EARLY * tried or tried < _LEAST_BEAM:
                     break
             except TooManyWaysError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class SearchGraph:
         start: the start state.
         final: final costs, float64 of shape ``(S,)``; inf where not final.
         emitting: the arcs that take a frame; their input labels are transition-ids.
-        pdfs: the pdf of each of them.
+        pdfs: the pdf of each of them, int32.
         nonemitting: the others.
     """
 
@@ -81,10 +82,15 @@ class SearchGraph:
     pdfs: np.ndarray
     nonemitting: ArcSet
 
+    @cached_property
+    def has_nonemitting(self) -> np.ndarray:
+        """Whether each state has arcs without a frame, shape ``(S,)``."""
+        return np.diff(self.nonemitting.offsets) > 0
+
     @classmethod
     def of(cls, graph: FstArrays, id2pdf: np.ndarray) -> SearchGraph:
         """Lay out a graph; ``id2pdf`` has the pdf of every transition-id, index 0 is not used."""
         emits = graph.arcs["ilabel"] != 0
         emitting = ArcSet.of(graph, emits)
-        pdfs = np.asarray(id2pdf)[emitting.ilabels]
+        pdfs = np.asarray(id2pdf)[emitting.ilabels].astype(np.int32)
         return cls(graph.start, graph.final.astype(np.float64), emitting, pdfs, ArcSet.of(graph, ~emits))

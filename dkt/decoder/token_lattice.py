@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dkt.base.errors import DktError
+from dkt.decoder.search_errors import loop_without_frames
 from dkt.decoder.search_graph import AcousticCosts, ArcSet, SearchGraph
 from dkt.decoder.token_passing import Frame, Links
 from dkt.lat.raw_lattice import RawLattice
@@ -148,7 +148,7 @@ def _levels(frame: Frame) -> np.ndarray:
             break
         np.maximum.at(levels, links.targets[late], higher[late])
     else:
-        raise DktError("the graph has a loop of arcs without frames", hint="make it again without them")
+        raise loop_without_frames()
     return levels
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dkt.base.errors import DktError
+from dkt.decoder.search_errors import negative_loop
 from dkt.decoder.search_graph import AcousticCosts, SearchGraph
 
 
@@ -132,7 +133,7 @@ class TokenPassing:
         self.beams = beams
         # The token of each state, -1 for none: always reset after use, as graphs are larger than frames.
         self._slots = np.full(len(graph.final), -1, dtype=np.int32)
-        self._has_nonemitting = np.diff(graph.nonemitting.offsets) > 0
+        self._has_nonemitting = graph.has_nonemitting
 
     def begin(self) -> Frame:
         """The tokens before the first frame."""
@@ -196,7 +197,7 @@ class TokenPassing:
             changed = changed[self._has_nonemitting[states[changed]]]
         else:
             self._slots[:] = -1
-            raise DktError("the graph has a loop of arcs without frames whose cost is negative")
+            raise negative_loop()
         owners, taken, _ = self._follow(states, costs, np.flatnonzero(self._has_nonemitting[states]), cutoff)
         inner = Links(owners.astype(np.int32), self._slots[arcs.nextstates[taken]], taken.astype(np.int32))
         self._slots[states] = -1

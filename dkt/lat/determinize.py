@@ -15,14 +15,15 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from dkt.base.threads import check_abandoned
 from dkt.lat.lattice import CompactLattice
 from dkt.lat.word_closure import TID_BYTES, TOLERANCE, LegStrings, WordClosure
 from dkt.lat.word_steps import WordStep, words_after
 
-# Residual costs that differ by less are taken for equal, as with Kaldi's --delta: sums in another order.
-_DELTA = 1.0 / 1024.0
-# What a place takes besides its string, about.
-_PLACE_BYTES = 64
+#: Residual costs that differ by less are taken for equal, as with Kaldi's --delta: sums in another order.
+DELTA = 1.0 / 1024.0
+#: What a place takes besides its string, about.
+PLACE_BYTES = 64
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class Determinized:
     """A determinised lattice.
 
     Attributes:
-        lattice: with acoustic costs as the closure has them; states in topological order.
+        lattice: with acoustic costs as the closure has them; states in topological order. Empty if no path
+            is whole.
         beam: within which it is whole: smaller than was asked for if memory ran out.
     """
 
@@ -99,6 +101,8 @@ class _States:
         self._known_used: dict[tuple[bytes, bytes], np.ndarray] = {}
         self._bytes = 0
         legs = np.arange(closure.leg_offsets[0], closure.leg_offsets[1])
+        if not (len(legs) and np.isfinite(self.best)):
+            return
         legs = legs[np.argsort(closure.leg_junctions[legs])]
         costs = closure.leg_graph[legs], closure.leg_acoustic[legs]
         used = self._used(closure.leg_junctions[legs], *costs)
@@ -111,6 +115,7 @@ class _States:
         """Make the states within the beam, the best first; gives the beam within which all are there."""
         has_best = False
         while self._queue:
+            check_abandoned()
             cost, number = heapq.heappop(self._queue)
             state = self.states[number]
             if state.arcs is not None:
@@ -136,7 +141,7 @@ class _States:
         if number == len(self.states):
             rest = places.graph + places.acoustic + self.closure.beta[places.junctions]
             self.states.append(_State(places, float(rest.min())))
-            self._bytes += sum(map(len, places.strings)) + _PLACE_BYTES * len(places.strings)
+            self._bytes += sum(map(len, places.strings)) + PLACE_BYTES * len(places.strings)
         return number
 
     def _used(self, junctions: np.ndarray, graph: np.ndarray, acoustic: np.ndarray) -> np.ndarray:
@@ -155,6 +160,8 @@ class _States:
                 is_used[step.owners] = True
             final = costs + self.closure.final[junctions]
             is_used[np.argmin(final)] |= bool(np.isfinite(final).any())
+            # Costs so large that their sums are rounded by more than the tolerance.
+            is_used |= not is_used.any()
             used = self._known_used[key] = np.flatnonzero(is_used)
         return used
 
@@ -236,7 +243,7 @@ class _States:
         """Depth first, children before parents, turned round; states that lead nowhere are left out."""
         useful: dict[int, bool] = {}
         finished: list[int] = []
-        stack = [(0, iter(self.states[0].arcs or []))]
+        stack = [(state, iter(self.states[state].arcs or [])) for state in range(len(self.states))[:1]]
         while stack:
             state, arcs = stack[-1]
             child = next((a.nextstate for a in arcs if a.nextstate >= 0 and a.nextstate not in useful), None)
@@ -252,7 +259,7 @@ class _States:
 
 
 def _rounded(costs: np.ndarray) -> bytes:
-    return np.round(costs / _DELTA).astype(np.int64).tobytes()
+    return np.round(costs / DELTA).astype(np.int64).tobytes()
 
 
 def _common(first: bytes, second: bytes) -> int:

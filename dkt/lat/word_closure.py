@@ -14,6 +14,7 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand, offsets_of
+from dkt.base.threads import check_abandoned
 from dkt.lat.raw_lattice import RawLattice
 
 # Costs are sums in different orders: paths on the edge of the beam shall not break into pieces.
@@ -104,6 +105,7 @@ def _all_ways(lattice: RawLattice, entry_states: np.ndarray, beam: float, max_wa
     first = np.zeros(lattice.num_states + 1, dtype=np.int64)  # of the ways to each state
     ways, size = np.empty(4096, dtype=_WAY), 0
     for layer, (begin, end) in enumerate(pairwise(lattice.layers)):
+        check_abandoned()
         longer = _lengthen(lattice, silent[arc_bounds[layer] : arc_bounds[layer + 1]], ways, first)
         new = _begin(entry_states, order[entry_bounds[layer] : entry_bounds[layer + 1]])
         found = np.concatenate([longer, new]) if len(new) else longer

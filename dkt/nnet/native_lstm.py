@@ -6,7 +6,6 @@ T frames, N streams, C cells, R outputs. Streams do not depend on each other: th
 from __future__ import annotations
 
 import ctypes
-import threading
 from typing import Any
 
 import torch
@@ -20,16 +19,13 @@ _SUFFIXES = {torch.float32: ("f32", ctypes.c_float), torch.float64: ("f64", ctyp
 _STREAMS_PER_GROUP = 4
 # Gradients that are summed over frames and streams: of four biases and three peepholes per cell.
 _NUM_SUMS = 7
-# Threads that compute different utterances shall not each compile the kernel.
-_loading = threading.Lock()
 
 
 def serves(tensor: torch.Tensor) -> bool:
     """Whether the kernel can compute with such a tensor here."""
     if tensor.device.type != "cpu" or tensor.dtype not in _SUFFIXES:
         return False
-    with _loading:
-        return native.load() is not None
+    return native.load() is not None
 
 
 def run(made: Activations, weights: Weights, clips: Clips) -> None:
@@ -64,7 +60,6 @@ def _packed(weight: torch.Tensor) -> torch.Tensor:
     library = native.load()
     assert library is not None
     size = getattr(library, f"dkt_packed_size_{suffix}")
-    size.restype = ctypes.c_int64
     packed = weight.new_empty(size(ctypes.c_int64(depth), ctypes.c_int64(columns)))
     numbers = (depth, columns, *weight.stride())
     getattr(library, f"dkt_pack_{suffix}")(

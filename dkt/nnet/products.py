@@ -18,8 +18,8 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from dkt.base.native import KERNELS_VARIABLE
 from dkt.nnet import threads
-from dkt.nnet.native import KERNELS_VARIABLE
 
 
 @functools.cache

@@ -13,16 +13,14 @@ So the number may follow what the machine has to spare: a model does not tell ho
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
 
-Item = TypeVar("Item")
-Outcome = TypeVar("Outcome")
+from dkt.base.threads import Item, Outcome, results_in_order
 
 #: Multiplications of a product that is worth waking threads for.
 _WORTH_SHARING = 1 << 22
@@ -183,37 +181,8 @@ def run_shares(call: Callable[[int], None], number: int) -> None:
 
 
 def map_in_order(function: Callable[[Item], Outcome], items: Iterable[Item]) -> Iterator[Outcome]:
-    """The results for all items in their order, each computed by one thread; items are made in this one.
-
-    One item more than there are threads is at hand, so that none of them waits for whoever takes the results.
-    An error of ``function``, or of the making of items, is raised after the results of all items before.
-    """
-    waiting: deque[Future[Outcome]] = deque()
-    made = iter(items)
-    error: Exception | None = None
-    try:
-        while True:
-            try:
-                item = next(made)
-            except StopIteration:
-                break
-            except Exception as raised:
-                error = raised
-                break
-            workers = _policy.workers()
-            if workers > 1:
-                waiting.append(_threads(workers).submit(function, item))
-            while len(waiting) > (workers if workers > 1 else 0):
-                yield waiting.popleft().result()
-            if workers == 1:
-                yield function(item)
-        while waiting:
-            yield waiting.popleft().result()
-        if error is not None:
-            raise error
-    finally:
-        for future in waiting:
-            future.cancel()
+    """As ``results_in_order``, in as many threads as the policy says."""
+    return results_in_order(function, items, lambda: _policy.workers(), _threads)
 
 
 def _threads(number: int) -> ThreadPoolExecutor:

@@ -23,6 +23,7 @@ from dkt.nnet.network import FrameNetwork, SequenceNetwork
 from dkt.nnet.networks import NETWORKS, check_kind, network_class
 from dkt.train.feature_config import FeatureConfig, SplicedFeatureConfig
 from dkt.train.loop import LoopConfig
+from dkt.train.masking import MaskingConfig
 from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig
 from dkt.train.schedule import ScheduleConfig
@@ -87,6 +88,7 @@ class Recipe:
     schedule: ScheduleConfig
     fine_tuning: ScheduleConfig
     training: LoopConfig
+    masking: MaskingConfig
 
     kind: ClassVar[str]
 
@@ -146,6 +148,7 @@ class FrameRecipe(Recipe):
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.004))
     training: LoopConfig = field(default_factory=LoopConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
 
     @property
     def splice(self) -> int:
@@ -183,6 +186,7 @@ class SequenceRecipe(Recipe):
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.001))
     fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -18,6 +18,7 @@ from dkt.nnet.network import Network, Runner
 from dkt.train.averaging import WeightAverage
 from dkt.train.criterion import Criterion, Frames, Loss, make_criterion
 from dkt.train.hint import Guided
+from dkt.train.masking import Masking
 from dkt.train.metrics import Metrics
 from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig, Updates
@@ -39,6 +40,7 @@ class Trainer:
         device: where to train.
         precision: of the factors of matrix products in training.
         average_epochs: over about how many epochs weights are averaged; 0 for the last ones alone.
+        masking: hides parts of the features in training; None for none.
 
     Attributes:
         waited: seconds that trainings and evaluations have waited for batches so far.
@@ -55,6 +57,7 @@ class Trainer:
         device: torch.device,
         precision: Precision = "float32",
         average_epochs: float = 0.0,
+        masking: Masking | None = None,
     ) -> None:
         self.network = network
         self.batches = batches
@@ -63,6 +66,7 @@ class Trainer:
         self.mixed = mixed_precision(precision, device)
         self.updates = Updates(network, optimizer, frames_per_update)
         self.optimizer = self.updates.optimizer
+        self.masking = masking
         self.average: WeightAverage | None = None
         if average_epochs:
             updates = average_epochs * batches.num_frames / frames_per_update
@@ -129,7 +133,8 @@ class Trainer:
         return metrics
 
     def _step(self, run: Runner, criterion: Criterion, batch: Batch, metrics: Metrics) -> None:
-        loss, logits = self.loss(run, criterion, batch, training=True)
+        shown = batch if self.masking is None else self.masking(batch)
+        loss, logits = self.loss(run, criterion, shown, training=True)
         clipped = self.updates.apply(loss.objective, len(batch.labels))
         if self.average is not None:
             self.average.update()

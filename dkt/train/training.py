@@ -26,6 +26,7 @@ from dkt.train.batches import evaluation_batches, training_batches
 from dkt.train.hint import Guided
 from dkt.train.inputs import InitialModel, Inputs, Sources, open_inputs
 from dkt.train.loop import TrainingLoop
+from dkt.train.masking import make_masking
 from dkt.train.modes import OBJECTIVES
 from dkt.train.recipes import Recipe
 from dkt.train.trainer import Trainer
@@ -191,6 +192,7 @@ def _train(
         device,
         recipe.training.precision,
         recipe.training.average_epochs,
+        make_masking(recipe.masking, inputs.options, inputs.raw_dim, inputs.train),
     )
     logger.info(
         "%s, %d inputs, %d outputs, %.2f million weights; mode %s; %s, %d cv frames",

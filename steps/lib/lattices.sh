@@ -33,11 +33,12 @@ set_search_name() {
   search_name=${made_by:-${search[*]}}
 }
 
-# limit_threads: dkt's decoder has one thread, and the queue is not asked for more.
-limit_threads() {
-  [ "${search[0]}" = dkt ] && [ "$num_threads" != 1 ] || return 0
-  echo "$script_name: dkt latgen has one thread: --num-threads $num_threads is not asked for (more --nj is faster)"
-  num_threads=1
+# set_search_threads: sets the array search_threads, what --num-threads says to dkt latgen: no part of its name, as
+# lattices do not depend on it.
+# shellcheck disable=SC2034 # for the step
+set_search_threads() {
+  search_threads=()
+  [ "${search[0]}" != dkt ] || [ "$num_threads" = 1 ] || search_threads=(--num-threads="$num_threads")
 }
 
 # verdict: tells what the jobs dropped, and judges what they found.

@@ -20,6 +20,7 @@ from dkt.lat.paths import CostScale, best_path, best_paths
 from dkt.util.symbols import read_symbol_table
 from dkt.util.table import MatrixWriter, read_int_vectors, read_matrices
 from tests.decoder.test_graph import golden_search
+from tests.kernels import WAYS, computed_by
 from tests.lattices import read_state_level_lattices
 
 SETTINGS = "--beam=13 --lattice-beam=8 --max-active=7000 --min-active=200 --acoustic-scale=0.1"
@@ -42,21 +43,24 @@ def latgen(fixtures: Path, loglikes: str, *outputs: str, options: str = SETTINGS
     return main(["latgen", *options.split(), *places, loglikes, *outputs])
 
 
-@pytest.fixture(scope="module")
-def run(kaldi_fixtures: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+@pytest.fixture(scope="module", params=WAYS)
+def run(
+    kaldi_fixtures: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Run:
     out, golden = tmp_path_factory.mktemp("latgen"), kaldi_fixtures / "golden/nnet1"
     root, handler = logging.getLogger(), logging.FileHandler(out / "log")
     level = root.level
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    status = latgen(
-        kaldi_fixtures,
-        f"ark:{golden}/loglikes_20.ark",
-        f"ark:|gzip -c >{out}/lat.gz",
-        f"ark,t:{out}/words",
-        f"ark,t:{out}/ali",
-        options=f"{SETTINGS} --word-symbol-table={kaldi_fixtures}/lang/words.txt",
-    )
+    with computed_by(request.param):
+        status = latgen(
+            kaldi_fixtures,
+            f"ark:{golden}/loglikes_20.ark",
+            f"ark:|gzip -c >{out}/lat.gz",
+            f"ark,t:{out}/words",
+            f"ark,t:{out}/ali",
+            options=f"{SETTINGS} --word-symbol-table={kaldi_fixtures}/lang/words.txt",
+        )
     root.setLevel(level)
     root.removeHandler(handler)
     assert status == 0
@@ -188,36 +192,78 @@ def test_state_level_lattices_are_marked_so(run: Run, shortest: tuple[str, Path]
     assert best_path(found, scale).words == best_path(run.lattices[utt], scale).words
 
 
+@pytest.mark.parametrize("threads", ["", " --num-threads=3"])
 def test_utterances_that_fail_are_counted(
-    kaldi_fixtures: Path, shortest: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    kaldi_fixtures: Path,
+    shortest: tuple[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    threads: str,
 ) -> None:
+    settings = SETTINGS + threads
     [(_, loglikes)] = read_matrices(f"ark:{shortest[1]}")
     with MatrixWriter(f"ark:{tmp_path}/in") as writer:
         writer.write("empty", loglikes[:0])
         writer.write("good", loglikes[:40])
         writer.write("short", loglikes[:2])
     outputs = f"ark:{tmp_path}/in", f"ark:{tmp_path}/lat", f"ark:{tmp_path}/words"
-    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --allow-partial") == 1
+    assert latgen(kaldi_fixtures, *outputs, options=f"{settings} --allow-partial") == 1
     assert "empty" in capsys.readouterr().err
-    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --allow-partial --max-dropped=0.5") == 0
+    assert latgen(kaldi_fixtures, *outputs, options=f"{settings} --allow-partial --max-dropped=0.5") == 0
     assert [key for key, _ in read_int_vectors(outputs[2])] == ["good", "short"]
     assert [key for key, _ in read_compact_lattices(outputs[1])] == ["good", "short"]
     # Two frames are no word: without --allow-partial there is nothing to write.
-    assert latgen(kaldi_fixtures, *outputs, options=f"{SETTINGS} --max-dropped=0.9") == 0
+    assert latgen(kaldi_fixtures, *outputs, options=f"{settings} --max-dropped=0.9") == 0
     assert "short" not in [key for key, _ in read_compact_lattices(outputs[1])]
 
 
+@pytest.mark.parametrize("threads", ["", " --num-threads=3"])
 def test_bad_scores_name_file_and_utterance_and_keep_what_was_written(
-    kaldi_fixtures: Path, shortest: tuple[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+    kaldi_fixtures: Path,
+    shortest: tuple[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    threads: str,
 ) -> None:
     [(_, loglikes)] = read_matrices(f"ark:{shortest[1]}")
     with MatrixWriter(f"ark:{tmp_path}/in") as writer:
         writer.write("good", loglikes[:40])
         writer.write("bad", np.where(np.arange(40)[:, None] == 20, np.nan, loglikes[:40]))
-    options = f"{SETTINGS} --allow-partial"
+        writer.write("after", loglikes[:40])
+    options = f"{SETTINGS} --allow-partial{threads}"
     assert latgen(kaldi_fixtures, f"ark:{tmp_path}/in", f"ark:{tmp_path}/lat", options=options) == 1
     assert f"{tmp_path}/in: utterance 'bad': a log-likelihood is NaN" in capsys.readouterr().err
     assert [key for key, _ in read_compact_lattices(f"ark:{tmp_path}/lat")] == ["good"]
+
+
+def test_threads_change_no_byte(
+    kaldi_fixtures: Path,
+    shortest: tuple[str, Path],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    either_way: str,
+) -> None:
+    """Of utterances of different lengths, which threads end in another order, one of them too short."""
+    [(_, loglikes)] = read_matrices(f"ark:{shortest[1]}")
+    lengths = {"a": 120, "b": 10, "c": 60, "d": 1, "e": 15, "f": 90, "g": 12}
+    with MatrixWriter(f"ark:{tmp_path}/in") as writer:
+        for utt, length in lengths.items():
+            writer.write(utt, loglikes[:length])
+    made = []
+    caplog.set_level(logging.INFO)
+    for number in (1, 3, 20):
+        caplog.clear()
+        names = [f"{name}{number}" for name in ("lat", "words", "ali")]
+        options = f"{SETTINGS} --allow-partial --num-threads={number}"
+        outputs = [f"ark:{tmp_path}/{name}" for name in names]
+        assert latgen(kaldi_fixtures, f"ark:{tmp_path}/in", *outputs, options=options) == 0
+        per_utt = [line for line in caplog.messages if "for utterance" in line or "did not reach" in line]
+        made.append((per_utt, *((tmp_path / name).read_bytes() for name in names)))
+        assert (f"Decoded with {number} threads." in caplog.text) == (number > 1)
+        factor = "real-time factor per thread assuming" if number > 1 else "real-time factor assuming"
+        assert factor in caplog.text
+    assert made[0] == made[1] == made[2]
+    assert [key for key, _ in read_int_vectors(f"ark:{tmp_path}/words3")] == list(lengths)
 
 
 def test_a_table_of_graphs_is_refused(

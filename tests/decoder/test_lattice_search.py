@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
 
 from dkt.base.errors import DktError
 from dkt.base.grouping import best_of_each, expand
-from dkt.decoder.decode_table import NoPathError
+from dkt.base.tally import Tally
+from dkt.base.threads import AbandonedError, check_abandoned, end_with
+from dkt.decoder.decode_table import NoPathError, decode_table
 from dkt.decoder.lattice_decoder import LatticeSearcher
-from dkt.decoder.lattice_generation import LatticeGenerator
+from dkt.decoder.lattice_generation import GeneratedLattice, LatticeGenerator
 from dkt.decoder.token_passing import Beams
 from dkt.fstext.fst import ARC, FstArrays
-from dkt.lat.determinize import determinize
 from dkt.lat.lattice import CompactLattice, Lattice
-from dkt.lat.word_closure import close_words
+from dkt.lat.native_determinize import determinize_raw
 from tests.lattices import all_paths
 from tests.search_lab import (
     ID2PDF,
@@ -32,6 +37,8 @@ from tests.search_lab import (
     raw_lattice,
     search,
 )
+
+pytestmark = pytest.mark.usefixtures("either_way")
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -83,9 +90,8 @@ def test_memory_that_runs_out_narrows_the_beam_and_no_more() -> None:
         graph, loglikes = random_graph(rng, 7, 24), rng.normal(size=(5, 3)).astype(np.float32)
         beams = Beams(beam=WIDE, lattice_beam=6.0, min_active=0)
         raw = LatticeSearcher(graph, ID2PDF, beams, SCALE).search(loglikes).lattice
-        closure = close_words(raw, 6.0)
-        whole = determinize(closure, 6.0)
-        part = determinize(closure, 6.0, max_mem=2500)
+        whole = determinize_raw(raw, 6.0)
+        part = determinize_raw(raw, 6.0, max_mem=2500)
         assert whole.beam == 6.0 > part.beam >= 0.0
         assert part.lattice.num_arcs < whole.lattice.num_arcs
         found = {tuple(path[0]) for path in all_paths(part.lattice)}
@@ -190,7 +196,7 @@ def test_ways_that_differ_in_what_lies_behind_them_meet() -> None:
         *((3, 4, 21, 0, 0.0, 0.0), (3, 5, 22, 0, 0.0, 1.0), (4, 6, 41, 5, 0.0, 0.0), (5, 6, 42, 6, 0.0, 0.0)),
     ]
     raw = raw_lattice(rows, [0, 1, 3, 4, 6, 7], [0.0, 0.0, 0.5, 0.0, 0.0, 1.0, 0.0])
-    lattice = determinize(close_words(raw, 10.0), 10.0).lattice
+    lattice = determinize_raw(raw, 10.0).lattice
     assert sorted(all_paths(lattice)) == sorted(all_paths(raw.to_lattice()))
     assert (lattice.num_states, lattice.num_arcs) == (5, 6)
 
@@ -216,7 +222,7 @@ def test_costs_of_equal_sums_keep_their_parts() -> None:
         *((5, 7, 21, 3, 0.0, 0.0), (6, 8, 22, 3, 0.0, 0.0), (7, 9, 31, 5, 0.0, 0.0), (8, 9, 32, 6, 0.0, 0.0)),
     ]
     raw = raw_lattice(rows, [0, 1, 5, 7, 9, 10], [0.0, 0.0, 1.0, 0.5, 1.5, 0.0, 1.0, 0.0, 1.0, 0.0])
-    found = sorted(all_paths(determinize(close_words(raw, 10.0), 10.0).lattice))
+    found = sorted(all_paths(determinize_raw(raw, 10.0).lattice))
     assert found == sorted(all_paths(raw.to_lattice()))
     assert ([2, 3, 6], [4, 14, 22, 32], 0.5, 1.0) in found
 
@@ -230,3 +236,49 @@ def test_the_best_path_is_there_however_little_memory_is() -> None:
         result = LatticeGenerator(searcher, **options).search(loglikes)
         assert 0.0 <= result.beam < 6.0
         assert best[:2] in [path[:2] for path in lattice_paths(result.lattice)]
+
+
+def test_what_nobody_waits_for_ends(either_way: str) -> None:
+    """Search and determinisation alike: a program that is interrupted waits for its threads."""
+    graph, loglikes = case_with_a_path(600)
+    searcher = LatticeSearcher(graph, ID2PDF, Beams(beam=WIDE, lattice_beam=6.0, min_active=0), SCALE)
+    raw = searcher.search(loglikes).lattice
+    abandoned = threading.Event()
+    abandoned.set()
+    calls = [partial(searcher.search, loglikes), partial(determinize_raw, raw, 6.0)]
+    with ThreadPoolExecutor(1, initializer=end_with, initargs=(abandoned,)) as pool:
+        for call in calls:
+            with pytest.raises(AbandonedError):
+                pool.submit(call).result()
+        abandoned.clear()
+        for call in calls:
+            pool.submit(call).result()
+
+
+def test_threads_end_when_another_has_failed() -> None:
+    """The error of one utterance ends the search of the next, which would take long."""
+    begun, how = threading.Event(), []
+
+    class Slow:
+        def search(self, loglikes: np.ndarray, acoustic_scale: float | None = None) -> GeneratedLattice:
+            if loglikes[0, 0] < 0:
+                assert begun.wait(60)
+                raise DktError("spoilt")
+            begun.set()
+            end = time.monotonic() + 60
+            try:
+                while time.monotonic() < end:
+                    check_abandoned()
+                    time.sleep(0.001)
+            except AbandonedError:
+                how.append("abandoned")
+                raise
+            raise AssertionError
+
+    table = [(name, np.full((2, 3), value, dtype=np.float32)) for name, value in (("bad", -1), ("slow", 1))]
+    before = set(threading.enumerate())
+    with pytest.raises(DktError, match="x: utterance 'bad': spoilt"):
+        decode_table(Slow(), table, "x", Tally("decode"), lambda utt, found: None, num_threads=2)
+    for thread in set(threading.enumerate()) - before:
+        thread.join()
+    assert how == ["abandoned"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dkt.base import native as kernels
 from dkt.bin.common import processors
 from dkt.nnet import native
 from dkt.nnet.lstm_layer import LstmLayer
@@ -19,12 +20,12 @@ from dkt.nnet.torch_lstm import Clips
 @pytest.fixture
 def fresh(monkeypatch, tmp_path):
     """A process that has loaded no kernel yet, with a cache of its own; returns where libraries are kept."""
-    native.load.cache_clear()
+    kernels._loaded.cache_clear()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv(native.KERNELS_VARIABLE, raising=False)
+    monkeypatch.delenv(kernels.KERNELS_VARIABLE, raising=False)
     yield tmp_path / "cache/dkt/kernels"
-    native.load.cache_clear()
+    kernels._loaded.cache_clear()
 
 
 def compiler(path: Path, script: str) -> str:
@@ -52,12 +53,12 @@ def test_it_is_compiled_once(fresh, monkeypatch, tmp_path):
     assert native.load() is not None
     (library,) = fresh.iterdir()
     assert sum("lstm.cpp" in line for line in calls.read_text().splitlines()) == 1
-    native.load.cache_clear()
+    kernels._loaded.cache_clear()
     assert native.load() is not None
     assert sum("lstm.cpp" in line for line in calls.read_text().splitlines()) == 1
     # Another processor, as on another machine of the same home, has one of its own.
-    monkeypatch.setattr(native, "_processor", lambda: "another")
-    native.load.cache_clear()
+    monkeypatch.setattr(kernels, "_processor", lambda: "another")
+    kernels._loaded.cache_clear()
     assert native.load() is not None
     assert len(list(fresh.iterdir())) == 2 and library.exists()
 
@@ -73,7 +74,7 @@ def test_a_cache_that_others_may_write_is_not_believed(fresh):
 @pytest.mark.parametrize("how", ["none", "broken", "left out"])
 def test_without_it_the_layer_gives_the_same(fresh, monkeypatch, tmp_path, caplog, how):
     expected = run_layer()
-    native.load.cache_clear()
+    kernels._loaded.cache_clear()
     if how == "none":
         monkeypatch.setenv("CXX", "/nonexistent/c++")
     elif how == "broken":
@@ -83,7 +84,7 @@ def test_without_it_the_layer_gives_the_same(fresh, monkeypatch, tmp_path, caplo
         )
         shutil.rmtree(fresh, ignore_errors=True)
     else:
-        monkeypatch.setenv(native.KERNELS_VARIABLE, "torch")
+        monkeypatch.setenv(kernels.KERNELS_VARIABLE, "torch")
     with caplog.at_level(logging.INFO):
         torch.testing.assert_close(run_layer(), expected, atol=1e-6, rtol=1e-5)
     assert native.load() is None

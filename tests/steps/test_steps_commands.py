@@ -158,7 +158,8 @@ def test_a_gmm_is_decoded_at_its_own_scale_and_scored_at_kaldis_weights(tools: S
             "error: no latgen-faster-mapped on PATH: make it, or say --latgen dkt",
         ),
         (["--latgen", "htk"], True, "error: --latgen is 'htk', expected auto, kaldi or dkt"),
-        (["--num-threads", "3"], False, "dkt latgen has one thread: --num-threads 3 is not asked for"),
+        (["--num-threads", "auto"], False, "error: --num-threads is 'auto', expected a number above 0"),
+        (["--num-threads", "0"], False, "error: --num-threads is '0', expected a number above 0"),
         (
             ["--num-threads", "3", "--latgen", "kaldi"],
             True,
@@ -172,6 +173,22 @@ def test_which_search_is_asked_for(
     variables = tools.with_kaldi if with_kaldi else tools.alone
     call = fails if "error" in expected else succeed
     assert expected in call(place, "steps/decode.sh", *options, *QUICK[1:], **variables)
+
+
+@pytest.mark.parametrize(("number", "said"), [("1", []), ("3", ["--num-threads=3"])])
+def test_threads_are_asked_of_the_search_and_of_the_queue(
+    tools: StandIns, place: Path, number: str, said: list[str]
+) -> None:
+    command = ["steps/decode.sh", "--nj", "1", "--cmd", "queue.pl", "--latgen", "dkt", "--num-threads"]
+    succeed(place, *command, number, *DECODE[3:], **tools.with_kaldi)
+    calls = tools.calls()
+    assert command_of(calls, "dkt", "latgen") == ["--max-dropped=1", *said, *SEARCH, *LATTICES]
+    # One more for the network.
+    queue = next(call for call in calls if call[0] == "queue.pl")
+    assert queue[1:4] == ["--num-threads", str(int(number) + 1), "JOB=1:1"]
+    # Lattices do not depend on it: with another number they are not made again.
+    succeed(place, *command, "2", *DECODE[3:], **tools.with_kaldi)
+    assert not [call for call in tools.calls() if call[:2] == ["dkt", "latgen"]]
 
 
 @pytest.mark.parametrize("directory", ["src/bin", "src/latbin"])
@@ -647,13 +664,6 @@ def test_lattices_are_kept_by_whatever_they_were_made(tools: StandIns, place: Pa
     # Lattices of other options are made by what auto finds then, and the mark says so.
     assert not done("--beam", "9", **tools.with_kaldi)
     assert not done("--beam", "9", "--latgen", "dkt", **tools.with_kaldi)
-
-
-def test_threads_are_not_asked_of_the_queue_for_a_search_that_has_one(tools: StandIns, place: Path) -> None:
-    options = ["--cmd", "queue.pl", "--latgen", "dkt", "--num-threads", "4"]
-    succeed(place, QUICK[0], *options, *QUICK[1:], **tools.with_kaldi)
-    queue = next(call for call in tools.calls() if call[0] == "queue.pl")
-    assert queue[1:4] == ["--num-threads", "2", "JOB=1:1"]
 
 
 @pytest.mark.parametrize("prefix", ["", "ark:", "ark,t:", "scp,s,cs:", "o,s,cs,ark:"])

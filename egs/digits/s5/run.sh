@@ -28,7 +28,7 @@ noise_copies=
 beam=13.0
 max_active=7000
 lmwts=
-word_ins_penalties="0.0 1.0"
+word_ins_penalties="0.0 1.0 2.0"
 steal_lock=false
 help_message="Usage: ./run.sh [options]
   --corpus <name>       espeak: synthetic digits in noise, made here without any download (default)
@@ -69,7 +69,7 @@ exp=${exp:-exp/$corpus}
 dnn_config=${dnn_config:-conf/dnn.yaml}
 if [ "$corpus" = espeak ]; then
   lstm_config=${lstm_config:-conf/lstm_espeak.yaml}
-  lmwts=${lmwts:-5 7 10 15 20 25 30}
+  lmwts=${lmwts:-1 2 3 4 5 7 10 15}
 fi
 lstm_config=${lstm_config:-conf/lstm.yaml}
 lmwts=${lmwts:-10 15 20 25 30 40 50}
