@@ -17,6 +17,7 @@ from dkt.feat import noise
 from dkt.feat.wave import Recordings
 from dkt.util.data_dir import DataDir
 from dkt.util.scripts import file_of
+from dkt.util.text import read_keyed_lines
 
 # As wav-reverberate has it, --noise-channel.
 _CHANNEL = 0
@@ -203,6 +204,9 @@ class Babble:
                 hint="give a directory of other speech, as --bg-noise-dir",
             )
         self._names = sorted(utt for utt in recordings if utt in self._speakers)
+        unique = data.path / "utt2uniq"
+        # Its copy at another speed, of another speaker by name, would say what the utterance says.
+        self._unique = read_keyed_lines(unique) if unique.is_file() else {}
         # Not those that the pass over the data reads: of its own it has one at a time in memory.
         self._sounds = _Sounds(Recordings(recordings.wav_scp, recordings.segments_path))
 
@@ -216,7 +220,7 @@ class Babble:
         for _ in range(_TRIES):
             name = self._names[rng.integers(len(self._names))]
             piece = None
-            if name not in found and self._speakers[name] != self._speakers[utt]:
+            if name not in found and self._is_other(name, utt):
                 piece = self._piece(name, size, rate, rng)
             if piece is not None:
                 found[name] = Sound(name, piece)
@@ -225,6 +229,11 @@ class Babble:
         if not found:
             raise DktError(f"no utterance of another speaker at {rate} Hz was found for babble", utt=utt)
         return list(found.values())
+
+    def _is_other(self, name: str, utt: str) -> bool:
+        return self._speakers[name] != self._speakers[utt] and (
+            self._unique.get(name, name) != self._unique.get(utt, utt)
+        )
 
     def _piece(self, name: str, size: int, rate: int, rng: np.random.Generator) -> np.ndarray | None:
         try:

@@ -205,6 +205,15 @@ def test_babble_is_of_other_speakers_three_to_seven_at_a_time(source: Path, tmp_
     assert {len(told.split()) for told in table(tmp_path / "two", "utt2noise").values()} == {2}
 
 
+def test_babble_is_not_the_utterance_itself_at_another_speed(source: Path, tmp_path: Path) -> None:
+    assert run("perturb-speed", source, tmp_path / "sp", "--factors=0.9") == 0
+    options = ("--utt-prefix=n", "--bg-noise-types=babble", "--num-bg-noises=7")
+    assert run("augment-data", tmp_path / "sp", tmp_path / "out", *options) == 0
+    for copy, told in table(tmp_path / "out", "utt2noise").items():
+        said = {word.rpartition(":")[0].removeprefix("sp0.9-") for word in told.split()}
+        assert said and copy.removeprefix("n-").removeprefix("sp0.9-") not in said
+
+
 def test_foreground_noises_come_one_after_the_other(source: Path, noises: Path, tmp_path: Path) -> None:
     (noises / "wav.scp").write_text(f"short {noises}/short.wav\n")
     options = (f"--fg-noise-dir={noises}", "--fg-interval=0.2", "--fg-snrs=0", "--utt-prefix=n")
