@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     references = choose_references(systems, args.reference)
     found = {part: evaluate(part, systems, notes, args.replications, args.seed) for part in decoded}
     evaluations = {part: evaluation for part, evaluation in found.items() if evaluation is not None}
-    comparisons = compare_all(list(evaluations.values()), systems, references)
+    comparisons = compare_all(list(evaluations.values()), systems, references, notes)
     beams = compare_beams(named, decoded)
     notes += [beams] if beams else []
     beliefs = None

@@ -10,7 +10,7 @@ import numpy as np
 from dkt.base.threads import check_abandoned
 from dkt.decoder.decode_table import check_acoustic_scale, check_graph, check_loglikes
 from dkt.decoder.native_search import NativeSearch, find_raw
-from dkt.decoder.search_errors import TooManyLinksError, no_final_state, no_path_left
+from dkt.decoder.search_errors import TooManyLinksError, lost_in_rounding, no_final_state, no_path_left
 from dkt.decoder.search_graph import AcousticCosts, SearchGraph
 from dkt.decoder.token_lattice import collect, prune
 from dkt.decoder.token_passing import Beams, Frame, TokenPassing
@@ -132,6 +132,8 @@ class LatticeSearcher:
         frames[-1].extra = np.where(worse <= beams.lattice_beam, worse, np.inf)
         states = frames[-1].states
         prune(self._graph, frames, acoustic, 0, beams.lattice_beam)
+        if any(len(frame.states) == 0 for frame in frames):
+            raise lost_in_rounding()
         final = final[np.isin(states, frames[-1].states)]
         lattice = collect(self._graph, frames, acoustic, final)
         return FoundLattice(lattice, reached_final, beams.lattice_beam)

@@ -13,6 +13,7 @@ from dkt.base.threads import check_abandoned
 from dkt.decoder.search_errors import (
     TooManyLinksError,
     loop_without_frames,
+    lost_in_rounding,
     negative_loop,
     no_final_state,
     no_path_left,
@@ -28,7 +29,8 @@ _KERNEL = Kernel(
     ("-O2", "-ffp-contract=off"),
     (("dkt_search_new", ctypes.c_void_p), ("dkt_search_num_taken", ctypes.c_int64)),
 )
-_MORE, _NO_MEMORY, _NO_PATH_LEFT, _TOO_MANY_LINKS, _NEGATIVE_LOOP, _NO_FINAL, _LOOP = 1, *range(-1, -7, -1)
+_MORE = 1
+_NO_MEMORY, _NO_PATH_LEFT, _TOO_MANY_LINKS, _NEGATIVE_LOOP, _NO_FINAL, _LOOP, _LOST = range(-1, -8, -1)
 # Frames taken by one call, a few hundredths of a second: signals are not heard meanwhile.
 _FRAMES = 25
 
@@ -153,6 +155,7 @@ def _error(status: int, num_frames: int) -> Exception:
         _NEGATIVE_LOOP: negative_loop(),
         _NO_FINAL: no_final_state(),
         _LOOP: loop_without_frames(),
+        _LOST: lost_in_rounding(),
         _NO_MEMORY: MemoryError(),
     }[status]
 

@@ -20,6 +20,14 @@ def no_final_state() -> NoPathError:
     return NoPathError("no path reached a final state", hint="widen the beam, or allow partial paths")
 
 
+def lost_in_rounding() -> NoPathError:
+    """Sums of costs are rounded by more than the lattice beam: the best path seems to be beyond it."""
+    return NoPathError(
+        "its costs are too large, or --lattice-beam too small, for the precision of their sums",
+        hint="look at the log-likelihoods",
+    )
+
+
 def negative_loop() -> DktError:
     """Round and round, a path becomes better and better."""
     return DktError("the graph has a loop of arcs without frames whose cost is negative")

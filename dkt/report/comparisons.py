@@ -162,11 +162,20 @@ def _common_seeds(
 
 
 def compare_all(
-    evaluations: Sequence[Evaluation], systems: Sequence[System], references: Sequence[System]
+    evaluations: Sequence[Evaluation],
+    systems: Sequence[System],
+    references: Sequence[System],
+    notes: list[str],
 ) -> list[Comparison]:
     """Every system against every reference on every part, corrected as one family (Holm).
 
     A comparison of two references stands there twice, once from each side, and is counted once.
+
+    Args:
+        evaluations: of the parts of the data.
+        systems: the systems.
+        references: those of them that the others are compared with.
+        notes: of what is left out is told.
     """
     found: dict[tuple[str, str, str], Comparison] = {}
     for evaluation in evaluations:
@@ -176,6 +185,7 @@ def compare_all(
                 compared = None if system is reference or known else evaluation.compare(system, reference)
                 if compared is not None:
                     found[evaluation.part, system.name, reference.name] = compared
+                    _tell_other_seeds(evaluation, system, reference, compared, notes)
     corrected = [
         replace(comparison, p_holm=p)
         for comparison, p in zip(found.values(), holm([c.p for c in found.values()]), strict=True)
@@ -184,6 +194,21 @@ def compare_all(
     return [c for c in corrected if c.reference in names] + [
         c.reversed() for c in corrected if c.system in names
     ]
+
+
+def _tell_other_seeds(
+    evaluation: Evaluation, system: System, reference: System, compared: Comparison, notes: list[str]
+) -> None:
+    """Tell where a difference is not that of the means in the table."""
+    counts = [len(evaluation.runs(one)) for one in (system, reference)]
+    common = compared.num_seeds
+    if 0 < common < max(counts):
+        seeds = "1 seed" if common == 1 else f"{common} seeds"
+        other = "; p tells nothing of other trainings" if common == 1 else ""
+        notes.append(
+            f"{evaluation.part}: {system.name} has {counts[0]} and {reference.name} {counts[1]} runs, "
+            f"of {seeds} in common: difference and p are of these alone, unlike the means{other}"
+        )
 
 
 @dataclass

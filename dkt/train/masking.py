@@ -51,11 +51,13 @@ class Masking:
         config: how much.
         mean: what stands in their place, of one frame without i-vectors, shape ``(K, F)``: K filterbanks (its
             deltas, or frames spliced by the feature pipeline) of F filters.
+        ivector_dim: I, the last features, which are never hidden.
     """
 
-    def __init__(self, config: MaskingConfig, mean: torch.Tensor) -> None:
+    def __init__(self, config: MaskingConfig, mean: torch.Tensor, ivector_dim: int = 0) -> None:
         self.config = config
         self.mean = mean
+        self.ivector_dim = ivector_dim
 
     def __call__(self, batch: Batch) -> Batch:
         """The batch with parts of its inputs hidden; what it was made of stays as it is."""
@@ -73,7 +75,7 @@ class Masking:
 
     def _spliced(self, frames: torch.Tensor) -> torch.Tensor:
         """Spliced frames ``(B, C * K * F + I)``, of C frames each."""
-        context = frames.shape[1] // self.mean.numel()
+        context = (frames.shape[1] - self.ivector_dim) // self.mean.numel()
         bands = self._bands(len(frames), frames.device)
         sizes = torch.full((len(frames),), context, device=frames.device)
         runs = _runs(self.config.time_masks, self.config.time_width, sizes, context)
@@ -92,8 +94,8 @@ class Masking:
             features: shape ``(..., C * K * F + I)``, without C those of sequences.
             hidden: a shape that extends to ``(..., C, K, F)``, or without C.
         """
-        per_frame = self.mean.numel()
-        acoustic = features.shape[-1] // per_frame * per_frame
+        # I-vectors may be of more dimensions than a frame.
+        acoustic = features.shape[-1] - self.ivector_dim
         lead = features.shape[:-1]
         banks = features[..., :acoustic].reshape(*lead, -1, *self.mean.shape)
         if hidden.ndim < banks.ndim:
@@ -139,4 +141,4 @@ def make_masking(
         )
     shift, _ = shift_and_scale(torch.from_numpy(rows) for rows in utterances.blocks(_BLOCK))
     mean = -shift[: utterances.dim - options.ivector_dim].float()
-    return Masking(config, mean.view(1, -1) if mixed else mean.view(-1, raw_dim))
+    return Masking(config, mean.view(1, -1) if mixed else mean.view(-1, raw_dim), options.ivector_dim)

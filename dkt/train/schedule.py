@@ -76,6 +76,7 @@ class Schedule:
         epoch: epochs done.
         halving: of newbob: whether the rate is being halved.
         stalled: of plateau: epochs since the last improvement.
+        improved_loss: of plateau: the loss of that improvement, which the next is measured from.
         finished: whether training is over.
     """
 
@@ -85,6 +86,7 @@ class Schedule:
     epoch: int = 0
     halving: bool = False
     stalled: int = 0
+    improved_loss: float = math.nan
     finished: bool = False
 
     #: Whether training goes on from the weights that are kept where others are rejected.
@@ -92,6 +94,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self.learn_rate = self.learn_rate or self.config.learn_rate
+        if math.isnan(self.improved_loss):
+            self.improved_loss = self.best_loss
 
     def update(self, loss: float) -> bool:
         """Account for one epoch that ended with the cross-validation loss ``loss``.
@@ -105,8 +109,12 @@ class Schedule:
         if accepted:
             self.best_loss = loss
         self.finished = self.epoch >= self.config.max_iters
-        self._adapt((previous - self.best_loss) / abs(previous) if previous else 0.0)
+        self._adapt(self._improvement_on(previous))
         return accepted
+
+    def _improvement_on(self, previous: float) -> float:
+        """The relative improvement of the loss that is kept."""
+        return (previous - self.best_loss) / abs(previous) if previous else 0.0
 
     @property
     def _forced(self) -> bool:
@@ -154,7 +162,11 @@ class Plateau(Schedule):
     """Halve the rate after some epochs without an improvement (PyTorch's ``ReduceLROnPlateau``)."""
 
     def _adapt(self, improvement: float) -> None:
-        self.stalled = 0 if improvement >= self.config.start_halving_impr else self.stalled + 1
+        # Small steps that add up are an improvement too.
+        if self._improvement_on(self.improved_loss) >= self.config.start_halving_impr:
+            self.stalled, self.improved_loss = 0, self.best_loss
+        else:
+            self.stalled += 1
         if self.stalled < self.config.patience or self.epoch < self.config.keep_lr_iters:
             return
         self.stalled = 0

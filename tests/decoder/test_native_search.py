@@ -76,6 +76,19 @@ def test_random_searches_are_the_same(kind: str, beams: str) -> None:
     assert sum(isinstance(one, FoundLattice) for one in found) >= 2
 
 
+@pytest.mark.parametrize("size, lattice_beam", [(1e18, 10.0), (1e30, 10.0), (1.0, 1e-15)])
+def test_a_path_that_is_lost_in_rounding_is_an_error(size: float, lattice_beam: float) -> None:
+    errors = 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        graph = random_graph(rng, 10, 60)
+        found = assert_both_same(
+            graph, rng.normal(size=(40, 3)) * size, Beams(beam=1e38, lattice_beam=lattice_beam, min_active=0)
+        )
+        errors += isinstance(found, str) and "NoPathError: its costs are too large" in found
+    assert errors >= 5
+
+
 def test_scores_of_other_layouts_are_read_as_they_are() -> None:
     rng = np.random.default_rng(1)
     graph, loglikes = random_graph(rng, 8, 40), rng.normal(size=(20, 6)).astype(np.float32)

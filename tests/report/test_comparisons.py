@@ -37,7 +37,7 @@ class Lab:
         systems = load_systems(named_directories(self.arguments), self.notes)
         evaluation = evaluate("test", systems, self.notes, 2000)
         return compare_all(
-            [evaluation] if evaluation else [], systems, choose_references(systems, references)
+            [evaluation] if evaluation else [], systems, choose_references(systems, references), self.notes
         )
 
 
@@ -92,10 +92,28 @@ def test_seeds_that_both_have_are_paired(lab):
     lab.run("lstm", ALL, 3)
     (found,) = lab.compare("dnn")
     assert found.num_seeds == 2 and found.difference == pytest.approx(100 / 12)
+    assert "test: lstm has 3 and dnn 2 runs, of 2 seeds in common" in " ".join(lab.notes)
     systems = load_systems(named_directories(lab.arguments), [])
     evaluation = evaluate("test", systems, [], 2000)
     low, high = evaluation.interval(systems[1].runs)
     assert 0.0 <= low < high
+
+
+def test_a_note_tells_that_the_means_are_of_other_seeds(lab):
+    """By its mean the LSTM is worse; by the seed that both have it is better."""
+    for name, seed, changes in (("dnn", 1, ALL), ("dnn", 2, {}), ("lstm", 1, ANN), ("lstm", 3, ALL | ANN)):
+        lab.run(name, changes, seed)
+    (found,) = lab.compare("dnn")
+    assert found.num_seeds == 1 and found.difference < 0
+    (note,) = [note for note in lab.notes if "in common" in note]
+    assert "of 1 seed in common" in note and note.endswith("p tells nothing of other trainings")
+
+
+def test_no_note_where_all_seeds_are_common_or_none_is(lab):
+    for name, seed in (("dnn", 1), ("dnn", 2), ("lstm", 1), ("lstm", 2), ("gmm", 3)):
+        lab.run(name, ANN if name == "lstm" else {}, seed)
+    lab.compare("dnn")
+    assert not [note for note in lab.notes if "in common" in note]
 
 
 def test_a_gain_of_one_seed_alone_is_no_gain(lab):

@@ -38,7 +38,7 @@ def test_bands_are_hidden_in_all_frames_and_all_deltas_of_a_piece():
     torch.manual_seed(1)
     batch, widths = sequences(), set()
     for _ in range(60):
-        masked = Masking(MaskingConfig(frequency_masks=1, frequency_width=4), MEAN)(batch)
+        masked = Masking(MaskingConfig(frequency_masks=1, frequency_width=4), MEAN, IVECTOR)(batch)
         hidden = hidden_of(batch.inputs.features, masked.inputs.features)[:, :, 0]
         # The same filters of every frame and of statics and deltas alike, other ones of the other piece.
         assert torch.equal(hidden, hidden[:1, :, :1].expand_as(hidden))
@@ -53,7 +53,7 @@ def test_runs_of_frames_are_hidden_inside_a_piece_not_in_its_padding():
     torch.manual_seed(2)
     batch, lengths, begins = sequences(), set(), set()
     for _ in range(200):
-        masked = Masking(MaskingConfig(time_masks=1, time_width=5), MEAN)(batch)
+        masked = Masking(MaskingConfig(time_masks=1, time_width=5), MEAN, IVECTOR)(batch)
         hidden = hidden_of(batch.inputs.features, masked.inputs.features)[:, :, 0].flatten(2)
         assert torch.equal(hidden.any(2), hidden.all(2))
         for piece, length in ((0, 40), (1, 25)):
@@ -70,13 +70,31 @@ def test_of_spliced_frames_bands_of_the_whole_window_and_frames_of_it():
     batch = sequences()
     batch.inputs = torch.rand(500, context * BANKS * FILTERS + IVECTOR)
     acoustic = batch.inputs[:, : context * 30]
-    masked = Masking(MaskingConfig(frequency_masks=1, frequency_width=4), MEAN)(batch).inputs
+    masked = Masking(MaskingConfig(frequency_masks=1, frequency_width=4), MEAN, IVECTOR)(batch).inputs
     bands = hidden_of(acoustic, masked[:, : context * 30])
     assert torch.equal(bands, bands[:, :1, :1].expand_as(bands)) and 0.1 < bands.float().mean() < 0.3
-    masked = Masking(MaskingConfig(time_masks=2, time_width=2), MEAN)(batch).inputs
+    masked = Masking(MaskingConfig(time_masks=2, time_width=2), MEAN, IVECTOR)(batch).inputs
     frames = hidden_of(acoustic, masked[:, : context * 30]).flatten(2)
     assert torch.equal(frames.any(2), frames.all(2)) and 0 < frames[:, :, 0].sum(1).max() <= 4
     assert torch.equal(masked[:, context * 30 :], batch.inputs[:, context * 30 :])
+
+
+@pytest.mark.parametrize("ivector_dim", [30, 100])
+def test_ivectors_of_more_dimensions_than_a_frame_are_never_hidden(ivector_dim):
+    torch.manual_seed(4)
+    config = MaskingConfig(frequency_masks=2, frequency_width=10, time_masks=2, time_width=5)
+    masking = Masking(config, MEAN, ivector_dim)
+    batch, context = sequences(), 7
+    batch.inputs.features = torch.rand(40, 2, 30 + ivector_dim)
+    features = masking(batch).inputs.features
+    assert torch.equal(features[..., 30:], batch.inputs.features[..., 30:])
+    assert (features[..., :30] == MEAN.flatten()).any()
+    batch.inputs = torch.rand(200, context * 30 + ivector_dim)
+    spliced = masking(batch).inputs
+    assert torch.equal(spliced[:, context * 30 :], batch.inputs[:, context * 30 :])
+    frames = (spliced[:, : context * 30].view(200, context, 30) == MEAN.flatten()).all(2)
+    # Runs lie among the frames that there are: the last of them is hidden as often as the first.
+    assert frames[:, 0].any() and frames[:, -1].any()
 
 
 def test_nothing_is_drawn_and_nothing_copied_where_nothing_is_hidden():

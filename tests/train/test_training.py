@@ -68,6 +68,24 @@ def test_plateau_waits_for_an_improvement_and_rejects_nothing_for_good():
     assert len(steps) == 8
 
 
+@pytest.mark.parametrize("patience", [1, 2, 3])
+def test_plateau_is_that_of_pytorch(patience):
+    rng = np.random.default_rng(patience)
+    for shrink in (0.98, 0.991, 0.995, 0.999, 1.0):
+        losses = (3.0 * shrink ** np.arange(30) * rng.uniform(1.0, 1.005, 30)).tolist()
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], 1.0)
+        theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, factor=0.5, patience=patience - 1, threshold=0.01, eps=0.0
+        )
+        theirs.step(losses[0])
+        rates = []
+        for loss in losses[1:]:
+            rates.append(optimizer.param_groups[0]["lr"])
+            theirs.step(loss)
+        steps = run_schedule(losses, type="plateau", patience=patience, final_learn_rate=1e-12, max_iters=50)
+        assert [rate for rate, _ in steps] == rates
+
+
 def test_plateau_keeps_the_rate_and_the_number_of_epochs_that_are_asked_for():
     stalled = {"type": "plateau", "patience": 1, "final_learn_rate": 0.25}
     assert len(run_schedule([1.0] * 30, **stalled)) == 3

@@ -26,6 +26,7 @@ enum Status {
   kNegativeLoop = -4,
   kNoFinal = -5,
   kLoop = -6,
+  kLost = -7,
 };
 
 }  // namespace
@@ -387,6 +388,8 @@ class Search {
       last.extra[token] = worse <= settings_.lattice_beam ? worse : kInfinity;
     }
     prune(0);
+    for (const Frame& frame : frames_)
+      if (frame.states.empty()) return kLost;
     return collect();
   }
 
