@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -194,7 +195,8 @@ class TrainingLoop:
         accepted = self.schedule.update(cv.loss)
         if accepted:
             self._keep()
-        elif self.schedule.goes_back:
+        elif self.schedule.goes_back or not math.isfinite(cv.loss):
+            # From weights that have diverged no training comes back.
             self.task.restore(self._going)
         else:
             self._going = self.task.state()

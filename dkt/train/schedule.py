@@ -167,7 +167,7 @@ class Plateau(Schedule):
             self.stalled, self.improved_loss = 0, self.best_loss
         else:
             self.stalled += 1
-        if self.stalled < self.config.patience or self.epoch < self.config.keep_lr_iters:
+        if self.stalled < self.config.patience or self.epoch <= self.config.keep_lr_iters:
             return
         self.stalled = 0
         reduced = self.learn_rate * self.config.halving_factor

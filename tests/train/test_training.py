@@ -91,7 +91,7 @@ def test_plateau_keeps_the_rate_and_the_number_of_epochs_that_are_asked_for():
     assert len(run_schedule([1.0] * 30, **stalled)) == 3
     assert len(run_schedule([1.0] * 30, **stalled, min_iters=7)) == 7
     rates = [rate for rate, _ in run_schedule([1.0] * 30, **stalled, keep_lr_iters=4)]
-    assert rates == [1.0] * 4 + [0.5, 0.25]
+    assert rates == [1.0] * 5 + [0.5, 0.25]
 
 
 def test_exponential_goes_from_one_rate_to_the_other_whatever_the_loss():
@@ -165,6 +165,29 @@ def test_leaves_what_kaldi_leaves(trained, corpus):
     counts = load_counts(trained / "ali_train_pdf.counts")
     assert len(counts) == 3 and counts.sum() > 1000
     assert yaml.safe_load((trained / "config.yaml").read_text())["network"]["hidden_dim"] == 32
+
+
+@pytest.mark.parametrize("kind", ["newbob", "plateau", "exponential"])
+def test_weights_that_diverge_are_put_back(corpus, tmp_path, monkeypatch, kind):
+    epoch = trainer.Trainer.train_epoch
+
+    def diverge(self, learn_rate, seed, number=1):
+        metrics = epoch(self, learn_rate, seed, number)
+        if number == 2:
+            with torch.no_grad():
+                self.network.output.weight.fill_(float("inf"))
+        return metrics
+
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", diverge)
+    options = [
+        f"--set=schedule.type={kind}",
+        "--set=schedule.max_iters=3",
+        "--set=schedule.end_halving_impr=-1",
+    ]
+    assert train(corpus, tmp_path / "x", *options) == 0
+    history = load_history(tmp_path / "x/history.csv")
+    assert [row["accepted"] for row in history] == [1.0, 0.0, 1.0]
+    assert history[2]["cv_loss"] < history[0]["cv_loss"]
 
 
 def test_the_same_bytes_twice_and_other_bytes_with_another_seed(trained, corpus, tmp_path):
