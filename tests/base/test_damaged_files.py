@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from dkt.base import native as kernels
 from dkt.base.errors import DamagedError, DktError
 from dkt.base.processes import ProcessId
 from dkt.base.sealed import SEAL_SIZE, seal
@@ -529,10 +530,10 @@ def test_a_damaged_library_is_not_loaded(tmp_path):
     library = tmp_path / "x.so"
     content = seal(random.Random(1).randbytes(5000))
     library.write_bytes(content)
-    assert native._is_whole(library)
+    assert kernels._is_whole(library)
     for what, damaged in damages(content, flips=200):
         library.write_bytes(damaged)
-        assert not native._is_whole(library), what
+        assert not kernels._is_whole(library), what
 
 
 @needs_compiler
@@ -550,7 +551,7 @@ def test_a_damaged_library_is_compiled_again(fresh, caplog, damage):
         middle = len(content) // 2
         flip = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
         library.write_bytes({"cut": content[: middle + 100], "flipped": flip, "empty": b""}[damage])
-    native.load.cache_clear()
+    kernels._loaded.cache_clear()
     caplog.clear()
     assert native.load() is not None
     if damage == "directory":
