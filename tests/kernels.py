@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,22 @@ from dkt.lat.native_determinize import _KERNEL
 
 #: Parameters of a fixture that tests both.
 WAYS = ("kernel", "numpy")
+
+
+needs_compiler = pytest.mark.skipif(
+    shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here"
+)
+
+
+@pytest.fixture
+def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A process that has loaded no kernel yet, with a cache of its own; returns where libraries are kept."""
+    native._loaded.cache_clear()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.delenv(native.KERNELS_VARIABLE, raising=False)
+    yield tmp_path / "cache/dkt/kernels"
+    native._loaded.cache_clear()
 
 
 @contextmanager

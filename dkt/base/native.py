@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,12 +27,15 @@ from typing import Any
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory, replace_file
 from dkt.base.sealed import is_sealed, seal
+from dkt.base.threads import check_abandoned
 
 logger = logging.getLogger(__name__)
 
 #: ``torch`` in this environment variable leaves the kernels out, as if there were no compiler.
 KERNELS_VARIABLE = "DKT_KERNELS"
 _FLAGS = ("-std=c++17", "-fPIC", "-shared")
+# What a function that works in pieces returns while there is more to do.
+_MORE = 1
 # Compilers of some processors know one of these, others the other.
 _NATIVE = (("-march=native",), ("-mcpu=native",), ())
 _COMPILERS = ("c++", "g++", "clang++")
@@ -84,6 +88,42 @@ def _loaded(kernel: Kernel) -> ctypes.CDLL | None:
     for name, kind in kernel.returns:
         getattr(library, name).restype = kind
     return library
+
+
+@contextlib.contextmanager
+def owned(made: int | None, free: Callable[[ctypes.c_void_p], object]) -> Iterator[ctypes.c_void_p]:
+    """A context in which there is what a kernel has made.
+
+    Args:
+        made: where it is; nothing if there was no memory for it.
+        free: the function of the kernel that gives it back.
+
+    Raises:
+        MemoryError: nothing was made.
+    """
+    if not made:
+        raise MemoryError
+    handle = ctypes.c_void_p(made)
+    try:
+        yield handle
+    finally:
+        free(handle)
+
+
+def run_in_pieces(advance: Callable[[], int]) -> int:
+    """Let a kernel work to its end, and give its status; signals are heard between the pieces.
+
+    Args:
+        advance: does the next piece.
+
+    Raises:
+        AbandonedError: nobody waits for this thread's result any more.
+    """
+    while True:
+        check_abandoned()
+        status = advance()
+        if status != _MORE:
+            return status
 
 
 def _find_compiler() -> list[str] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from dkt.base import ranges
-from dkt.bin.common.options import Numbers, add_max_unreadable, add_steal_lock, hold
+from dkt.bin.common.copies import add_directories
+from dkt.bin.common.options import Numbers, hold
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,10 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="0.9 1.1",
         help="speeds of the copies; above 1 is faster",
     )
-    add_max_unreadable(parser)
-    add_steal_lock(parser)
-    parser.add_argument("source_dir", metavar="source-dir", help="data directory with wav.scp and text")
-    parser.add_argument("target_dir", metavar="target-dir", help="directory to write")
+    add_directories(parser, "text")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
@@ -149,9 +150,7 @@ def decode_table(
     total, num_frames = 0.0, 0
     timer = SearchTimer(num_threads)
     entries = told(loglikes, tally.what, path, len)
-    ended = threading.Event()
-    pool = ThreadPoolExecutor(num_threads, "dkt", initializer=end_with, initargs=(ended,))
-    try:
+    with _threads(num_threads) as pool:
         for utt, length, result in results_in_order(search, entries, lambda: num_threads, lambda _: pool):
             if isinstance(result, NoPathError):
                 tally.drop(utt, str(result))
@@ -163,13 +162,22 @@ def decode_table(
             total, num_frames = total + result.loglike, num_frames + length
             per_frame = result.loglike / length
             logger.info("Log-like per frame for utterance %s is %g over %d frames.", utt, per_frame, length)
-    finally:
-        ended.set()
-        pool.shutdown(wait=False, cancel_futures=True)
     timer.log(num_frames)
     logger.info("Done %d utterances, failed for %d", tally.num_done, tally.num_dropped)
     if num_frames:
         logger.info("Overall log-likelihood per frame is %g over %d frames.", total / num_frames, num_frames)
+
+
+@contextlib.contextmanager
+def _threads(number: int) -> Iterator[ThreadPoolExecutor]:
+    """A context with threads to search in; what they are at when it is left is abandoned."""
+    ended = threading.Event()
+    pool = ThreadPoolExecutor(number, "dkt", initializer=end_with, initargs=(ended,))
+    try:
+        yield pool
+    finally:
+        ended.set()
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 class SearchTimer:

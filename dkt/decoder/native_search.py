@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.base.native import Kernel, load_kernel
-from dkt.base.threads import check_abandoned
+from dkt.base.native import Kernel, load_kernel, owned, run_in_pieces
 from dkt.decoder.search_errors import (
     TooManyLinksError,
     loop_without_frames,
@@ -29,7 +28,6 @@ _KERNEL = Kernel(
     ("-O2", "-ffp-contract=off"),
     (("dkt_search_new", ctypes.c_void_p), ("dkt_search_num_taken", ctypes.c_int64)),
 )
-_MORE = 1
 _NO_MEMORY, _NO_PATH_LEFT, _TOO_MANY_LINKS, _NEGATIVE_LOOP, _NO_FINAL, _LOOP, _LOST = range(-1, -8, -1)
 # Frames taken by one call, a few hundredths of a second: signals are not heard meanwhile.
 _FRAMES = 25
@@ -133,19 +131,11 @@ def find_raw(
         *(beams.max_active, beams.min_active, beams.prune_interval, max_links, allow_partial),
     )
     made = library.dkt_search_new(ctypes.byref(native.graph), ctypes.byref(loglikes), ctypes.byref(settings))
-    if not made:
-        raise MemoryError
-    search = ctypes.c_void_p(made)
-    try:
-        status = _MORE
-        while status == _MORE:
-            check_abandoned()
-            status = library.dkt_search_advance(search, ctypes.c_int64(_FRAMES))
+    with owned(made, library.dkt_search_free) as search:
+        status = run_in_pieces(lambda: library.dkt_search_advance(search, ctypes.c_int64(_FRAMES)))
         if status < 0:
             raise _error(status, library.dkt_search_num_taken(search))
         return _taken(library, search)
-    finally:
-        library.dkt_search_free(search)
 
 
 def _error(status: int, num_frames: int) -> Exception:

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dkt.base.native import Kernel, load_kernel
-from dkt.base.threads import check_abandoned
+from dkt.base.native import Kernel, load_kernel, owned, run_in_pieces
 from dkt.lat.determinize import DELTA, PLACE_BYTES, Determinized, determinize
 from dkt.lat.lattice import CompactLattice, parted
 from dkt.lat.raw_lattice import RawLattice
@@ -21,7 +20,7 @@ _KERNEL = Kernel(
     ("-O2", "-ffp-contract=off"),
     (("dkt_determinize_new", ctypes.c_void_p), ("dkt_determinize_beam", ctypes.c_double)),
 )
-_MORE, _NO_MEMORY, _TOO_MANY_WAYS = 1, -1, -2
+_NO_MEMORY, _TOO_MANY_WAYS = -1, -2
 # Ways looked at by one call, a tenth of a second: signals are not heard meanwhile.
 _WORK = 2_000_000
 # Numbers of ways are int32 in the kernel.
@@ -78,21 +77,13 @@ def _determinize(
         beam, TOLERANCE, DELTA, min(max_mem, _MOST_BYTES), min(max_ways, _MOST_WAYS), PLACE_BYTES, TID_BYTES
     )
     made = library.dkt_determinize_new(ctypes.byref(raw), ctypes.byref(settings))
-    if not made:
-        raise MemoryError
-    handle = ctypes.c_void_p(made)
-    try:
-        status = _MORE
-        while status == _MORE:
-            check_abandoned()
-            status = library.dkt_determinize_advance(handle, ctypes.c_int64(_WORK))
+    with owned(made, library.dkt_determinize_free) as handle:
+        status = run_in_pieces(lambda: library.dkt_determinize_advance(handle, ctypes.c_int64(_WORK)))
         if status == _TOO_MANY_WAYS:
             raise TooManyWaysError(f"more than {max_ways} ways between words")
         if status == _NO_MEMORY:
             raise MemoryError
         return Determinized(_taken(library, handle), library.dkt_determinize_beam(handle))
-    finally:
-        library.dkt_determinize_free(handle)
 
 
 def _taken(library: ctypes.CDLL, handle: ctypes.c_void_p) -> CompactLattice:

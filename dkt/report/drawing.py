@@ -90,6 +90,11 @@ class Look:
         return _LINES[self._places[name] // len(_COLOURS) % len(_LINES)]
 
 
+def legend_above(axis: Any, ncols: int) -> None:
+    """Put the legend above the axes, where it hides nothing."""
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=ncols)
+
+
 def draw(
     height: float,
     paint: Callable[[Any], None],

@@ -10,7 +10,7 @@ import numpy as np
 
 from dkt.base.files import replace_file
 from dkt.report.comparisons import Evaluation
-from dkt.report.drawing import Look, Picture, draw, has_matplotlib
+from dkt.report.drawing import Look, Picture, draw, has_matplotlib, legend_above
 from dkt.report.posterior_figures import draw_posteriors
 from dkt.report.results import Results
 from dkt.report.systems import DECODED, System
@@ -76,7 +76,7 @@ def _word_errors(rows: Sequence[Row], look: Look) -> Picture | None:
             mark, face, _ = marks[part]
             axis.plot([], [], mark, color="black", markerfacecolor=face or "black", markersize=5, label=part)
         axis.set_xlabel("word error rate (%)")
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(parts))
+        legend_above(axis, len(parts))
         _by_rows(axis, [look.label(row.system) for row in pooled])
 
     def told(row: Row) -> str:
@@ -132,7 +132,7 @@ def _paint_curves(axis: Any, systems: Sequence[System], look: Look, quantity: st
     axis.set_ylabel(_CURVES[quantity])
     axis.grid(alpha=0.3)
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    legend_above(axis, 2)
 
 
 def save_learning_curves(path: Path, systems: Sequence[System]) -> bool:
@@ -180,7 +180,7 @@ def _gap(rows: Sequence[Row], look: Look) -> Picture | None:
         axis.plot([], [], "o", color="black", label="cross-validation")
         axis.plot([], [], "o", color="black", markerfacecolor="white", label="training")
         axis.set_xlabel("frame accuracy (%)")
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        legend_above(axis, 2)
         _by_rows(axis, list(map(look.label, gaps)))
 
     told = "; ".join(f"{name} {train:.1f} and {cv:.1f}" for name, (cv, train) in gaps.items())

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dkt.report.beliefs import ENTROPY_EDGES, Beliefs, Posteriorgram
-from dkt.report.drawing import Look, Picture, draw
+from dkt.report.drawing import Look, Picture, draw, legend_above
 
 # A phone is drawn if it has this posterior in some frame.
 _SEEN = 0.2
@@ -27,6 +27,16 @@ def draw_posteriors(beliefs: Beliefs, look: Look) -> list[Picture]:
     ]
 
 
+def _frame(axis: Any, across: str, up: str, right: float, top: float) -> None:
+    """Label axes that begin at 0, and put the legend above them."""
+    axis.set_xlabel(across)
+    axis.set_ylabel(up)
+    axis.set_xlim(0, right)
+    axis.set_ylim(0, top)
+    axis.grid(alpha=0.3)
+    legend_above(axis, 1)
+
+
 def _reliability(beliefs: Beliefs, look: Look) -> Picture:
     def paint(axis: Any) -> None:
         axis.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle=":")
@@ -42,12 +52,7 @@ def _reliability(beliefs: Beliefs, look: Look) -> Picture:
                 linestyle=look.line(name),
                 label=label,
             )
-        axis.set_xlabel("confidence: the largest posterior")
-        axis.set_ylabel("share of frames with that label")
-        axis.set_xlim(0, 1)
-        axis.set_ylim(0, 1)
-        axis.grid(alpha=0.3)
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+        _frame(axis, "confidence: the largest posterior", "share of frames with that label", 1, 1)
 
     told = ", ".join(f"{name} {found.ece:.1f}" for name, found in beliefs.calibration.items())
     return Picture(
@@ -72,12 +77,7 @@ def _entropy(beliefs: Beliefs, look: Look) -> Picture:
                 linestyle=look.line(name),
                 label=label,
             )
-        axis.set_xlabel("entropy of the posteriors (nats)")
-        axis.set_ylabel("frames at or below it (%)")
-        axis.set_xlim(0, ENTROPY_EDGES[-1])
-        axis.set_ylim(0, 100)
-        axis.grid(alpha=0.3)
-        axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
+        _frame(axis, "entropy of the posteriors (nats)", "frames at or below it (%)", ENTROPY_EDGES[-1], 100)
 
     told = ", ".join(f"{name} {found.entropy:.2f}" for name, found in beliefs.calibration.items())
     return Picture(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
@@ -47,27 +48,24 @@ class WeightAverage:
         for name, values in self._moving.items():
             values.data, self._averages[name].data = self._averages[name].data, values.data
 
-    @staticmethod
-    def weights(state: dict[str, torch.Tensor | int]) -> dict[str, torch.Tensor]:
-        """The averages of a state, by name."""
-        return {name: values for name, values in state.items() if isinstance(values, torch.Tensor)}
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs: ``weights``, a copy of the averages, and the number of ``updates``."""
+        return {
+            "updates": self.updates,
+            "weights": {name: values.clone() for name, values in self._averages.items()},
+        }
 
-    def state(self) -> dict[str, torch.Tensor | int]:
-        """What a checkpoint needs: a copy of the averages, by name, and how many updates they have seen."""
-        return {"updates": self.updates, **{name: values.clone() for name, values in self._averages.items()}}
-
-    def restore(self, state: dict[str, torch.Tensor | int]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Go back to a state.
 
         Raises:
-            LookupError, ValueError, TypeError, RuntimeError: it is not of this network.
+            LookupError, ValueError, TypeError, AttributeError: it is not of this network.
         """
-        values = dict(state)
-        updates = values.pop("updates")
-        if type(updates) is not int or values.keys() != self._averages.keys():
+        updates, weights = state["updates"], state["weights"]
+        if type(updates) is not int or weights.keys() != self._averages.keys():
             raise ValueError("the averages are of another network")
         for name, average in self._averages.items():
-            saved = values[name]
+            saved = weights[name]
             if not isinstance(saved, torch.Tensor) or saved.shape != average.shape:
                 raise ValueError(f"the average of '{name}' is of another network")
             average.copy_(saved)

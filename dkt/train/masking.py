@@ -71,7 +71,7 @@ class Masking:
         num_frames, num_pieces, _ = features.shape
         bands = self._bands(num_pieces, features.device)
         runs = _runs(self.config.time_masks, self.config.time_width, lengths, num_frames)
-        return self._hide(features, bands[None, :, None] | runs.T[:, :, None, None])
+        return self._hide(features, bands[None, :, None, None] | runs.T[:, :, None, None, None])
 
     def _spliced(self, frames: torch.Tensor) -> torch.Tensor:
         """Spliced frames ``(B, C * K * F + I)``, of C frames each."""
@@ -91,15 +91,13 @@ class Masking:
         """The mean where ``hidden`` is true; never in i-vectors.
 
         Args:
-            features: shape ``(..., C * K * F + I)``, without C those of sequences.
-            hidden: a shape that extends to ``(..., C, K, F)``, or without C.
+            features: shape ``(..., C * K * F + I)``; C is 1 in sequences.
+            hidden: a shape that extends to ``(..., C, K, F)``.
         """
         # I-vectors may be of more dimensions than a frame.
         acoustic = features.shape[-1] - self.ivector_dim
         lead = features.shape[:-1]
         banks = features[..., :acoustic].reshape(*lead, -1, *self.mean.shape)
-        if hidden.ndim < banks.ndim:
-            hidden = hidden.unsqueeze(-3)
         masked = torch.where(hidden, self.mean.to(features), banks).reshape(*lead, acoustic)
         return torch.cat([masked, features[..., acoustic:]], dim=-1)
 

@@ -84,7 +84,7 @@ class Trainer:
         """Go back to such a state.
 
         Raises:
-            LookupError, TypeError, ValueError, RuntimeError: it is of another training.
+            LookupError, TypeError, ValueError, RuntimeError, AttributeError: it is of another training.
         """
         self.network.load_state_dict(state["network"])
         if self.average is not None:
@@ -94,7 +94,7 @@ class Trainer:
         """The weights of a state that are measured, and kept in the end: the averages where there are any."""
         if self.average is None:
             return state["network"]
-        return {**state["network"], **self.average.weights(state["average"])}
+        return {**state["network"], **state["average"]["weights"]}
 
     def train_epoch(self, learn_rate: float, seed: int, epoch: int = 1) -> Metrics:
         """One pass over the shuffled training data.

@@ -168,13 +168,7 @@ def _train(
     torch.manual_seed(recipe.training.seed)
     batches = training_batches(recipe, info, inputs.train, device)
     if begun is None:
-        state = None if lda is None else {"lda.weight": torch.from_numpy(lda).float()}
-        network = build_network(info, state).to(device)
-        if lda is not None and network.transform is None:
-            raise DktError(
-                f"a {recipe.kind} does not apply a transform of spliced features",
-                hint="leave out features.lda and features.lda_dim",
-            )
+        network = _fresh(info, lda).to(device)
         network.fit_normalisation(batches.network_inputs())
     else:
         network = _continued(begun, info).to(device)
@@ -207,6 +201,18 @@ def _train(
     schedule = recipe.schedule if begun is None else recipe.fine_tuning
     recipe.objective.warn_of_schedules(schedule.max_iters)
     TrainingLoop(trainer, schedule, recipe.training, directory, trained=begun is not None).run()
+    return network
+
+
+def _fresh(info: ModelInfo, lda: np.ndarray | None) -> Network:
+    """A network with fresh weights, and the transform of its spliced features if there is one."""
+    state = None if lda is None else {"lda.weight": torch.from_numpy(lda).float()}
+    network = build_network(info, state)
+    if lda is not None and network.transform is None:
+        raise DktError(
+            f"a {info.kind} does not apply a transform of spliced features",
+            hint="leave out features.lda and features.lda_dim",
+        )
     return network
 
 

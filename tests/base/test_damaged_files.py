@@ -30,7 +30,7 @@ from dkt.targets.store import TargetDir
 from dkt.train import loop
 from tests.damage import damages, flipped
 from tests.feature_lab import data, entries, logged, reader, rows, same
-from tests.nnet.test_native import fresh, needs_compiler
+from tests.kernels import fresh, needs_compiler
 from tests.student_lab import CPU, lab, soft_targets
 from tests.synthetic import write_data_dir
 from tests.targets.test_targets import TEMPERATURES, write

@@ -17,27 +17,16 @@ import pytest
 
 from dkt.base import native
 from dkt.base.native import Kernel, load_kernel
+from tests.kernels import fresh, needs_compiler
 from tests.shell import ROOT
 
-needs_compiler = pytest.mark.skipif(
-    shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here"
-)
+__all__ = ["fresh"]
+
 SOURCES = {
     path.relative_to(ROOT).as_posix()
     for path in (ROOT / "dkt").rglob("kernels/*")
     if path.suffix in (".cpp", ".h")
 }
-
-
-@pytest.fixture
-def cache(monkeypatch, tmp_path):
-    """A process that has loaded no kernel yet, with a cache of its own; returns where libraries are kept."""
-    native._loaded.cache_clear()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv(native.KERNELS_VARIABLE, raising=False)
-    yield tmp_path / "cache/dkt/kernels"
-    native._loaded.cache_clear()
 
 
 def kernel(path: Path, number: int, flags: tuple[str, ...] = ("-O1",)) -> Kernel:
@@ -46,21 +35,21 @@ def kernel(path: Path, number: int, flags: tuple[str, ...] = ("-O1",)) -> Kernel
 
 
 @needs_compiler
-def test_each_source_has_a_library_of_its_own(cache: Path, tmp_path: Path) -> None:
+def test_each_source_has_a_library_of_its_own(fresh: Path, tmp_path: Path) -> None:
     for name, number in (("one", 1), ("two", 2)):
         library = load_kernel(kernel(tmp_path / f"{name}.cpp", number))
         assert library is not None and library.number() == number
-    assert sorted(path.name.partition("-")[0] for path in cache.iterdir()) == ["one", "two"]
+    assert sorted(path.name.partition("-")[0] for path in fresh.iterdir()) == ["one", "two"]
 
 
 @needs_compiler
-def test_a_library_of_other_flags_or_another_source_is_not_taken_for_it(cache: Path, tmp_path: Path) -> None:
+def test_a_library_of_other_flags_or_another_source_is_not_taken_for_it(fresh: Path, tmp_path: Path) -> None:
     path = tmp_path / "one.cpp"
     for number, flags, expected in ((1, (), 1), (1, ("-UEXTRA", "-DEXTRA=5"), 6), (2, (), 2)):
         native._loaded.cache_clear()
         library = load_kernel(kernel(path, number, flags))
         assert library is not None and library.number() == expected
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(fresh.iterdir())) == 3
     # Nor is one of another header.
     for number in (3, 4):
         (tmp_path / "three.h").write_text(f"#define THREE {number}\n", encoding="ascii")
@@ -68,17 +57,17 @@ def test_a_library_of_other_flags_or_another_source_is_not_taken_for_it(cache: P
         native._loaded.cache_clear()
         library = load_kernel(Kernel(path, "numbers are counted by hand"))
         assert library is not None and library.number() == number
-    assert len(list(cache.iterdir())) == 5
+    assert len(list(fresh.iterdir())) == 5
 
 
 @needs_compiler
 def test_what_is_damaged_or_of_an_older_version_is_left_alone(
-    cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    fresh: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     made = kernel(tmp_path / "one.cpp", 1)
     assert load_kernel(made) is not None
-    (library,) = cache.iterdir()
-    older = cache / "one-0123456789abcdef.so"
+    (library,) = fresh.iterdir()
+    older = fresh / "one-0123456789abcdef.so"
     older.write_bytes(b"not a library")
     part = library.read_bytes()[:-100]
     library.unlink()  # this process has it mapped
@@ -91,7 +80,7 @@ def test_what_is_damaged_or_of_an_older_version_is_left_alone(
 
 
 @needs_compiler
-def test_threads_compile_it_once(cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_threads_compile_it_once(fresh: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = kernel(tmp_path / "one.cpp", 1)
     found: list[ctypes.CDLL | None] = []
     with caplog.at_level(logging.INFO):
@@ -105,7 +94,7 @@ def test_threads_compile_it_once(cache: Path, tmp_path: Path, caplog: pytest.Log
 
 
 def test_the_log_says_what_happens_instead(
-    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("CXX", "/nonexistent/c++")
     with caplog.at_level(logging.INFO):

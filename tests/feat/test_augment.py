@@ -1,9 +1,8 @@
-"""Data directories with noise added, or at other volumes."""
+"""Data directories with noise added."""
 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 from pathlib import Path
 
@@ -16,70 +15,22 @@ from dkt.bin import main
 from dkt.feat.augment import AugmentOptions, augment
 from dkt.feat.data_copies import Naming
 from dkt.feat.noise_sources import SnrChoice
-from dkt.feat.wave import read_audio
 from dkt.util.data_dir import DataDir
-from dkt.util.text import read_keyed_lines
 from dkt.validate.data_info import data_facts
+from tests.feat.copies_lab import (
+    RATE,
+    UTTS,
+    error_of,
+    noises,
+    run,
+    samples_of,
+    source,
+    table,
+    tone,
+    write_data,
+)
 
-RATE = 8000
-UTTS = {"a-1": "a", "a-2": "a", "b-1": "b", "b-2": "b", "c-1": "c"}
-
-
-def tone(number: int, num_samples: int = 4000) -> np.ndarray:
-    """A tone that tells which it is, loud enough that 16 bits do not matter."""
-    return (6000 * np.sin(2 * np.pi * (200 + 150 * number) / RATE * np.arange(num_samples))).astype(np.int16)
-
-
-def write_data(path: Path, sounds: dict[str, np.ndarray], rate: int = RATE, **tables: dict[str, str]) -> Path:
-    path.mkdir(parents=True)
-    for name, samples in sounds.items():
-        soundfile.write(path / f"{name}.wav", samples, rate)
-    tables.setdefault("utt2spk", {name: name.split("-")[0] for name in sounds})
-    tables["wav.scp"] = {name: f"{path / name}.wav" for name in sounds}
-    for name, table in tables.items():
-        (path / name).write_text("".join(f"{k} {v}\n" for k, v in table.items()))
-    return path
-
-
-@pytest.fixture
-def source(tmp_path: Path) -> Path:
-    return write_data(
-        tmp_path / "train",
-        {utt: tone(number, 4000 + 100 * number) for number, utt in enumerate(UTTS)},
-        text=dict.fromkeys(UTTS, "ONE"),
-        spk2gender={"a": "f", "b": "m", "c": "f"},
-        utt2dur=dict.fromkeys(UTTS, "0.5"),
-        utt2num_frames=dict.fromkeys(UTTS, "48"),
-    )
-
-
-@pytest.fixture
-def noises(tmp_path: Path) -> Path:
-    rng = np.random.default_rng(0)
-    sizes = {"short": 700, "long": 30000}
-    return write_data(
-        tmp_path / "noises", {n: rng.normal(0, 300, size).astype(np.int16) for n, size in sizes.items()}
-    )
-
-
-def table(path: Path, name: str) -> dict[str, str]:
-    return read_keyed_lines(path / name)
-
-
-def samples_of(path: Path) -> dict[str, np.ndarray]:
-    return {utt: read_audio(entry, utt)[0] for utt, entry in DataDir(path).wav_scp.items()}
-
-
-def run(command: str, source: Path, target: Path, *options: str) -> int:
-    try:
-        return main([command, *options, str(source), str(target)])
-    except SystemExit as error:
-        return int(str(error.code))
-
-
-def error_of(capsys: pytest.CaptureFixture[str]) -> str:
-    lines = [x for x in capsys.readouterr().err.splitlines() if not x.startswith(("INFO", "WARNING"))]
-    return lines[-1]
+__all__ = ["noises", "source"]
 
 
 def measured_snr(clean: np.ndarray, noisy: np.ndarray) -> float:
@@ -474,88 +425,6 @@ def test_a_full_disk_leaves_no_directory_that_would_pass_for_whole(
     assert not (out / "wav.scp").exists() and not list(out.rglob("*.partial"))
     assert run(command, source, out, *options) == 0
     assert whole == {utt: path.read_bytes() for utt in UTTS for path in out.glob(f"wav/*{utt}.wav")}
-
-
-# --- volume ---
-
-
-def test_volumes_are_drawn_by_recording_and_written(source: Path, tmp_path: Path) -> None:
-    out, told = tmp_path / "out", tmp_path / "reco2vol"
-    assert run("perturb-volume", source, out, f"--write-reco2vol={told}") == 0
-    factors = {utt: float(text) for utt, text in read_keyed_lines(told).items()}
-    assert list(factors) == list(UTTS) and len(set(factors.values())) == 5
-    assert all(0.125 <= factor <= 2 for factor in factors.values())
-    for utt, samples in samples_of(out).items():
-        np.testing.assert_allclose(samples, factors[utt] * samples_of(source)[utt], atol=0.51)
-    data = DataDir(out)
-    assert data.utt2spk == UTTS and data.text["a-1"] == "ONE" and not (out / "utt2uniq").exists()
-    # The same for the same recordings of other data, and as told.
-    (source / "wav.scp").write_text(f"b-1 {source}/b-1.wav\n")
-    (source / "utt2spk").write_text("b-1 b\n")
-    for options in ([], [f"--reco2vol={told}", "--scale-low=0.9", "--scale-high=0.9"]):
-        assert run("perturb-volume", source, tmp_path / "part", *options) == 0
-        assert np.array_equal(samples_of(tmp_path / "part")["b-1"], samples_of(out)["b-1"])
-
-
-def test_all_utterances_of_a_recording_have_its_volume(tmp_path: Path) -> None:
-    place = write_data(tmp_path / "train", {"r": tone(1, 8000)}, utt2spk={"a-1": "a", "a-2": "a"})
-    (place / "segments").write_text("a-1 r 0.0 0.5\na-2 r 0.5 1.0\n")
-    told = tmp_path / "vol"
-    assert run("perturb-volume", place, tmp_path / "out", f"--write-reco2vol={told}") == 0
-    ((name, factor),) = read_keyed_lines(told).items()
-    found = samples_of(tmp_path / "out")
-    assert name == "r"
-    np.testing.assert_allclose(
-        np.concatenate([found["a-1"], found["a-2"]]), float(factor) * tone(1, 8000), atol=0.51
-    )
-
-
-def test_what_is_too_loud_is_clipped_and_counted(
-    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    assert run("perturb-volume", source, tmp_path / "out", "--scale-low=10", "--scale-high=10") == 0
-    expected = {u: np.clip(10 * x, -32768, 32767) for u, x in samples_of(source).items()}
-    found = samples_of(tmp_path / "out")
-    assert all(np.array_equal(found[utt], expected[utt]) for utt in UTTS)
-    count = sum(int((np.abs(10 * x) > 32767).sum()) for x in samples_of(source).values())
-    assert f"{count} samples clipped, in 5 utterances" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--scale-low=2", "--scale-high=1"], "--scale-low 2 is above --scale-high 1"),
-        (["--scale-low=0"], "argument --scale-low: expected a number above 0"),
-        (["--scale-high=loud"], "argument --scale-high: expected a number above 0"),
-        (["--reco2vol=FILE"], "FILE: utterance 'a-2': has no volume"),
-        (["--reco2vol=nowhere"], "nowhere"),
-        (["--include-original=true"], "has utterances of these names already"),
-    ],
-)
-def test_volumes_that_cannot_be(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
-) -> None:
-    (tmp_path / "vol").write_text("a-1 0.5\n")
-    file = str(tmp_path / "vol")
-    assert run("perturb-volume", source, tmp_path / "out", *(o.replace("FILE", file) for o in options)) in (
-        1,
-        2,
-    )
-    assert message.replace("FILE", file) in error_of(capsys)
-    (tmp_path / "vol").write_text("a-1 loud\n")
-    assert run("perturb-volume", source, tmp_path / "out", f"--reco2vol={file}") == 1
-    assert "utterance 'a-1': expected a number above 0" in error_of(capsys)
-
-
-def test_speed_and_volume_together(source: Path, tmp_path: Path) -> None:
-    """As Kaldi's recipes have them: names of the copies at other speeds stay."""
-    assert run("perturb-speed", source, tmp_path / "sp", "--factors=0.9") == 0
-    assert table(tmp_path / "sp", "utt2uniq")["sp0.9-a-1"] == "a-1"
-    assert not (tmp_path / "sp/utt2dur").exists()
-    assert run("perturb-volume", tmp_path / "sp", tmp_path / "vp") == 0
-    assert DataDir(tmp_path / "vp").utt2spk == DataDir(tmp_path / "sp").utt2spk
-    assert table(tmp_path / "vp", "utt2uniq") == table(tmp_path / "sp", "utt2uniq")
 
 
 def test_an_error_of_the_library_is_one_too(source: Path, tmp_path: Path) -> None:

@@ -15,17 +15,9 @@ from dkt.bin.common import processors
 from dkt.nnet import native
 from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.torch_lstm import Clips
+from tests.kernels import fresh, needs_compiler
 
-
-@pytest.fixture
-def fresh(monkeypatch, tmp_path):
-    """A process that has loaded no kernel yet, with a cache of its own; returns where libraries are kept."""
-    kernels._loaded.cache_clear()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.delenv(kernels.KERNELS_VARIABLE, raising=False)
-    yield tmp_path / "cache/dkt/kernels"
-    kernels._loaded.cache_clear()
+__all__ = ["fresh"]
 
 
 def compiler(path: Path, script: str) -> str:
@@ -38,11 +30,6 @@ def run_layer() -> torch.Tensor:
     torch.manual_seed(0)
     layer = LstmLayer(4, 5, 3, True, Clips(0.5))
     return layer(torch.randn(6, 2, 4), layer.zero_state(2))[0]
-
-
-needs_compiler = pytest.mark.skipif(
-    shutil.which("c++") is None and shutil.which("g++") is None, reason="no C++ compiler here"
-)
 
 
 @needs_compiler

@@ -437,7 +437,7 @@ def test_what_is_measured_and_kept_are_the_averages(corpus, tmp_path, monkeypatc
     options = ["--set=training.average_epochs=1", "--set=schedule.max_iters=2", "--set=schedule.min_iters=2"]
     assert train(corpus, tmp_path / "x", *options) == 0
     kept = load_model(tmp_path / "x/final.pt")[1].state_dict()
-    averages = trainers[0].average.weights(trainers[0].average.state())
+    averages = trainers[0].average.state()["weights"]
     moving = trainers[0].network.state_dict()
     assert all(torch.equal(kept[name], averages[name]) for name in averages)
     # At the end they are the network's.

@@ -26,9 +26,19 @@ def add_copies(parser: argparse.ArgumentParser) -> None:
         metavar="BOOL",
         help="the utterances as they are come along",
     )
+    add_directories(parser, "utt2spk")
+
+
+def add_directories(parser: argparse.ArgumentParser, needed: str) -> None:
+    """Add the two directories, and what is done where one cannot be read, or another writes.
+
+    Args:
+        parser: of the command.
+        needed: the file that the source has beside ``wav.scp``.
+    """
     add_max_unreadable(parser)
     add_steal_lock(parser)
-    parser.add_argument("source_dir", metavar="source-dir", help="data directory with wav.scp and utt2spk")
+    parser.add_argument("source_dir", metavar="source-dir", help=f"data directory with wav.scp and {needed}")
     parser.add_argument("target_dir", metavar="target-dir", help="directory to write")
 
 
