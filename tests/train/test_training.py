@@ -190,6 +190,45 @@ def test_weights_that_diverge_are_put_back(corpus, tmp_path, monkeypatch, kind):
     assert history[2]["cv_loss"] < history[0]["cv_loss"]
 
 
+@pytest.mark.parametrize("kind", ["newbob", "plateau", "exponential"])
+def test_newbob_alone_goes_back_from_a_rejected_epoch_also_where_it_goes_on(
+    corpus, tmp_path, monkeypatch, kind
+):
+    train_epoch, epoch = trainer.Trainer.train_epoch, loop.TrainingLoop._epoch
+    begun, ended = {}, {}
+
+    def spoil_the_second(self, learn_rate, seed, number=1):
+        begun[number] = self.network.output.weight.detach().clone()
+        metrics = train_epoch(self, learn_rate, seed, number)
+        if number == 2:
+            with torch.no_grad():
+                self.network.output.weight.mul_(-3.0)
+        ended[number] = self.network.output.weight.detach().clone()
+        return metrics
+
+    def stop_after_two(self):
+        if self.schedule.epoch == 2:
+            raise DktError("interrupted")
+        epoch(self)
+
+    monkeypatch.setattr(trainer.Trainer, "train_epoch", spoil_the_second)
+    options = [
+        f"--set=schedule.type={kind}",
+        "--set=schedule.max_iters=3",
+        "--set=schedule.end_halving_impr=-1",
+    ]
+    assert train(corpus, tmp_path / "whole", *options) == 0
+    assert [row["accepted"] for row in load_history(tmp_path / "whole/history.csv")][:2] == [1.0, 0.0]
+    assert torch.equal(begun[3], ended[1 if kind == "newbob" else 2])
+    expected = begun.pop(3)
+    monkeypatch.setattr(loop.TrainingLoop, "_epoch", stop_after_two)
+    assert train(corpus, tmp_path / "parts", *options) == 1 and 3 not in begun
+    monkeypatch.setattr(loop.TrainingLoop, "_epoch", epoch)
+    assert train(corpus, tmp_path / "parts", *options) == 0
+    assert torch.equal(begun[3], expected)
+    assert (tmp_path / "parts/final.pt").read_bytes() == (tmp_path / "whole/final.pt").read_bytes()
+
+
 def test_the_same_bytes_twice_and_other_bytes_with_another_seed(trained, corpus, tmp_path):
     assert train(corpus, tmp_path / "again") == 0
     assert (tmp_path / "again/final.pt").read_bytes() == (trained / "final.pt").read_bytes()
