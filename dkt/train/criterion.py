@@ -126,6 +126,11 @@ def conditional_loss(config: ObjectiveConfig, frames: Frames) -> Loss:
     return Loss(objective, temperature**2 * entropy)
 
 
+def teacher_labels_loss(config: ObjectiveConfig, frames: Frames) -> Loss:
+    """Cross-entropy with the teacher's best pdf."""
+    return Loss(objectives.hard(frames.logits, frames.taught.best()), frames.logits.new_zeros(()))
+
+
 def smooth_loss(config: ObjectiveConfig, frames: Frames) -> Loss:
     """Cross-entropy with smoothed labels."""
     objective = objectives.smooth(frames.logits, frames.labels, config.smoothing)

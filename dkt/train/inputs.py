@@ -11,6 +11,7 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.memory import memory_for
 from dkt.base.tally import DEFAULT_MAX_DROPPED
+from dkt.dataset.shuffled import shuffle_targets
 from dkt.dataset.utterances import Utterances, check_cv_disjoint, load_utterances
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import FeatureReader
@@ -88,8 +89,9 @@ class Sources:
                 f"alignments of the {given} data and none of the {lacking} data: give both or none"
             )
         if ali is None and objective.needs_labels:
+            asked = "--shuffle-targets" if objective.shuffle_targets else f"--mode {objective.mode}"
             raise DktError(
-                f"--mode {objective.mode} needs alignments",
+                f"{asked} needs alignments",
                 hint="without them choose --mode soft or logits",
             )
         if ali is None:
@@ -179,6 +181,8 @@ def open_inputs(recipe: Recipe, sources: Sources, device: torch.device) -> Input
     targets = _open_targets(recipe.objective, sources, transitions, device)
     options = recipe.features.options(sources.data_train, sources.side_train)
     train, dev = _load(sources, options, targets)
+    if recipe.objective.shuffle_targets:
+        train, dev = (shuffle_targets(part, recipe.training.seed) for part in (train, dev))
     recipe.check_data(DataFacts.of(train, options.ivector_dim, transitions.num_pdfs))
     for utterances in (train, dev) if targets else ():
         _check_dense(recipe.objective, utterances, sources.teaching.soft_targets or "")

@@ -41,9 +41,10 @@ class Objective:
     hint: bool = False
 
 
-_SOFT = ("temperature", "temperature_schedule")
+_CONTROL = ("shuffle_targets",)
+_SOFT = ("temperature", "temperature_schedule", *_CONTROL)
 _MIXED = ("soft_weight", "soft_weight_schedule")
-_HINT = ("hint_layer", "guided_layer")
+_HINT = ("hint_layer", "guided_layer", *_CONTROL)
 
 #: The objectives. ``pretrain`` is not one but two of them, one after the other.
 OBJECTIVES: dict[str, Objective] = {
@@ -59,7 +60,11 @@ OBJECTIVES: dict[str, Objective] = {
         options=(*_SOFT, *_MIXED),
     ),
     "logits": Objective(
-        "the teacher's logits, by least squares", "dkt.train.criterion:logits_loss", teacher=True, logits=True
+        "the teacher's logits, by least squares",
+        "dkt.train.criterion:logits_loss",
+        teacher=True,
+        options=_CONTROL,
+        logits=True,
     ),
     "conditional": Objective(
         "the teacher where its best pdf is the label, else the label",
@@ -67,6 +72,12 @@ OBJECTIVES: dict[str, Objective] = {
         teacher=True,
         labels=True,
         options=_SOFT,
+    ),
+    "teacher_labels": Objective(
+        "the teacher's best pdf, as if it were the label",
+        "dkt.train.criterion:teacher_labels_loss",
+        teacher=True,
+        options=_CONTROL,
     ),
     "smooth": Objective(
         "smoothed labels", "dkt.train.criterion:smooth_loss", labels=True, options=("smoothing",)
@@ -133,6 +144,9 @@ class ObjectiveConfig:
         temperature: T of soft, pretrain, interpolate and conditional.
         soft_weight: lambda of interpolate: how much of it is the teacher's.
         smoothing: of smooth: the share that is spread over all pdfs.
+        shuffle_targets: a control: each frame gets the teacher's posteriors of another frame, drawn among
+            those of the same label. What is learnt from them of single frames is lost, what is learnt of
+            pdfs stays.
         temperature_schedule, soft_weight_schedule: how they change with the epochs; losses of
             cross-validation are measured at the last of their values.
         first, then: the modes of the two trainings of pretrain; ``then`` begins from what ``first`` has
@@ -145,6 +159,7 @@ class ObjectiveConfig:
     temperature: Annotated[float, ranges.TEMPERATURE] = 1.0
     soft_weight: Annotated[float, ranges.SHARE] = 0.5
     smoothing: Annotated[float, ranges.NOT_ALL] = 0.1
+    shuffle_targets: bool = False
     temperature_schedule: ValueSchedule = field(default_factory=ValueSchedule)
     soft_weight_schedule: ValueSchedule = field(default_factory=ValueSchedule)
     first: Annotated[str, ModeName(phase=True)] = "soft"
@@ -155,6 +170,10 @@ class ObjectiveConfig:
     def __post_init__(self) -> None:
         for name in ("mode", "first", "then"):
             setattr(self, name, current_name(getattr(self, name)))
+        if self.shuffle_targets and not self.needs_teacher:
+            raise DktError(
+                f"'shuffle_targets' is true, but mode {self.mode} has no teacher", hint="leave it out"
+            )
         for temperature in self.temperatures:
             ranges.TEMPERATURE.check(temperature, "temperature_schedule")
         for weight in self.soft_weight_schedule.all(self.soft_weight):
@@ -179,7 +198,7 @@ class ObjectiveConfig:
     @property
     def needs_labels(self) -> bool:
         """Whether there must be alignments."""
-        return any(OBJECTIVES[mode].labels for mode in self.phases)
+        return any(OBJECTIVES[mode].labels for mode in self.phases) or self.shuffle_targets
 
     @property
     def needs_logits(self) -> bool:
@@ -198,7 +217,8 @@ class ObjectiveConfig:
 
     def in_phase(self, mode: str) -> ObjectiveConfig:
         """The same of one training of several."""
-        return replace(self, mode=mode)
+        shuffled = self.shuffle_targets and OBJECTIVES[mode].teacher
+        return replace(self, mode=mode, shuffle_targets=shuffled)
 
     def in_epoch(self, epoch: int | None) -> ObjectiveConfig:
         """The same with the values of one epoch, from 1 on, and no schedules; None for those at the end."""

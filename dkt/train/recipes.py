@@ -26,7 +26,7 @@ from dkt.train.loop import LoopConfig
 from dkt.train.masking import MaskingConfig
 from dkt.train.modes import ObjectiveConfig
 from dkt.train.optimizer import OptimizerConfig
-from dkt.train.schedule import ScheduleConfig
+from dkt.train.schedule import FineTuningConfig, ScheduleConfig
 from dkt.validate.data_facts import DataFacts, check_reach
 
 #: The key of the section ``network`` that names its kind.
@@ -86,7 +86,7 @@ class Recipe:
     objective: ObjectiveConfig
     optimizer: OptimizerConfig
     schedule: ScheduleConfig
-    fine_tuning: ScheduleConfig
+    fine_tuning: FineTuningConfig
     training: LoopConfig
     masking: MaskingConfig
 
@@ -100,6 +100,8 @@ class Recipe:
                 f"'objective.guided_layer' is {guided}, but the network has {number} hidden "
                 f"layer{'s' if number > 1 else ''}"
             )
+        if self.fine_tuning.dropout is not None and not hasattr(self.network, "dropout"):
+            raise DktError(f"'fine_tuning.dropout' is set, but a {self.kind} has no dropout")
 
     @property
     def splice(self) -> int:
@@ -146,7 +148,7 @@ class FrameRecipe(Recipe):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: FrameOptimizerConfig = field(default_factory=FrameOptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.004))
+    fine_tuning: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(learn_rate=0.004))
     training: LoopConfig = field(default_factory=LoopConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
 
@@ -184,7 +186,7 @@ class SequenceRecipe(Recipe):
     batches: BatchConfig = field(default_factory=BatchConfig)
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adam", max_grad_norm=5.0))
     schedule: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.001))
-    fine_tuning: ScheduleConfig = field(default_factory=lambda: ScheduleConfig(learn_rate=0.0005))
+    fine_tuning: FineTuningConfig = field(default_factory=lambda: FineTuningConfig(learn_rate=0.0005))
     training: LoopConfig = field(default_factory=LoopConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
 

@@ -66,6 +66,18 @@ class ScheduleConfig:
 
 
 @dataclass
+class FineTuningConfig(ScheduleConfig):
+    """How a network is trained that begins from weights of another training.
+
+    Attributes:
+        dropout: ``network.dropout`` of this training: labels that follow soft targets call for more of it
+            than those did. null for what ``network`` says.
+    """
+
+    dropout: Annotated[float | None, ranges.NOT_ALL] = None
+
+
+@dataclass
 class Schedule:
     """The state of a schedule, between epochs.
 

@@ -100,9 +100,10 @@ def train_network(
                 logger.info("%s training from there, in %s", mode, directory)
             files.write(place)
             lda = None if begun is not None else files.lda
-            network = _train(of_phase, info, inputs, begun, lda, place, device)
-            experiment.save_result(place, info, network)
-            begun = InitialModel(info, network, place / experiment.MODEL)
+            of_network = info if begun is None else _fine_tuned(info, recipe)
+            network = _train(of_phase, of_network, inputs, begun, lda, place, device)
+            experiment.save_result(place, of_network, network)
+            begun = InitialModel(of_network, network, place / experiment.MODEL)
 
 
 def _describe(recipe: Recipe, inputs: Inputs) -> ModelInfo:
@@ -115,6 +116,12 @@ def _describe(recipe: Recipe, inputs: Inputs) -> ModelInfo:
         right_context=recipe.splice,
         network=asdict(recipe.network),
     )
+
+
+def _fine_tuned(info: ModelInfo, recipe: Recipe) -> ModelInfo:
+    """The network of a training that begins from other weights."""
+    dropout = recipe.fine_tuning.dropout
+    return info if dropout is None else replace(info, network=info.network | {"dropout": dropout})
 
 
 class _Files:
@@ -232,7 +239,8 @@ def _continued(model: InitialModel, info: ModelInfo) -> Network:
         )
     state = model.network.state_dict()
     network = build_network(info, state)
-    network.load_state_dict(state)
+    # Dropout, which has no weights, may be a module of only one of them, and change the names.
+    network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network
 
 

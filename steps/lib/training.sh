@@ -12,6 +12,7 @@ soft_targets=
 soft_targets_dev=
 targets_form=
 transition_ids=false
+shuffle_targets=false
 teacher=
 teacher_data_train=
 teacher_data_dev=
@@ -48,12 +49,13 @@ training_help="  --stage <n>                up to 0: train, 1: only see that the
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 what is learnt:
-  --mode <mode>              hard, soft, pretrain (soft, then hard), interpolate, logits, conditional, smooth, hint
-                             (objective.mode of the configuration: hard)
+  --mode <mode>              hard, soft, pretrain (soft, then hard), interpolate, logits, conditional,
+                             teacher_labels, smooth, hint (objective.mode of the configuration: hard)
   --soft-targets <dir>       of steps/make_soft_targets.sh, or an rspecifier of Kaldi's posteriors
   --soft-targets-dev <dir>   those of <data-dev>; needed unless they are in the same directory
   --targets-form <form>      of Kaldi's matrices: posteriors, log-posteriors or logits (posteriors)
   --transition-ids <bool>    Kaldi's Posteriors are of transition-ids, not pdf-ids (false)
+  --shuffle-targets <bool>   a control: each frame gets the posteriors of another frame of the same label (false)
   --teacher <dir>            run it now; beside --soft-targets: make sure that they are its
   --teacher-data-train, --teacher-data-dev <data>   its features, if they are not the student's
   --top-k <n>                posteriors kept per frame of archives and of a teacher that is run, or all
@@ -122,14 +124,16 @@ _check_training_inputs() {
 # _depends_on_training: tells what the result is made of.
 _depends_on_training() {
   local inputs=("${configured[@]}" "$init_model" ${alignments[@]+"${alignments[@]}"})
-  local place
+  local place control=
   for place in "$data" "$data_dev" "$teacher_data_train" "$teacher_data_dev"; do
     [ -z "$place" ] || inputs+=("$place"/*.scp "$place/utt2spk")
   done
   for place in "$soft_targets" "$soft_targets_dev" "$teacher" "$hmm_dir"; do
     [ -z "$place" ] || inputs+=("$place/soft.scp" "$place/final.pt" "$place/final.mdl" "${place#*:}")
   done
-  depends_on "seed no_ali transition_ids $_training_options" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" \
+  # Marks of before there was this option hold.
+  ! "$shuffle_targets" || control=shuffle_targets
+  depends_on "seed no_ali transition_ids $control $_training_options" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" \
     "$ivectors" "$ivectors_dev"
 }
 
@@ -138,6 +142,7 @@ _run_training() {
   # shellcheck disable=SC2086 # words
   set_given use_gpu steal_lock $_training_options num_threads cache_dir
   local options=("${given[@]}")
+  ! "$shuffle_targets" || options+=(--shuffle-targets)
   ! "$transition_ids" || options+=(--transition-ids)
   ! "$no_ali" || options+=(--no-ali)
   [ -z "$seed" ] || options+=(--set=training.seed="$seed")

@@ -50,6 +50,7 @@ def test_each_mode_is_its_objective(frames):
             0.3 * 4.0 * soft + 0.7 * hard,
         ),
         ({"mode": "conditional", "temperature": 2.0}, targets, conditional),
+        ({"mode": "teacher_labels"}, targets, objectives.hard(logits, log_post.argmax(dim=1))),
         ({"mode": "logits"}, dense, objectives.logit_matching(logits, log_post)),
         ({"mode": "smooth", "smoothing": 0.2}, None, objectives.smooth(logits, labels, 0.2)),
     ]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ def pretrained(lab, tmp_path_factory):
         ("smooth", ["--smoothing=0.2"]),
         ("interpolate", ["--temperature=2", "--lambda=0.7"]),
         ("conditional", ["--temperature=2"]),
+        ("teacher_labels", []),
         ("logits", []),
     ],
 )
@@ -128,6 +130,33 @@ def test_fine_tuning_that_does_not_help_keeps_the_weights(lab, soft, tmp_path, c
     # The table shows what is known of the weights that were kept.
     rows = load_history(tmp_path / "x/history.csv")
     assert [row["accepted"] for row in rows] == [1.0, 0.0]
+
+
+def test_a_shuffled_teacher_is_another_one_and_leaves_hard_training_as_it_is(lab, soft, tmp_path):
+    given = ["--temperature=2", *taught(lab), "--shuffle-targets"]
+    assert train(lab, tmp_path / "soft", "--mode=soft", *given) == 0
+    assert not same_weights(tmp_path / "soft", soft)
+    assert train(lab, tmp_path / "twice", "--mode=pretrain", *given) == 0
+    assert same_weights(tmp_path / "twice/soft", tmp_path / "soft")
+    assert train(lab, tmp_path / "hard", "--mode=hard", f"--init-model={tmp_path}/soft") == 0
+    assert same_weights(tmp_path / "twice", tmp_path / "hard")
+
+
+@pytest.mark.parametrize("kind", ["lstm", "dnn"])
+def test_fine_tuning_has_a_dropout_of_its_own(lab, tmp_path, kind):
+    def train_twice(name: str, *options: str) -> Path:
+        places = [str(lab / place) for place in ("train", "dev", "ali_train", "ali_dev")]
+        twice = ["--mode=pretrain", "--set=objective.first=hard", "--set=fine_tuning.learn_rate=0.002"]
+        twice += ["--set=network.hidden_layers=2"] if kind == "dnn" else []
+        command = [f"train-{kind}", f"--config={lab}/{kind}.yaml", *CPU, *twice, *options, *places]
+        assert main([*command, str(tmp_path / name)]) == 0
+        return tmp_path / name
+
+    own, none = train_twice("own", "--set=fine_tuning.dropout=0.4"), train_twice("none")
+    assert same_weights(own / "hard", none / "hard")
+    assert not same_weights(own, none)
+    assert load_model(own / "final.pt")[1].config.dropout == 0.4
+    assert load_model(own / "hard/final.pt")[1].config.dropout == 0.0
 
 
 def test_an_interrupted_student_goes_on_to_the_same_weights(lab, soft, tmp_path, monkeypatch):

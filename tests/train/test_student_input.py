@@ -24,10 +24,21 @@ def refused(lab, tmp_path, capsys, *options):
     return capsys.readouterr().err.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("mode", ["soft", "pretrain", "interpolate", "logits", "conditional"])
+@pytest.mark.parametrize(
+    "mode", ["soft", "pretrain", "interpolate", "logits", "conditional", "teacher_labels"]
+)
 def test_a_mode_that_lacks_its_teacher(lab, tmp_path, capsys, mode):
     error = refused(lab, tmp_path, capsys, f"--mode={mode}")
     assert f"--mode {mode} needs a teacher - give --soft-targets" in error
+
+
+def test_a_teacher_is_shuffled_by_labels_and_must_be_there(lab, tmp_path, capsys):
+    error = refused(lab, tmp_path, capsys, "--mode=smooth", "--shuffle-targets")
+    assert "'shuffle_targets' is true, but mode smooth has no teacher - leave it out" in error
+    places = [str(lab / name) for name in ("train", "dev")] + [str(tmp_path / "x")]
+    options = ["--mode=soft", *taught(lab), "--shuffle-targets", "--no-ali", f"--hmm-dir={lab}/dnn"]
+    assert main(["train-lstm", f"--config={lab}/lstm.yaml", *options, *places]) == 1
+    assert "--shuffle-targets needs alignments" in capsys.readouterr().err
 
 
 def test_a_teacher_that_nobody_listens_to(lab, tmp_path, capsys):

@@ -95,6 +95,11 @@ def _add_teaching(parser: argparse.ArgumentParser) -> None:
     add_top_k(group, "posteriors kept of a frame, or all, where archives are read or the teacher is run")
     group.add_argument("--targets-form", choices=_FORMS, help="of Kaldi's matrices (default: posteriors)")
     add_flag(group, "--transition-ids", "Kaldi's Posteriors are of transition-ids, not pdf-ids")
+    add_flag(
+        group,
+        "--shuffle-targets",
+        "a control: each frame gets the posteriors of another of its label: objective.shuffle_targets",
+    )
     add_flag(group, "--no-ali", "no alignments: the teacher alone labels the data")
     group.add_argument(
         "--hmm-dir", help="with --no-ali: where final.mdl and ali_train_pdf.counts lie (with the teacher)"
@@ -167,6 +172,8 @@ def _recipe(args: argparse.Namespace, kind: str | None, config: dict[str, Any]) 
 
     given = {name: getattr(args, name) for name in ("mode", *_OBJECTIVE)}
     given = {name: value for name, value in given.items() if value is not None}
+    if args.shuffle_targets:
+        given["shuffle_targets"] = "true"
     overrides = [f"objective.{name}={value}" for name, value in given.items()]
     recipe = load_recipe(kind, args.config, args.set, overrides, config)
     for name in _OBJECTIVE:
