@@ -1,21 +1,16 @@
 #!/usr/bin/env bash
 # Stages that train teachers and students on alignments; sourced by recipes after stages.sh. A recipe sets exp, nj,
-# train_cmd, seeds, dnn_config, students (as local/train_student.sh names them; none for no students), lstm_config,
-# and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
-# shellcheck disable=SC2154 # variables of the recipe
+# train_cmd, seeds, dnn_config, students (as students.sh names them; none for no students), lstm_config, small_config
+# (if there are students called small), and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
+# shellcheck disable=SC2034,SC2154 # variables of the recipe, and of read_student
 
+. "$DKT_ROOT/local/students.sh"
 steps=$DKT_ROOT/steps
 # Ends the names of systems that are trained on alignments by another network: see realigning.sh.
 realigned=
 
 # temperatures_of students: those that the students are trained at: lstm-soft-T2 gives 2.
-temperatures_of() { tr ' ' '\n' <<<"$1" | sed -n 's/.*-T//p' | sort -u | xargs; }
-
-# _check_temperature student: stops if what follows -T is none.
-_check_temperature() {
-  [[ ${1##*-T} =~ ^[0-9]+([.][0-9]+)?$ && ${1##*-T} == *[1-9]* ]] ||
-    die "student '$1': -T is followed by a temperature above 0, as in lstm-soft-T2"
-}
+temperatures_of() { { grep -oE -e '-T[^-]*' <<<"${1// /$'\n'}" || true; } | cut -c 3- | sort -u | xargs; }
 
 # _refuse_twice what value...: stops at a value that stands there twice, whose directory two trainings would share.
 _refuse_twice() {
@@ -26,23 +21,27 @@ _refuse_twice() {
 
 # check_students students: stops at one that cannot be trained.
 check_students() {
-  local system
+  local system network mode temperature shuffled begun teacher
   # shellcheck disable=SC2086 # a list
   _refuse_twice student $1
+  for system in $1; do
+    read_student "$system"
+    [[ -z "$begun" || " $1 " == *" $begun "* ]] || die "student '$system' goes on from $begun: name it too"
+    [[ -z "$teacher" || " dnn $1 " == *" $teacher "* ]] || die "student '$system' is taught by $teacher: name it too"
+    [[ $network != small || -n "$small_config" ]] || die "student '$system' needs a configuration: --small-config"
+  done
   # One of them would have no soft targets: 2 and 2.0.
   # shellcheck disable=SC2046
   _refuse_twice "--students: a temperature, however it is written:" $(temperatures_of "$1" | tr ' ' '\n' | awk 'NF { print $1 + 0 }')
+}
+
+# teachers_of students: those whose soft targets they learn from, each once.
+teachers_of() {
+  local system network mode temperature shuffled begun teacher
   for system in $1; do
-    case $system in *-T*) _check_temperature "$system" ;; esac
-    case $system in
-      lstm-hard | lstm-soft-T*) ;;
-      lstm-pretrain-T*)
-        [[ " $1 " == *" lstm-soft-T${system##*-T} "* ]] ||
-          die "student '$system' goes on from lstm-soft-T${system##*-T}: name it too"
-        ;;
-      *) die "no student '$system': lstm-hard, lstm-soft-T<temperature> or lstm-pretrain-T<temperature>" ;;
-    esac
-  done
+    read_student "$system"
+    [ -z "$teacher" ] || [ "$mode" = logits ] || echo "$teacher"
+  done | sort -u
 }
 
 # check_seeds: stops at what is not a seed.
@@ -56,11 +55,14 @@ check_seeds() {
   done
 }
 
+small_config=${small_config:-}
 check_seeds
 check_students "$students"
 temperatures=$(temperatures_of "$students")
 set_config_files dnn_files dnn "$dnn_config"
 [ -z "$students${realign_by:-}" ] || set_config_files lstm_files lstm "$lstm_config"
+small_files=()
+[[ " $students" != *" small-"* ]] || set_config_files small_files dnn "$small_config"
 
 # network_dir system seed: the directory of a network.
 network_dir() { echo "$exp/$1${realigned}_seed$2"; }
@@ -103,55 +105,81 @@ stage_teachers() {
   end_stage "${results[@]}"
 }
 
+# _make_soft_targets teacher...: of each seed. A student may learn of a teacher at no temperature: teacher_labels.
 _make_soft_targets() {
-  local seed teacher
+  local seed teacher part
   for seed in $seeds; do
-    teacher=$(network_dir dnn "$seed")
-    "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "$temperatures" \
-      "$network_train" "$teacher" "$teacher/soft_train"
-    "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "$temperatures" \
-      "$network_dev" "$teacher" "$teacher/soft_dev"
+    for teacher in "$@"; do
+      teacher=$(network_dir "$teacher" "$seed")
+      for part in train dev; do
+        local data=network_$part
+        "$steps/make_soft_targets.sh" --nj "$nj" --cmd "$train_cmd" --temperatures "${temperatures:-1}" \
+          "${!data}" "$teacher" "$teacher/soft_$part"
+      done
+    done
   done
 }
 
-# stage_soft_targets n: of each teacher, if there are students that need them.
+# stage_soft_targets n: of each DNN, if there are students that need them.
 stage_soft_targets() {
   local teachers seed results=()
   mapfile -t teachers < <(network_files dnn)
-  [ -n "$temperatures" ] && begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
-  _make_soft_targets
+  [[ $'\n'$(teachers_of "$students")$'\n' == *$'\n'dnn$'\n'* ]] &&
+    begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
+  _make_soft_targets dnn
   for seed in $seeds; do results+=("$(network_dir dnn "$seed")"/soft_{train,dev}/{soft.scp,header.yaml}); done
   end_stage "${results[@]}"
 }
 
-# _claimed_students pattern: of those students whose name matches the last arguments of local/train_student.sh, five of
-# each, every one ended by a null character.
+# _depends_of student seed: what its training depends on, a line each.
+_depends_of() {
+  local network mode temperature shuffled begun teacher
+  read_student "$1"
+  # shellcheck disable=SC2125 # a name
+  local files=${network}_files[@]
+  printf '%s\n' "${!files}" ${labelled_by[@]+"${labelled_by[@]}"}
+  # What it goes on from depends on its teacher.
+  while [ -n "$begun" ]; do read_student "$begun"; done
+  [ -z "$teacher" ] || echo "$(network_dir "$teacher" "$2")/final.pt"
+}
+
+# _claimed_students student...: of each seed of them the last arguments of local/train_student.sh, five of each, every
+# one ended by a null character.
 _claimed_students() {
-  local system seed depends
+  local system seed depends labels labelled_by
   for seed in $seeds; do
     _set_labels "$seed"
-    for system in $students; do
-      # shellcheck disable=SC2254
-      case $system in $1) ;; *) continue ;; esac
-      depends=("${lstm_files[@]}" ${labelled_by[@]+"${labelled_by[@]}"})
-      [ "$system" = lstm-hard ] || depends+=("$(network_dir dnn "$seed")/final.pt")
+    for system in "$@"; do
+      mapfile -t depends < <(_depends_of "$system" "$seed")
       claim_dir "$(network_dir "$system" "$seed")" "${depends[@]}" >&2
       printf '%s\0' "${labels[@]}" "$exp" "$system$realigned" "$seed"
     done
   done
 }
 
-# _train_matching pattern: nj of them at a time, as a small network gains little from more processors.
-_train_matching() {
-  _claimed_students "$1" |
-    xargs -0 -r -P "$nj" -n 5 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
-      "$network_train" "$network_dev" "$lang"
+# _is_ready student others: whether it neither goes on from one of the others nor is taught by one.
+_is_ready() {
+  local network mode temperature shuffled begun teacher
+  read_student "$1"
+  [[ " $2 " != *" ${begun:-none} "* && " $2 " != *" ${teacher:-none} "* ]]
 }
 
-# _train_students: those that go on from a soft student come last.
+# _train_students: nj of them at a time, as a small network gains little from more processors; those first that others go
+# on from, or are taught by.
 _train_students() {
-  _train_matching 'lstm-[!p]*'
-  _train_matching 'lstm-pretrain-*'
+  local left=$students ready later system teachers
+  while [ -n "$left" ]; do
+    ready=() later=
+    for system in $left; do
+      if _is_ready "$system" "$left"; then ready+=("$system"); else later+=" $system"; fi
+    done
+    mapfile -t teachers < <(teachers_of "${ready[*]}" | grep -vx dnn)
+    _make_soft_targets ${teachers[@]+"${teachers[@]}"}
+    _claimed_students "${ready[@]}" |
+      xargs -0 -r -P "$nj" -n 5 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
+        --dnn-config "$dnn_config" --small-config "$small_config" "$network_train" "$network_dev" "$lang"
+    left=${later# }
+  done
 }
 
 # stage_students n: of each seed.

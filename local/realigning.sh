@@ -2,15 +2,12 @@
 # Realigns by a network of the recipe and trains networks anew on what it gives; sourced after network_stages.sh by
 # recipes that set, beside what is told there, realign_by (dnn or one of the students; empty: nothing of all this) and
 # retrain (the systems that are trained anew, first of all the DNN; empty: it and that of realign_by).
-# shellcheck disable=SC2154 # variables of the recipe
+# shellcheck disable=SC2034,SC2154 # variables of the recipe and of network_stages.sh
 
 retrained_students=
 if [ -n "$realign_by" ]; then
   [[ " dnn $students " == *" $realign_by "* ]] || die "--realign-by $realign_by: it is none of dnn $students"
-  case $realign_by in
-    lstm-pretrain-*) retrain=${retrain:-"${realign_by/pretrain/soft} $realign_by"} ;;
-    *) retrain=${retrain:-$realign_by} ;;
-  esac
+  retrain=${retrain:-"$(goes_on_from "$realign_by") $realign_by"}
   for system in $retrain; do
     [ "$system" = dnn ] || retrained_students+="${retrained_students:+ }$system"
   done
@@ -19,7 +16,6 @@ fi
 
 # as_realigned command...: calls it for the networks that are trained anew.
 as_realigned() {
-  # shellcheck disable=SC2034
   local realigned=_realigned students=$retrained_students temperatures
   temperatures=$(temperatures_of "$students")
   "$@"
@@ -49,6 +45,6 @@ realign_and_retrain() {
 }
 
 _train_new_students() {
-  [ -z "$temperatures" ] || _make_soft_targets
+  if [[ $'\n'$(teachers_of "$students")$'\n' == *$'\n'dnn$'\n'* ]]; then _make_soft_targets dnn; fi
   _train_students
 }

@@ -152,6 +152,22 @@ def test_students_come_after_the_teacher_and_soft_ones_before_those_that_go_on_f
     assert recipe(STUDENTS=STUDENTS) == []
 
 
+def test_students_wait_for_those_that_teach_them(recipe):
+    students = "lstm-soft-T2-by-lstm-hard-then-hard lstm-teacher_labels lstm-hard-then-hard lstm-hard"
+    output = recipe(STUDENTS=students)
+    assert [line for line in output if line.startswith(("make_soft", "train_student"))] == [
+        "make_soft_targets soft_train",
+        "make_soft_targets soft_dev",
+        "train_student lstm-teacher_labels_seed1",
+        "train_student lstm-hard_seed1",
+        "train_student lstm-hard-then-hard_seed1",
+        "make_soft_targets soft_train",
+        "make_soft_targets soft_dev",
+        "train_student lstm-soft-T2-by-lstm-hard-then-hard_seed1",
+    ]
+    assert recipe(STUDENTS=students) == []
+
+
 def test_hard_students_need_no_soft_targets(recipe):
     assert not [line for line in recipe(STUDENTS="lstm-hard") if line.startswith("make_soft")]
 

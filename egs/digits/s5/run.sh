@@ -22,6 +22,7 @@ boost_silence=1.0
 dnn_config=
 students="lstm-hard lstm-soft-T1 lstm-soft-T2 lstm-pretrain-T1 lstm-pretrain-T2"
 lstm_config=
+small_config=
 network_features=fbank
 speeds=
 noise_copies=
@@ -41,8 +42,9 @@ help_message="Usage: ./run.sh [options]
   --seeds <list>        train a network with each of these seeds (777)
   --num-train <n>       utterances; also --num-dev, --num-test (as the corpus has them)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
-  --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
+  --students <list>     lstm-hard, lstm-soft-T<T>, lstm-pretrain-T<T> and others: see local/students.sh
   --lstm-config <yaml>  the students (conf/lstm.yaml, for espeak conf/lstm_espeak.yaml)
+  --small-config <yaml> networks that are named small (none)
   --network-features <kind>   fbank or mfcc (fbank)
   --speeds <list>       the networks are also trained on copies at these speeds, as 0.9 1.1 (none)
   --noise-copies <snrs> and on copies of all that with noise at these ratios in dB, as 20:10:5 or 0..20 (none)
@@ -52,8 +54,8 @@ help_message="Usage: ./run.sh [options]
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
-make_absolute corpus_dir data exp dnn_config lstm_config
-require_options f dnn_config lstm_config
+make_absolute corpus_dir data exp dnn_config lstm_config small_config
+require_options f dnn_config lstm_config small_config
 [ "${stage:-0}" -gt 0 ] || require_options d corpus_dir
 cd "$recipe"
 case $corpus in

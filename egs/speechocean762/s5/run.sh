@@ -18,6 +18,7 @@ boost_silence=1.25
 dnn_config=
 students=
 lstm_config=
+small_config=
 network_features=fmllr
 speeds="0.8 0.9 1.1 1.2"
 noise_copies=
@@ -35,8 +36,9 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
   --seeds <list>        train a network with each of these seeds (777)
   --totgauss, --boost-silence   of the GMM (alignments on adapted features are not boosted)
   --dnn-config <yaml>   the DNN (conf/dnn.yaml)
-  --students <list>     lstm-hard, lstm-soft-T<temperature>, lstm-pretrain-T<temperature> (after lstm-soft-T)
+  --students <list>     lstm-hard, lstm-soft-T<T>, lstm-pretrain-T<T> and others: see local/students.sh
   --lstm-config <yaml>  the students (conf/lstm.yaml)
+  --small-config <yaml> networks that are named small (none)
   --network-features <kind>   fbank, mfcc, or fmllr: MFCC adapted to each speaker by the GMM (fmllr);
                         the others need --dnn-config
   --speeds <list>       networks are also trained on copies at these speeds (0.8 0.9 1.1 1.2; empty for none)
@@ -46,8 +48,8 @@ help_message="Usage: ./run.sh --corpus-dir <dir> [options]
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
-make_absolute corpus_dir data exp dnn_config lstm_config
-require_options f dnn_config lstm_config
+make_absolute corpus_dir data exp dnn_config lstm_config small_config
+require_options f dnn_config lstm_config small_config
 [ "${stage:-0}" -gt 0 ] || require_options d corpus_dir
 cd "$recipe"
 [ -n "$corpus_dir" ] || { echo "run.sh: --corpus-dir is missing" >&2; echo "$help_message" >&2; exit 1; }

@@ -16,6 +16,7 @@ seeds="777"
 students="lstm-hard lstm-soft-T1 lstm-soft-T2 lstm-pretrain-T1 lstm-pretrain-T2"
 dnn_config=
 lstm_config=
+small_config=
 data_train=data/train
 data_dev=data/dev
 lang=lang
@@ -51,19 +52,20 @@ help_message="Usage: ./run_kaldi.sh --kaldi-dir <dir> [options]
   --exp <dir>           where the experiments and their report go (exp/kaldi)
   --nj <n>              jobs in parallel (2)
   --stage, --stop-stage, --seeds, --students, --steal-lock   as of run.sh; stages are 0 to 5
-  --dnn-config, --lstm-config <yaml>   (conf/kaldi_dnn.yaml, conf/kaldi_lstm.yaml)"
+  --dnn-config, --lstm-config, --small-config <yaml>   (conf/kaldi_dnn.yaml, kaldi_lstm.yaml, kaldi_small.yaml)"
 . "$recipe/../../../steps/utils/parse_options.sh"
 . "$recipe/../../../local/stages.sh"
 [ $# = 0 ] || { echo "$help_message" >&2; exit 1; }
-make_absolute kaldi_dir exp dnn_config lstm_config
+make_absolute kaldi_dir exp dnn_config lstm_config small_config
 [ -n "$kaldi_dir" ] || { echo "run_kaldi.sh: --kaldi-dir is missing" >&2; echo "$help_message" >&2; exit 1; }
-require_options f dnn_config lstm_config
+require_options f dnn_config lstm_config small_config
 require_options d kaldi_dir
 . "$recipe/path.sh"
 
 exp=${exp:-$recipe/exp/kaldi}
 dnn_config=${dnn_config:-$recipe/conf/kaldi_dnn.yaml}
 lstm_config=${lstm_config:-$recipe/conf/kaldi_lstm.yaml}
+small_config=${small_config:-$recipe/conf/kaldi_small.yaml}
 stage_options="$kaldi_dir $data_train $data_dev $lang $ali_train $ali_dev"
 # Kaldi's lists name files from here.
 cd "$kaldi_dir"
