@@ -10,7 +10,7 @@ steps=$DKT_ROOT/steps
 realigned=
 
 # temperatures_of students: those that the students are trained at: lstm-soft-T2 gives 2.
-temperatures_of() { { grep -oE -e '-T[^-]*' <<<"${1// /$'\n'}" || true; } | cut -c 3- | sort -u | xargs; }
+temperatures_of() { { grep -oE -e '-T[^ -]*' <<<"$1" || true; } | cut -c 3- | sort -u | xargs; }
 
 # _refuse_twice what value...: stops at a value that stands there twice, whose directory two trainings would share.
 _refuse_twice() {

@@ -25,6 +25,7 @@ went_on=
 if [[ $step =~ ^train_(dnn|student)$ ]] && [ -e "$dir/final.pt" ]; then went_on=" on what was there"; fi
 echo "$step $(basename "$dir")$went_on"
 mkdir -p "$dir"
+echo "$step $*" >>options
 case ${FAIL:-} in "$step" | "$step $(basename "$dir")") exit 1 ;; esac
 [ -e "$dir/final.pt" ] || echo "${WEIGHTS:-$RANDOM$RANDOM}" >"$dir/final.pt"
 """

@@ -152,6 +152,12 @@ def test_students_come_after_the_teacher_and_soft_ones_before_those_that_go_on_f
     assert recipe(STUDENTS=STUDENTS) == []
 
 
+def test_temperatures_stand_anywhere_in_names(recipe, tmp_path):
+    recipe(STUDENTS="lstm-soft-T2-then-interpolate lstm-soft-T2 lstm-hard lstm-hard-then-interpolate-T5")
+    (made,) = {line for line in (tmp_path / "options").read_text().splitlines() if "soft_train" in line}
+    assert "--temperatures 2 5 " in made
+
+
 def test_students_wait_for_those_that_teach_them(recipe):
     students = "lstm-soft-T2-by-lstm-hard-then-hard lstm-teacher_labels lstm-hard-then-hard lstm-hard"
     output = recipe(STUDENTS=students)
