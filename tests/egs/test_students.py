@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
-from tests.stage_lab import ROOT
+from tests.shell import run
+from tests.stage_lab import ROOT, write_program
 
 READ = """
 die() { echo "error: $*"; exit 1; }
@@ -72,3 +75,73 @@ def test_what_a_name_says(name: str, expected: str) -> None:
 )
 def test_names_that_say_nothing(name: str, message: str) -> None:
     assert read(name).startswith("error: ") and message in read(name)
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkout whose trainings print what they are called with."""
+    path = tmp_path_factory.mktemp("checkout")
+    for place in ("steps/lib", "steps/utils", "local"):
+        shutil.copytree(ROOT / place, path / place)
+    for name in ("train_lstm.sh", "train_dnn.sh"):
+        write_program(path / "steps" / name, '#!/bin/bash\necho "$(basename "$0") $*"\n')
+    (path / "exp/lstm-soft-T2_seed3").mkdir(parents=True)
+    (path / "exp/lstm-soft-T2_seed3/final.pt").write_text("weights")
+    return path
+
+
+TARGETS = "--soft-targets exp/{0}_seed3/soft_train --soft-targets-dev exp/{0}_seed3/soft_dev"
+BEGUN = "--init-model exp/lstm-soft-T2_seed3/final.pt"
+
+
+@pytest.mark.parametrize(
+    ("system", "call"),
+    [
+        ("lstm-hard", "train_lstm.sh {lstm} --mode hard"),
+        ("lstm-soft-T2", f"train_lstm.sh {{lstm}} --mode soft --temperature 2 {TARGETS.format('dnn')}"),
+        ("lstm-pretrain-T2", f"train_lstm.sh {{lstm}} --mode hard {BEGUN}"),
+        (
+            "lstm-soft-T2-then-interpolate",
+            f"train_lstm.sh {{lstm}} --mode interpolate --temperature 2 {TARGETS.format('dnn')} {BEGUN}",
+        ),
+        (
+            "lstm-shuffled-T2",
+            "train_lstm.sh {lstm} --mode soft --temperature 2 "
+            f"{TARGETS.format('dnn')} --shuffle-targets true",
+        ),
+        ("lstm-logits", "train_lstm.sh {lstm} --mode logits --teacher exp/dnn_seed3"),
+        (
+            "dnn-soft-T1-by-lstm-hard",
+            f"train_dnn.sh {{dnn}} --mode soft --temperature 1 {TARGETS.format('lstm-hard')}",
+        ),
+        ("small-hard", "train_dnn.sh {small} --mode hard"),
+        (
+            "lstm-soft-T2_realigned",
+            f"train_lstm.sh {{lstm}} --mode soft --temperature 2 {TARGETS.format('dnn_realigned')}",
+        ),
+    ],
+)
+def test_how_a_student_is_trained(checkout: Path, system: str, call: str) -> None:
+    configs = [f"--{name}-config {name}.yaml" for name in ("lstm", "dnn", "small")]
+    places = ["train", "dev", "lang", "ali", "ali_dev"]
+    done = run(
+        checkout,
+        str(checkout / "local/train_student.sh"),
+        *" ".join(configs).split(),
+        *places,
+        "exp",
+        system,
+        "3",
+    )
+    script, given = call.format(
+        lstm="--lstm-config lstm.yaml", dnn="--dnn-config dnn.yaml", small="--dnn-config small.yaml"
+    ).split(" --mode ")
+    script, config = script.split(" ", 1)
+    whole = f"{script} --cmd run.pl {config} --seed 3 --num-threads 1 --mode {given}"
+    assert done.stdout.split() == [*whole.split(), *places, f"exp/{system}_seed3"]
+
+
+def test_what_is_begun_from_must_be_there(checkout: Path) -> None:
+    places = ["train", "dev", "lang", "ali", "ali_dev", "exp", "lstm-soft-T5-then-hard", "3"]
+    done = run(checkout, str(checkout / "local/train_student.sh"), *places)
+    assert done.returncode != 0 and "exp/lstm-soft-T5_seed3/final.pt" in done.stderr and not done.stdout
