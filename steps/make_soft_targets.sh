@@ -8,6 +8,7 @@ stage=0
 nj=4
 cmd=run.pl
 top_k=
+ensemble=
 temperatures="1 2 5"
 use_gpu=no
 max_dropped=0.05
@@ -22,6 +23,7 @@ options:
   --top-k <n>            posteriors kept of each frame, or all: for logit matching and any temperature
                          (20, or all where there are fewer pdfs)
   --temperatures <list>  where the mass of those not kept is computed (1 2 5)
+  --ensemble <list>      directories of further teachers: the mean of all posteriors is kept (none)
 $network_help"
 . "$DKT_ROOT/steps/lib/options.sh"
 
@@ -30,13 +32,16 @@ data=$1
 srcdir=$2
 dir=$3
 # The mark tells what is kept, not who chose it.
-options=(${top_k:+--top-k="$top_k"})
+options=(${top_k:+--top-k="$top_k"} ${ensemble:+--ensemble="$ensemble"})
 top_k=${top_k:-20}
 logdir=$dir/log
 check_runner "$logdir"
 
 require_network
-depends_on "nj top_k temperatures max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "$srcdir/final.pt" \
+teachers=("$srcdir/final.pt")
+for name in $ensemble; do teachers+=("$name/final.pt"); done
+require_files "${teachers[@]}"
+depends_on "nj top_k temperatures max_dropped ivectors" "$data"/*.scp "$data/utt2spk" "${teachers[@]}" \
   "$transform_dir" "$ivectors"
 set_job_files "$dir"/soft.JOB.{ark,scp}
 set_judged_logs "$logdir/make_soft_targets.JOB.log"

@@ -64,7 +64,7 @@ def make_soft_targets(
         DktError: bad data, a directory that holds something else, or too many utterances lost.
     """
     model = teacher if isinstance(teacher, Model) else Model.load(teacher)
-    header = target_header(model.info, model.network, top_k_of(top_k), temperatures_of(temperatures))
+    header = target_header(model.info, [model.network], top_k_of(top_k), temperatures_of(temperatures))
     tally = Tally("soft targets", share_of(max_dropped, "max_dropped"))
     reader = features_for(model, data, speaker_inputs_of(transform_dir, ivectors), tally)
     options = OutputOptions(apply_log=True)

@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--temperatures", type=_temperatures, default="1 2 5", help="where the mass of the rest is computed"
     )
+    parser.add_argument(
+        "--ensemble",
+        type=str.split,
+        default=[],
+        metavar="MODELS",
+        help="further teachers, their final.pt or directories: the mean of all posteriors is kept",
+    )
     parser.add_argument("--num-jobs", type=Number(ranges.JOBS), default=1, help="jobs that share the work")
     parser.add_argument(
         "--job",
@@ -65,9 +72,13 @@ def _check_arguments(args: argparse.Namespace) -> int:
     """
     from dkt.bin.common.network_arguments import check_model, check_source
 
-    header = check_model(args.model)
-    if header is None:
-        raise DktError("is not a model file of dkt", path=args.model, hint="give the teacher's final.pt")
+    headers = []
+    for model in (args.model, *args.ensemble):
+        header = check_model(model)
+        if header is None:
+            raise DktError("is not a model file of dkt", path=model, hint="give the teacher's final.pt")
+        headers.append(header)
+    header = headers[0]
     check_source(args.features, speaker_inputs(args), header)
     if isinstance(args.job, int) and args.job > args.num_jobs:
         raise DktError(f"--job is {args.job}, and --num-jobs {args.num_jobs}")
@@ -79,6 +90,7 @@ def _run_part(args: argparse.Namespace) -> None:
 
     from dkt.base.tally import Tally
     from dkt.feat.reader import read_features
+    from dkt.nnet.ensemble import Ensemble
     from dkt.nnet.forward import forward
     from dkt.nnet.model_file import load_model, model_file
     from dkt.nnet.scorer import ModelScorer, OutputOptions
@@ -91,8 +103,12 @@ def _run_part(args: argparse.Namespace) -> None:
         return
     check_choice(num_pdfs, args.top_k.of(num_pdfs), args.temperatures)
     device = choose_device(args)
-    info, network = load_model(model_file(args.model), device)
-    header = target_header(info, network, args.top_k, args.temperatures)
+    options = OutputOptions(apply_log=True)
+    names = [args.model, *args.ensemble]
+    teachers = [load_model(model_file(name), device) for name in names]
+    scorer = Ensemble([ModelScorer(*teacher, options, device) for teacher in teachers], names)
+    info = teachers[0][0]
+    header = target_header(info, [network for _, network in teachers], args.top_k, args.temperatures)
     if args.job == "begin":
         begin(args.targets_dir, header, args.num_jobs)
         return
@@ -100,5 +116,4 @@ def _run_part(args: argparse.Namespace) -> None:
     tally = Tally("soft targets", args.max_dropped)
     features = read_features(args.features, info.feature_options, tally, speaker_inputs(args))
     with SoftTargetWriter(args.targets_dir, header, job) as writer:
-        options = OutputOptions(apply_log=True)
-        forward(ModelScorer(info, network, options, device), features, options, writer, args.features, tally)
+        forward(scorer, features, options, writer, args.features, tally)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -516,6 +517,52 @@ def test_the_command_keeps_what_forward_writes(teacher, tmp_path, option, top_k)
     for utt, log_post in outputs.items():
         expected = top_k_targets(torch.from_numpy(log_post), top_k, (1.0, 2.5))
         same(store.read(utt, len(log_post)), expected, tolerance=2.0**-11)
+
+
+def another_teacher(path: Path, teacher: Path, seed: int, **features: str) -> Path:
+    """A directory with a teacher of other weights; ``features`` are fields of its ``ModelInfo``."""
+    info, network = load_model(teacher / "exp/final.pt")
+    torch.manual_seed(seed)
+    torch.nn.init.normal_(network.output.weight, std=3.0)
+    path.mkdir()
+    save_model(path / "final.pt", replace(info, **features), network)
+    return path
+
+
+def test_an_ensemble_teaches_the_mean_of_its_posteriors(teacher, tmp_path):
+    members = [teacher / "exp", *(another_teacher(tmp_path / f"t{seed}", teacher, seed) for seed in (6, 7))]
+    names = " ".join(map(str, members[1:]))
+    succeed(teacher, STEP, "--nj", "2", "--ensemble", names, "data", "exp", str(tmp_path / "soft"))
+    store = TargetDir(tmp_path / "soft")
+    single = [dict(read_matrices(f"ark:{forward_with(m, teacher, tmp_path)}")) for m in members]
+    for utt, first in single[0].items():
+        mean = np.mean([np.exp(first), *(np.exp(other[utt]) for other in single[1:])], axis=0)
+        got = store.read(utt, len(first)).log_post.exp().numpy()
+        np.testing.assert_allclose(got, mean, atol=1e-3)
+    assert len(store.header.teacher["ensemble"]) == 3
+    # Nobody takes them for those of one of its members, nor of another ensemble.
+    for member in members:
+        with pytest.raises(DktError, match="of the teacher"):
+            store.check_teacher(fingerprint(load_model(member / "final.pt")[1]), NUM_PDFS)
+    assert command(teacher, tmp_path / "two", f"--ensemble={members[1]}") == 0
+    assert TargetDir(tmp_path / "two").header.fingerprint != store.header.fingerprint
+
+
+def forward_with(model: Path, teacher: Path, tmp_path: Path) -> Path:
+    """Log-posteriors of a model on the teacher's data."""
+    path = tmp_path / f"{model.name}.ark"
+    options = ["--use-gpu=no", "--num-threads=1", "--apply-log=true"]
+    assert main(["forward", *options, str(model / "final.pt"), str(teacher / "data"), f"ark:{path}"]) == 0
+    return path
+
+
+def test_an_ensemble_shares_its_features(teacher, tmp_path, capsys):
+    other = another_teacher(tmp_path / "other", teacher, 6, cmvn_opts="--norm-vars=true")
+    assert command(teacher, tmp_path / "soft", f"--ensemble={other}") == 1
+    assert f"{other}: takes other features than {teacher}/exp/final.pt" in capsys.readouterr().err
+    assert command(teacher, tmp_path / "soft", f"--ensemble={tmp_path}/nowhere.pt") == 1
+    assert "nowhere.pt" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list((tmp_path / "soft").glob("*.ark"))
 
 
 def test_the_default_keeps_all_where_there_are_fewer_pdfs(teacher, tmp_path):
