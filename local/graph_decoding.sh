@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Decoding of networks with the graph of a Kaldi experiment; sourced after network_stages.sh (and realigning.sh) by
+# recipes that set, beside what is told there, decode_cmd, graph (empty: nothing is decoded), data_tuning (where LM
+# weight and penalty are chosen), data_test, searched (the systems to decode with; empty: all), beam, lattice_beam,
+# max_active, min_active, acwt, lmwts and word_ins_penalties.
+# shellcheck disable=SC2154 # variables of the recipe
+
+for system in $searched; do
+  [[ " dnn $students ${retrained_students:-} " == *" $system "* ]] || die "--searched: '$system' is not trained"
+done
+grid="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
+grid+=" $lmwts / $word_ins_penalties"
+
+# decoded_networks: the models of those systems that are to be decoded with.
+decoded_networks() {
+  local system
+  for system in dnn $students; do
+    [[ -n "$searched" && " $searched " != *" $system "* ]] || network_files "$system"
+  done
+}
+
+# decode: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
+# a realignment has left mean posteriors: the order of the stages changes no result.
+decode() {
+  local network networks dir
+  mapfile -t networks < <(decoded_networks)
+  for network in ${networks[@]+"${networks[@]}"}; do
+    dir=$(dirname "$network")
+    "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
+      --lattice-beam "$lattice_beam" --max-active "$max_active" --min-active "$min_active" --acwt "$acwt" \
+      --class-frame-counts "$dir/ali_train_pdf.counts" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
+      "$graph" "$data_tuning" "$data_test" "$dir"
+  done
+}
+
+# decode_results: what it leaves.
+decode_results() {
+  local network networks
+  mapfile -t networks < <(decoded_networks)
+  for network in ${networks[@]+"${networks[@]}"}; do
+    printf '%s\n' "$(dirname "$network")"/decode_{dev,test}/scoring_kaldi/best_wer
+  done
+}
+
+# stage_decode n: with a graph. A leaf: no network reads its results.
+stage_decode() {
+  local networks results
+  [ -n "$graph" ] || return 0
+  mapfile -t networks < <(decoded_networks)
+  begin_stage --leaf "$1" "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"} || return 0
+  decode
+  mapfile -t results < <(decode_results)
+  end_stage "${results[@]}"
+}
