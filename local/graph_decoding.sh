@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Decoding of networks with the graph of a Kaldi experiment; sourced after network_stages.sh (and realigning.sh) by
 # recipes that set, beside what is told there, decode_cmd, graph (empty: nothing is decoded), data_tuning (where LM
-# weight and penalty are chosen), data_test, searched (the systems to decode with; empty: all), beam, lattice_beam,
+# weight and penalty are chosen), data_test (a set, or an array of several), decode_dev and decode_test (what their decode
+# directories are called, of as many sets), searched (the systems to decode with; empty: all), beam, lattice_beam,
 # max_active, min_active, acwt, lmwts and word_ins_penalties.
 # shellcheck disable=SC2154 # variables of the recipe
 
 for system in $searched; do
   [[ " dnn $students ${retrained_students:-} " == *" $system "* ]] || die "--searched: '$system' is not trained"
 done
-grid="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
+grid="$graph $data_tuning ${data_test[*]} $searched $beam $lattice_beam $max_active $min_active $acwt"
 grid+=" $lmwts / $word_ins_penalties"
 
 # decoded_networks: the models of those systems that are to be decoded with.
@@ -19,26 +20,32 @@ decoded_networks() {
   done
 }
 
-# decode: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
-# a realignment has left mean posteriors: the order of the stages changes no result.
+# decode: the sets of data with them, that of tuning once, however many others there are. Their priors are counts of the
+# labels that they were trained on, also where a realignment has left mean posteriors: the order of the stages changes no
+# result.
 decode() {
-  local network networks dir
+  local network networks dir set
   mapfile -t networks < <(decoded_networks)
   for network in ${networks[@]+"${networks[@]}"}; do
     dir=$(dirname "$network")
-    "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
-      --lattice-beam "$lattice_beam" --max-active "$max_active" --min-active "$min_active" --acwt "$acwt" \
-      --class-frame-counts "$dir/ali_train_pdf.counts" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
-      "$graph" "$data_tuning" "$data_test" "$dir"
+    for set in "${!data_test[@]}"; do
+      "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
+        --lattice-beam "$lattice_beam" --max-active "$max_active" --min-active "$min_active" --acwt "$acwt" \
+        --class-frame-counts "$dir/ali_train_pdf.counts" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
+        --decode-dev "$decode_dev" --decode-test "${decode_test[set]}" \
+        "$graph" "$data_tuning" "${data_test[set]}" "$dir"
+    done
   done
 }
 
 # decode_results: what it leaves.
 decode_results() {
-  local network networks
+  local network networks name
   mapfile -t networks < <(decoded_networks)
   for network in ${networks[@]+"${networks[@]}"}; do
-    printf '%s\n' "$(dirname "$network")"/decode_{dev,test}/scoring_kaldi/best_wer
+    for name in "$decode_dev" "${decode_test[@]}"; do
+      echo "$(dirname "$network")/$name/scoring_kaldi/best_wer"
+    done
   done
 }
 

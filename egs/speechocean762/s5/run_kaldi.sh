@@ -70,6 +70,8 @@ cd "$kaldi_dir"
 check_recipe "$exp"
 [ "$graph" != "$default_graph" ] || [ -e "$graph/HCLG.fst" ] || graph=
 data_tuning=${data_tuning:-$data_dev}
+decode_dev=decode_dev
+decode_test=decode_test
 require_files "$data_train/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" \
   "$ali_train"/{final.mdl,num_jobs} "$ali_dev"/{final.mdl,num_jobs}
 # Not after hours of training.
