@@ -12,12 +12,24 @@ done
 grid="$graph $data_tuning ${data_test[*]} $searched $beam $lattice_beam $max_active $min_active $acwt"
 grid+=" $lmwts / $word_ins_penalties"
 
+# _is_decoded system: whether it is to be decoded with.
+_is_decoded() { [[ -z "$searched" || " $searched " == *" $1 "* ]]; }
+
 # decoded_networks: the models of those systems that are to be decoded with.
 decoded_networks() {
   local system
   for system in dnn $students; do
-    [[ -n "$searched" && " $searched " != *" $system "* ]] || network_files "$system"
+    ! _is_decoded "$system" || network_files "$system"
   done
+}
+
+# decoded_systems: <system>=<directory> of their networks, as network_systems.
+decoded_systems() {
+  local named system
+  while IFS= read -r named; do
+    system=${named%%=*}
+    ! _is_decoded "${system%"$realigned"}" || echo "$named"
+  done < <(network_systems)
 }
 
 # decode: the sets of data with them, that of tuning once, however many others there are. Their priors are counts of the
@@ -49,12 +61,13 @@ decode_results() {
   done
 }
 
-# stage_decode n: with a graph. A leaf: no network reads its results.
+# stage_decode n: with a graph, anew where there are new features. A leaf: no network reads its results.
 stage_decode() {
   local networks results
   [ -n "$graph" ] || return 0
   mapfile -t networks < <(decoded_networks)
-  begin_stage --leaf "$1" "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"} || return 0
+  begin_stage --leaf "$1" "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"} \
+    "$data_tuning/feats.scp" "${data_test[@]/%//feats.scp}" || return 0
   decode
   mapfile -t results < <(decode_results)
   end_stage "${results[@]}"
