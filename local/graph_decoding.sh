@@ -61,13 +61,30 @@ decode_results() {
   done
 }
 
-# stage_decode n: with a graph, anew where there are new features. A leaf: no network reads its results.
+# check_graph model: stops if the graph is not of this model, whose transition-ids stand for others there.
+check_graph() {
+  local pdfs
+  [ -n "$graph" ] && [ -e "$graph/num_pdfs" ] || return 0
+  pdfs=$(dkt hmm-info --print-args=false "$1" | awk '/number of pdfs/ { print $NF }') || exit 1
+  [ "$(<"$graph/num_pdfs")" = "$pdfs" ] ||
+    die "$graph is of a model of $(<"$graph/num_pdfs") pdfs, $1 has $pdfs: give the graph of that model"
+}
+
+# _decoded_lists: what tells of the data that are decoded.
+_decoded_lists() {
+  local set file
+  for set in "$data_tuning" "${data_test[@]}"; do
+    for file in "$set"/{feats.scp,text}; do [ ! -e "$file" ] || echo "$file"; done
+  done
+}
+
+# stage_decode n: with a graph, anew where data have changed. A leaf: no network reads its results.
 stage_decode() {
-  local networks results
+  local networks lists results
   [ -n "$graph" ] || return 0
   mapfile -t networks < <(decoded_networks)
-  begin_stage --leaf "$1" "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"} \
-    "$data_tuning/feats.scp" "${data_test[@]/%//feats.scp}" || return 0
+  mapfile -t lists < <(_decoded_lists)
+  begin_stage --leaf "$1" "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"} "${lists[@]}" || return 0
   decode
   mapfile -t results < <(decode_results)
   end_stage "${results[@]}"

@@ -264,6 +264,16 @@ def test_a_speaker_adapted_gmm_is_not_asked_to_align(place: Path, tmp_path: Path
     assert "exp/tri3b_multi is speaker-adapted: align dev_0330 by Kaldi's steps/align_fmllr.sh" in output
 
 
+def test_a_graph_of_another_model_is_refused(place: Path, tmp_path: Path) -> None:
+    graph = tmp_path / "graph"
+    shutil.copytree(place / "kaldi/exp/tri2b_multi/graph_tgpr_5k", graph)
+    assert (graph / "num_pdfs").read_text().strip() == "19"
+    (graph / "num_pdfs").write_text("2008\n")
+    output = fails(place, RUN, *SMALL, "--exp", str(tmp_path / "exp"), "--graph", str(graph))
+    assert f"{graph} is of a model of 2008 pdfs, exp/tri2b_multi_ali_si84/final.mdl has 19" in output
+    assert not (tmp_path / "exp").exists()
+
+
 def prepare(source: Path, target: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(S5 / "local/prepare_data.py"), *options, str(source), str(target)]
     return subprocess.run(command, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})

@@ -116,6 +116,7 @@ for name in "$train_set" "$dev_set" "$tuning_set" $test_sets; do require_set "$n
 require_files "$lang/phones.txt" "$graph"/{HCLG.fst,words.txt}
 find_alignments ali_train "$train_set" "${gmm}_ali_si84"
 find_alignments ali_dev "$dev_set" "${gmm}_ali_$dev_set"
+check_phones "$lang" "$graph" "$gmm"
 check_decoding lattice_beam acwt
 
 stage_options="$kaldi_dir $data $fbank_dir $train_set $dev_set $lang $gmm $ali_train $ali_dev"
@@ -132,6 +133,7 @@ done
 . "$DKT_ROOT/local/network_stages.sh"
 . "$DKT_ROOT/local/graph_decoding.sh"
 _refuse_twice "--test-sets, --tuning-set: decode directory" "$decode_dev" "${decode_test[@]}"
+if [ -e "$ali_train/final.mdl" ]; then check_graph "$ali_train/final.mdl"; else check_graph "$gmm/final.mdl"; fi
 
 # prepare_set name: lists and filterbanks.
 prepare_set() {

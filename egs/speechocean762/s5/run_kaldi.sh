@@ -85,6 +85,7 @@ network_dev=$data_dev
 . "$DKT_ROOT/local/network_stages.sh"
 . "$DKT_ROOT/local/realigning.sh"
 . "$DKT_ROOT/local/graph_decoding.sh"
+check_graph "$ali_train/final.mdl"
 stage_teachers 0
 stage_soft_targets 1
 stage_students 2
