@@ -350,8 +350,10 @@ def of_kaldi(kaldi_fixtures: Path, tmp_path: Path) -> Path:
 
 def test_dev_is_aligned_as_kaldi_aligns_it(of_kaldi: Path, kaldi_fixtures: Path) -> None:
     """By Kaldi's triphones on LDA and MLLT, frame by frame; filterbanks are those that are there."""
+    before = sorted((of_kaldi / "kaldi").rglob("*"))
     output = succeed(of_kaldi, RUN, *SMALL[:8], "--stop-stage", "2")
     assert "make_fbank.sh" not in output
+    assert sorted((of_kaldi / "kaldi").rglob("*")) == before, "nothing is written into Kaldi's directory"
     theirs = AlignmentDir(kaldi_fixtures / "exp/tri2b_ali_dev").pdfs()
     ours = AlignmentDir(of_kaldi / "exp/ali_dev_0330").pdfs()
     assert len(ours) == 6
