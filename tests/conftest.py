@@ -23,6 +23,7 @@ LONGEST = (
     "test_hostile_names",
     "test_done",
     "test_array_jobs",
+    "test_aurora4",
     "test_end_to_end",
     "test_latgen",
     "test_kaldi_page",

@@ -41,7 +41,7 @@ def write_stubs(path: Path) -> None:
     """A checkout whose steps are stubs, and what the stages source; beside it, in bin, stubs of programs."""
     for step in STEPS.split():
         write_program(path / step, STEP)
-    for name in ("network_stages.sh", "realigning.sh", "students.sh"):
+    for name in ("network_stages.sh", "students.sh", "realigning.sh", "graph_decoding.sh"):
         shutil.copy(ROOT / "local" / name, path / "local")
     (path / "steps/utils").mkdir(parents=True)
     (path / "steps/utils/lock_dir.py").symlink_to(ROOT / "steps/utils/lock_dir.py")

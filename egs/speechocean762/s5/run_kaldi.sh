@@ -72,6 +72,8 @@ cd "$kaldi_dir"
 check_recipe "$exp"
 [ "$graph" != "$default_graph" ] || [ -e "$graph/HCLG.fst" ] || graph=
 data_tuning=${data_tuning:-$data_dev}
+decode_dev=decode_dev
+decode_test=decode_test
 require_files "$data_train/feats.scp" "$data_dev/feats.scp" "$lang/phones.txt" \
   "$ali_train"/{final.mdl,num_jobs} "$ali_dev"/{final.mdl,num_jobs}
 # Not after hours of training.
@@ -84,53 +86,12 @@ network_train=$data_train
 network_dev=$data_dev
 . "$DKT_ROOT/local/network_stages.sh"
 . "$DKT_ROOT/local/realigning.sh"
-for system in $searched; do
-  [[ " dnn $students $retrained_students " == *" $system "* ]] || die "--searched: '$system' is not trained"
-done
-grid="$graph $data_tuning $data_test $searched $beam $lattice_beam $max_active $min_active $acwt"
-grid+=" $lmwts / $word_ins_penalties"
+. "$DKT_ROOT/local/graph_decoding.sh"
+check_graph "$ali_train/final.mdl"
 stage_teachers 0
 stage_soft_targets 1
 stage_students 2
-
-# decoded_networks: the models of those systems that are to be decoded with.
-decoded_networks() {
-  local system
-  for system in dnn $students; do
-    [[ -n "$searched" && " $searched " != *" $system "* ]] || network_files "$system"
-  done
-}
-
-# decode: the two sets of data with them. Their priors are counts of the labels that they were trained on, also where
-# a realignment has left mean posteriors: the order of the stages changes no result.
-decode() {
-  local network networks dir
-  mapfile -t networks < <(decoded_networks)
-  for network in ${networks[@]+"${networks[@]}"}; do
-    dir=$(dirname "$network")
-    "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --lattices true --beam "$beam" \
-      --lattice-beam "$lattice_beam" --max-active "$max_active" --min-active "$min_active" --acwt "$acwt" \
-      --class-frame-counts "$dir/ali_train_pdf.counts" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
-      "$graph" "$data_tuning" "$data_test" "$dir"
-  done
-}
-
-# decode_results: what it leaves.
-decode_results() {
-  local network networks
-  mapfile -t networks < <(decoded_networks)
-  for network in ${networks[@]+"${networks[@]}"}; do
-    printf '%s\n' "$(dirname "$network")"/decode_{dev,test}/scoring_kaldi/best_wer
-  done
-}
-
-mapfile -t networks < <(decoded_networks)
-if [ -n "$graph" ] &&
-  begin_stage --leaf 3 "decode" <(echo "$seeds $grid") ${networks[@]+"${networks[@]}"}; then
-  decode
-  mapfile -t results < <(decode_results)
-  end_stage "${results[@]}"
-fi
+stage_decode 3
 
 if [ -n "$realign_by" ]; then
   mapfile -t networks < <(network_files "$realign_by")
