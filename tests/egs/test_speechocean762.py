@@ -57,6 +57,63 @@ def test_data_and_dictionary(corpus: Path) -> None:
     assert (data / "local/lm_train.txt").read_text() == "HE SAID\nSAID HE\n"
 
 
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """The layout of the corpus as it is published: 25 training speakers, utterances not in their order."""
+    folder = tmp_path / "corpus"
+    (folder / "resource").mkdir(parents=True)
+    (folder / "resource/lexicon.txt").write_text("SAID\tS EH1 D\nHE\tHH IY0\n")
+    for part, speakers in (("train", range(25)), ("test", range(25, 27))):
+        tables: dict[str, list[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
+        for number, speaker in enumerate(speakers):
+            # As in the corpus: the longer speaker-ids are not those of the later utterances.
+            name, utt = f"{99 - speaker:04d}", f"{speaker:09d}"
+            place = f"WAVE/SPEAKER{name}/{utt}.WAV"
+            (folder / place).parent.mkdir(parents=True)
+            (folder / place).write_bytes(b"RIFF")
+            values = {"wav.scp": place, "text": f"SAID {'HE ' * number}".strip(), "utt2spk": name}
+            for table, value in values.items():
+                tables[table].append(f"{utt}\t{value}\n")
+        (folder / part).mkdir()
+        for table, lines in tables.items():
+            (folder / part / table).write_text("".join(lines))
+        (folder / part / "spk2gender").write_text("".join(f"{99 - s:04d}\tf\n" for s in speakers))
+    return folder
+
+
+def test_the_corpus_as_it_is_published(published: Path) -> None:
+    done = prepare(published)
+    assert (done.returncode, done.stderr) == (0, "")
+    data = published.parent / "data"
+    lists = {part: (data / part / "utt2spk").read_text().splitlines() for part in ("train", "dev", "test")}
+    # Every twelfth of the sorted speakers 0075 to 0099.
+    assert lists["dev"] == ["0086-000000013 0086", "0098-000000001 0098"]
+    assert (len(lists["train"]), len(lists["test"])) == (23, 2)
+    for part, lines in lists.items():
+        assert lines == sorted(lines)
+        assert [line.split()[0] for line in (data / part / "text").read_text().splitlines()] == [
+            line.split()[0] for line in lines
+        ]
+        speakers = {line.split()[1] for line in lines}
+        assert {line.split()[0] for line in (data / part / "spk2gender").read_text().splitlines()} == speakers
+    corpus = published.resolve()
+    assert (
+        f"0086-000000013 {corpus}/WAVE/SPEAKER0086/000000013.WAV\n"
+        == (data / "dev/wav.scp").read_text().splitlines(keepends=True)[0]
+    )
+    # The language model sees no sentence of dev or test: here each speaker says another one.
+    texts = (data / "local/lm_train.txt").read_text().splitlines()
+    held_out = [line.partition(" ")[2] for line in (data / "dev/text").read_text().splitlines()]
+    assert len(texts) == 23 and not set(texts) & set(held_out)
+    assert (data / "local/dict/lexicon.txt").read_text() == "<UNK> SPN\nHE HH IY\nSAID S EH D\n"
+
+
+def test_a_folder_that_is_no_corpus(tmp_path: Path) -> None:
+    (tmp_path / "corpus").mkdir()
+    done = prepare(tmp_path / "corpus")
+    assert done.returncode == 1 and "holds neither lexicon.txt nor resource/lexicon.txt - give" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

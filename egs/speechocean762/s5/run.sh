@@ -28,7 +28,7 @@ lmwts="5 6 7 8 10 12"
 word_ins_penalties="0.0"
 steal_lock=false
 help_message="Usage: ./run.sh --corpus-dir <dir> [options]
-  --corpus-dir <dir>    speechocean762, with train, dev, test, lexicon.txt and lm_train.txt
+  --corpus-dir <dir>    speechocean762 as it is published (OpenSLR 101), or with dev, lexicon.txt and lm_train.txt
   --data <dir>, --exp <dir>   where data and experiments go (data, exp); the report goes to <exp>/report
   --nj <n>              jobs in parallel (2)
   --stage <n>           begin at this stage (the first that is not done yet)
