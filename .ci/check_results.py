@@ -38,19 +38,24 @@ BOUNDS = {
         ("lstm-soft-T2", "dev_wer", 0.5, 25.0),
         ("lstm-pretrain-T2", "test_wer", 0.0, 15.0),
     ],
+    # Each broken on purpose, with what it gave in place of what is right: targets at the pdfs of other targets, soft
+    # frames 5.1 (27.8); targets of ten frames later, 20.5 (27.8); priors left out, deletions of the DNN 22.9 and 23.7
+    # (13.0 and 13.5); a delay that the forward pass does not know, frames of check_frames.py 24.0 (30.8).
     "kaldi_reduced": [
-        ("dnn", "cv_frame_acc", 32.0, 45.0),
-        ("lstm-hard", "cv_frame_acc", 15.0, 45.0),
-        ("lstm-soft-T2", "cv_frame_acc", 23.0, 45.0),
-        ("lstm-pretrain-T2", "cv_frame_acc", 31.0, 50.0),
-        # Of 57 and 80 words.
-        ("dnn", "dev_wer", 50.0, 86.0),
-        ("dnn", "test_wer", 60.0, 92.0),
-        ("lstm-pretrain-T2", "dev_wer", 52.0, 88.0),
-        ("lstm-pretrain-T2", "test_wer", 62.0, 94.0),
+        ("dnn", "cv_frame_acc", 33.0, 40.0),
+        ("lstm-hard", "cv_frame_acc", 22.0, 40.0),
+        ("lstm-soft-T2", "cv_frame_acc", 25.0, 40.0),
+        ("lstm-pretrain-T2", "cv_frame_acc", 28.0, 45.0),
+        # Of 353 and 312 words.
+        ("dnn", "dev_wer", 60.0, 81.0),
+        ("dnn", "test_wer", 60.0, 82.0),
+        ("dnn", "dev_del", 6.0, 18.5),
+        ("dnn", "test_del", 6.0, 18.5),
+        ("lstm-pretrain-T2", "dev_wer", 65.0, 92.0),
+        ("lstm-pretrain-T2", "test_wer", 65.0, 91.0),
         ("dnn_realigned", "cv_frame_acc", 33.0, 47.0),
-        ("dnn_realigned", "dev_wer", 50.0, 86.0),
-        ("dnn_realigned", "test_wer", 60.0, 93.0),
+        ("dnn_realigned", "dev_wer", 55.0, 86.0),
+        ("dnn_realigned", "test_wer", 55.0, 88.0),
     ],
 }
 #: Of each run: (system, column, system that has more of it, at least this much more).
@@ -58,8 +63,8 @@ ORDER = {
     "espeak": [("dnn", "dev_wer", "gmm", 0.0)],
     "fsdd_reduced": [("dnn", "dev_wer", "gmm", 0.0)],
     "kaldi_reduced": [
-        ("lstm-hard", "cv_frame_acc", "lstm-pretrain-T2", 3.0),
-        ("lstm-soft-T2", "cv_frame_acc", "lstm-pretrain-T2", 2.0),
+        ("lstm-hard", "cv_frame_acc", "lstm-pretrain-T2", 1.5),
+        ("lstm-soft-T2", "cv_frame_acc", "lstm-pretrain-T2", 1.5),
         # Labels by a network are easier to learn; after three epochs that shows on unseen speech, and on the
         # training data give or take a little. Labels of other frames would cost ten and more.
         ("dnn", "cv_frame_acc", "dnn_realigned", 0.0),
