@@ -1,4 +1,4 @@
-"""Holds the forward pass of networks against what their trainings measured: another delay, splicing or CMVN would show.
+"""Holds the forward pass of networks against what their trainings measured: another delay or CMVN would show.
 
 check_frames.py <data-dev> <ali-dev> <exp-dir>...
 """
