@@ -296,4 +296,6 @@ def _targets_fingerprint(
         return None
     if isinstance(source, RunningTeacher):
         return source.fingerprint
-    return experiment.targets_fingerprint(utterances, objective.temperatures)
+    # Who learns at no temperature needs no tail at any.
+    temperatures = objective.temperatures if "temperature" in objective.options else ()
+    return experiment.targets_fingerprint(utterances, temperatures)

@@ -21,7 +21,7 @@ from dkt.train import loop
 from dkt.train.history import load_history
 from dkt.util.table import read_matrices
 from tests.shell import fails, succeed
-from tests.student_lab import CPU, lab, same_weights, soft, taught, train, weights
+from tests.student_lab import CPU, lab, same_weights, soft, soft_targets, taught, train, weights
 from tests.synthetic import write_data_dir
 
 __all__ = ["lab", "soft"]
@@ -130,6 +130,15 @@ def test_fine_tuning_that_does_not_help_keeps_the_weights(lab, soft, tmp_path, c
     # The table shows what is known of the weights that were kept.
     rows = load_history(tmp_path / "x/history.csv")
     assert [row["accepted"] for row in rows] == [1.0, 0.0]
+
+
+def test_labels_of_a_teacher_need_no_temperature(lab, tmp_path):
+    for part in ("train", "dev"):
+        soft_targets(lab / "dnn", lab / part, tmp_path / part, "--temperatures=2")
+    given = [f"--soft-targets={tmp_path}/train", f"--soft-targets-dev={tmp_path}/dev"]
+    assert train(lab, tmp_path / "x", "--mode=teacher_labels", *given) == 0
+    assert train(lab, tmp_path / "y", "--mode=teacher_labels", *taught(lab)) == 0
+    assert same_weights(tmp_path / "x", tmp_path / "y")
 
 
 def test_a_shuffled_teacher_is_another_one_and_leaves_hard_training_as_it_is(lab, soft, tmp_path):
