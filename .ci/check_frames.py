@@ -2,7 +2,7 @@
 
 check_frames.py <data-train> <ali-train> <data-dev> <ali-dev> <exp-dir>...
 
-Another delay or CMVN than in training shows in the frames that are right, other priors in the log-likelihoods.
+Another delay or CMVN than in training shows in the frames, other priors in the log-likelihoods.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def main() -> int:
     for utt, pdfs in training.read_pdfs():
         if utt in used:
             counts += np.bincount(pdfs, minlength=training.num_pdfs)
-    return int(not all([check(directory, data, labels, counts) for directory in directories]))
+    good = [check(directory, data, labels, counts) for directory in directories]
+    return int(not all(good))
 
 
 if __name__ == "__main__":
