@@ -38,8 +38,8 @@ BOUNDS = {
         ("lstm-soft-T2", "dev_wer", 0.5, 25.0),
         ("lstm-pretrain-T2", "test_wer", 0.0, 15.0),
     ],
-    # Each was broken on purpose, and gave (in place of what is right): targets at the pdfs of others, frames of
-    # soft 5.1 (27.8); targets of ten frames later, 20.5 (27.8). In check_frames.py: priors left out,
+    # Each was broken on purpose, and gave (in place of what is right): targets at the pdfs of others, frames
+    # of soft 5.1 (27.8); targets of ten frames later, 20.5 (27.8). In check_frames.py: priors left out,
     # log-likelihoods that differ by 4.8 (1e-6); a delay that the forward pass does not know, frames 24.0
     # (30.8).
     "kaldi_reduced": [

@@ -124,16 +124,14 @@ _check_training_inputs() {
 # _depends_on_training: tells what the result is made of.
 _depends_on_training() {
   local inputs=("${configured[@]}" "$init_model" ${alignments[@]+"${alignments[@]}"})
-  local place control=
+  local place
   for place in "$data" "$data_dev" "$teacher_data_train" "$teacher_data_dev"; do
     [ -z "$place" ] || inputs+=("$place"/*.scp "$place/utt2spk")
   done
   for place in "$soft_targets" "$soft_targets_dev" "$teacher" "$hmm_dir"; do
     [ -z "$place" ] || inputs+=("$place/soft.scp" "$place/final.pt" "$place/final.mdl" "${place#*:}")
   done
-  # Marks of before there was this option hold.
-  ! "$shuffle_targets" || control=shuffle_targets
-  depends_on "seed no_ali transition_ids $control $_training_options" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" \
+  depends_on "seed no_ali transition_ids shuffle_targets $_training_options" "${inputs[@]}" "$transform_dir" "$transform_dir_dev" \
     "$ivectors" "$ivectors_dev"
 }
 

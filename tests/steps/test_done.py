@@ -53,6 +53,7 @@ HOW = {
     "allow-implausible",
 }
 BY_FILES = {
+    "ensemble",
     "srcdir",
     "model",
     "nnet",
