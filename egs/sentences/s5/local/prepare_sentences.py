@@ -2,9 +2,9 @@
 """Prepare a corpus of synthetic English sentences with accents, in light noise, with no download.
 
 The speech is that of eSpeak NG, which is GPL-3: it is used at run time only, and nothing of it, its audio
-included, is part of dkt. Voices and accents are drawn at random, other ones for train, dev and test: a speaker's
-accent is a set of phonemes that he says in place of others, of which the lexicon knows nothing. Sentences are
-drawn from a template grammar; the text of the language model is other sentences of it.
+included, is part of dkt. Voices and accents are drawn, other ones for train, dev and test: an accent
+is a set of phonemes that a speaker says in place of others, of which the lexicon knows nothing. Sentences are
+drawn from a template grammar; those of dev and test are not in the text of the language model.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ _PHONES = {
     "i:": "IY", "u:": "UW", "U": "UH", "E": "EH", "V": "AH", "a": "AE", "aa": "AE", "O:": "AO", "O2": "AO",
     "0": "AA", "A:": "AA", "A@": "AAR", "O@": "AOR", "o@": "AOR", "e@": "EHR", "U@": "UHR", "i@3": "IHR",
     "i@": "IHR", "oU": "OW", "aI": "AY", "aU": "AW", "eI": "EY", "OI": "OY", "@L": "AX L", "t#": "T",
-    "t2": "T", "?": "T", "r-": "R", "n-": "N", "tS": "CH", "dZ": "JH", "D": "DH", "T": "TH", "S": "SH", "Z": "ZH",
-    "N": "NG", "h": "HH", "j": "Y", "aI@": "AY AX", "aI3": "AY ER", "VR": "AH R",
+    "t2": "T", "?": "T", "r-": "R", "n-": "N", "tS": "CH", "dZ": "JH", "D": "DH", "T": "TH", "S": "SH",
+    "Z": "ZH", "N": "NG", "h": "HH", "j": "Y", "aI@": "AY AX", "aI3": "AY ER", "VR": "AH R",
 }  # fmt: skip
 _MARKS = "',%=|"
 _PAUSES = ("", ":", ";", "!")
