@@ -67,12 +67,14 @@ class Synthesiser:
             set_seed = self._lib.espeak_ng_SetRandSeed
         except (OSError, AttributeError) as error:
             raise DktError(f"not a usable eSpeak NG 1.52: {error}", path=library, hint=_INSTALL) from error
+        # It keeps the path in a buffer of fixed size.
+        hint = _INSTALL if data is None else "set TMPDIR to a directory with a short path"
         data = data or str(data_folder())
         self.rate: int = self._lib.espeak_Initialize(
             _AUDIO_OUTPUT_SYNCHRONOUS, 0, data.encode(), _INITIALIZE_DONT_EXIT
         )
         if self.rate <= 0:
-            raise DktError("eSpeak NG does not accept its data", path=data, hint=_INSTALL)
+            raise DktError("eSpeak NG does not accept its data", path=data, hint=hint)
         set_seed.argtypes = [ctypes.c_long]
         set_seed(seed)
         self._lib.espeak_Synth.argtypes = [

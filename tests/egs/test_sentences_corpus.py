@@ -212,6 +212,18 @@ def test_second_run_does_nothing_and_another_corpus_is_refused(data_dir):
     assert {path: path.stat().st_mtime_ns for path in data_dir.rglob("*")} == before
 
 
+@needs_espeak
+def test_a_path_too_long_for_the_synthesiser_is_told(tmp_path):
+    scratch = tmp_path / ("x" * 160)
+    scratch.mkdir()
+    done = run_script(*SIZES, tmp_path / "data", TMPDIR=str(scratch))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    # The library writes lines of its own.
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ERROR (prepare_sentences.py) ") and "set TMPDIR" in last
+    assert not list((tmp_path / "data").iterdir()) and not list(scratch.iterdir())
+
+
 def test_missing_synthesiser_is_a_one_line_error(tmp_path):
     # A module that cannot be imported stands for a package that is not installed.
     (tmp_path / "espeakng_loader.py").write_text("raise ImportError('none')\n")
