@@ -184,7 +184,8 @@ _train_students() {
     _make_soft_targets ${teachers[@]+"${teachers[@]}"}
     _claimed_students "${ready[@]}" |
       xargs -0 -r -P "$nj" -n 5 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
-        --hard-config "$hard_config" --dnn-config "$dnn_config" --small-config "$small_config" "$network_train" "$network_dev" "$lang"
+        --hard-config "$hard_config" --dnn-config "$dnn_config" --small-config "$small_config" \
+        "$network_train" "$network_dev" "$lang"
     left=${later# }
   done
 }
