@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Stages that train teachers and students on alignments; sourced by recipes after stages.sh. A recipe sets exp, nj,
 # train_cmd, seeds, dnn_config, students (as students.sh names them; none for no students), lstm_config, small_config
-# (if there are students called small), and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
+# (if there are students called small), hard_config (of LSTMs that learn labels alone from fresh weights; lstm_config
+# unless set), and the directories network_train and network_dev (features), lang, ali_train and ali_dev.
 # shellcheck disable=SC2034,SC2154 # variables of the recipe, and of read_student
 
 . "$DKT_ROOT/local/students.sh"
@@ -56,12 +57,14 @@ check_seeds() {
 }
 
 small_config=${small_config:-}
+hard_config=${hard_config:-}
 check_seeds
 check_students "$students"
 temperatures=$(temperatures_of "$students")
 set_config_files dnn_files dnn "$dnn_config"
 [ -z "$students${realign_by:-}" ] || set_config_files lstm_files lstm "$lstm_config"
-small_files=()
+hard_files=() small_files=()
+[[ -z "$hard_config" || -z "$students${realign_by:-}" ]] || set_config_files hard_files lstm "$hard_config"
 [[ " $students" != *" small-"* ]] || set_config_files small_files dnn "$small_config"
 
 # network_dir system seed: the directory of a network.
@@ -133,13 +136,17 @@ stage_soft_targets() {
 
 # _depends_of student seed: what its training depends on, a line each.
 _depends_of() {
-  local network mode temperature shuffled begun teacher
+  local network mode temperature shuffled begun teacher config files
   read_student "$1"
+  config=$(config_of_student)
   # shellcheck disable=SC2125 # a name
-  local files=${network}_files[@]
+  files=${config}_files[@]
   printf '%s\n' "${!files}" ${labelled_by[@]+"${labelled_by[@]}"}
-  # What it goes on from depends on its teacher.
-  while [ -n "$begun" ]; do read_student "$begun"; done
+  # What it goes on from depends on its teacher, and on a configuration of its own.
+  while [ -n "$begun" ]; do
+    read_student "$begun"
+    [ "$(config_of_student)" = "$config" ] || printf '%s\n' "${hard_files[@]}"
+  done
   [ -z "$teacher" ] || echo "$(network_dir "$teacher" "$2")/final.pt"
 }
 
@@ -177,7 +184,8 @@ _train_students() {
     _make_soft_targets ${teachers[@]+"${teachers[@]}"}
     _claimed_students "${ready[@]}" |
       xargs -0 -r -P "$nj" -n 5 "$DKT_ROOT/local/train_student.sh" --cmd "$train_cmd" --lstm-config "$lstm_config" \
-        --dnn-config "$dnn_config" --small-config "$small_config" "$network_train" "$network_dev" "$lang"
+        --hard-config "$hard_config" --dnn-config "$dnn_config" --small-config "$small_config" \
+        "$network_train" "$network_dev" "$lang"
     left=${later# }
   done
 }
@@ -187,7 +195,8 @@ stage_students() {
   local teachers results
   [ -n "$students" ] || return 0
   mapfile -t teachers < <(network_files dnn)
-  begin_stage --leaf "$1" "students: $students" "${lstm_files[@]}" <(echo "$seeds $students") "${teachers[@]}" || return 0
+  begin_stage --leaf "$1" "students: $students" "${lstm_files[@]}" ${hard_files[@]+"${hard_files[@]}"} \
+    ${small_files[@]+"${small_files[@]}"} <(echo "$seeds $students") "${teachers[@]}" || return 0
   _train_students
   # shellcheck disable=SC2086 # a list
   mapfile -t results < <(network_files $students)

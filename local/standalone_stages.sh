@@ -5,7 +5,8 @@
 # boost_silence, seeds, dnn_config, network_features (fbank, mfcc or fmllr), speeds (of copies of the training data
 # for the network; none unless set), noise_copies (signal-to-noise ratios of noisy copies of all that, as of
 # steps/augment_data_dir.sh; none unless set), students (as local/train_student.sh names them; none for no students),
-# lstm_config, beam, max_active, lmwts and word_ins_penalties.
+# lstm_config, beam, max_active, lmwts and word_ins_penalties; and lattices=true with lattice_beam to decode once, for
+# lattices that are scored at all LM weights and penalties, where decoding anew at each of them would be slow.
 # shellcheck disable=SC2154 # variables of the recipe
 
 network_features=${network_features:-fbank}
@@ -13,6 +14,7 @@ case $network_features in
   fbank | mfcc | fmllr) ;;
   *) die "--network-features is '$network_features', expected fbank, mfcc or fmllr" ;;
 esac
+lattices=${lattices:-false}
 check_decoding totgauss boost_silence
 speeds=${speeds:-}
 noise_copies=${noise_copies:-}
@@ -51,6 +53,12 @@ check_copies() {
 
 check_copies
 grid="$beam $max_active $lmwts / $word_ins_penalties"
+search=(--beam "$beam" --max-active "$max_active" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties")
+if "$lattices"; then
+  require_values lattice_beam
+  grid+=" lattices $lattice_beam"
+  search+=(--lattices true --lattice-beam "$lattice_beam")
+fi
 
 # stage_lang n order: the lang directory of $data/local/dict, with a language model of $data/local/lm_train.txt.
 stage_lang() {
@@ -64,8 +72,7 @@ if declare -F first_stages >/dev/null; then first_stages; fi
 
 # decode <features> <model-dir>: dev is decoded at all points of the grid, test at the best.
 decode() {
-  "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" --beam "$beam" \
-    --max-active "$max_active" --lmwts "$lmwts" --word-ins-penalties "$word_ins_penalties" \
+  "$DKT_ROOT/local/decode_dev_then_test.sh" --nj "$nj" --cmd "$decode_cmd" "${search[@]}" \
     "$exp/mono/graph" "$data/dev_$1" "$data/test_$1" "$2"
 }
 

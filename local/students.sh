@@ -72,5 +72,15 @@ goes_on_from() {
   echo "$begun"
 }
 
+# config_of_student: of the student that was read last, what configures it: hard, for an LSTM that learns labels alone
+# from fresh weights, if there is a hard_config; else its network.
+config_of_student() {
+  if [ -n "${hard_config:-}" ] && [ "$network" = lstm ] && [ -z "$begun" ] && ! _is_taught; then
+    echo hard
+  else
+    echo "$network"
+  fi
+}
+
 # _is_taught: whether the mode that was read last has a teacher.
 _is_taught() { case $mode in hard | smooth) false ;; esac; }

@@ -8,6 +8,7 @@ set -euo pipefail
 cmd=run.pl
 dnn_config=
 lstm_config=
+hard_config=
 small_config=
 num_threads=1
 help_message="Usage: local/train_student.sh [options] <data-train> <data-dev> <lang-dir> <ali-train> <ali-dev> <exp> <system> <seed>
@@ -18,6 +19,7 @@ for logits it is run. A network that goes on from another begins from <exp>/<tha
 lstm-pretrain-T2 are what steps/train_lstm.sh --mode pretrain does at once. With _realigned at the end of the system's
 name teacher and beginning are those with it too.
 options: --cmd, --lstm-config, --dnn-config, --num-threads, as of steps/train_lstm.sh and steps/train_dnn.sh;
+  --hard-config, of LSTMs that learn labels alone from fresh weights: lstm-hard, lstm-smooth (--lstm-config);
   --small-config, of the networks named small"
 . "$DKT_ROOT/steps/lib/options.sh"
 
@@ -44,6 +46,6 @@ if [ -n "$begun" ]; then
   how+=(--init-model "$begun")
 fi
 kind=${network/small/dnn}
-config=${network}_config
+config=$(config_of_student)_config
 "$DKT_ROOT/steps/train_$kind.sh" --cmd "$cmd" ${!config:+"--$kind-config" "${!config}"} --seed "$seed" \
   --num-threads "$num_threads" "${how[@]}" "${@:1:5}" "$exp/$7_seed$seed"

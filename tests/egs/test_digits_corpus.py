@@ -17,6 +17,7 @@ from tests.shell import ROOT
 soundfile = pytest.importorskip("soundfile", reason="needs the package soundfile (dkt[standalone])")
 
 LOCAL = ROOT / "egs/digits/s5/local"
+SHARED = ROOT / "local/corpora"
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 SPLITS = ("train", "dev", "test")
 RATE = 8000
@@ -30,10 +31,11 @@ needs_espeak = pytest.mark.skipif(
 
 @pytest.fixture(scope="module", autouse=True)
 def local_on_path():
-    """The recipe's own modules, importable as its scripts import them."""
-    sys.path.insert(0, str(LOCAL))
+    """The modules of the recipe, and those that recipes share, importable as its scripts import them."""
+    sys.path[:0] = [str(LOCAL), str(SHARED)]
     yield
-    sys.path.remove(str(LOCAL))
+    for place in (LOCAL, SHARED):
+        sys.path.remove(str(place))
 
 
 def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

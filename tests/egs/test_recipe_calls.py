@@ -142,6 +142,27 @@ def test_what_is_wrong_with_a_call_is_told_before_anything_runs(
     assert not [path for path in tmp_path.iterdir() if path.name in ("data", "exp", "JOBS")]
 
 
+#: Of the recipe of sentences: those that are not of a corpus, and its own.
+BAD_CALLS_OF_SENTENCES = [
+    *(call for call in BAD_CALLS if call[0][0] != "--corpus-dir"),
+    (["--corpus-dir", "corpus"], "invalid option '--corpus-dir'"),
+    (["--hard-config", "nowhere.yaml"], "--hard-config is '{}/nowhere.yaml', but there is no such file"),
+    (["--hard-config", "key.yaml"], "key.yaml: line 1: unknown key 'network.hidden'"),
+    (["--lattice-beam", "0"], "--lattice-beam is '0', expected numbers above 0"),
+    (["--max-active", ""], "--max-active is '', expected a whole number"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), BAD_CALLS_OF_SENTENCES)
+def test_what_is_wrong_with_a_call_of_the_sentences(tmp_path: Path, options: list[str], message: str) -> None:
+    write(tmp_path / "matrix.yaml", "features: {transform: nowhere.mat}\n")
+    write(tmp_path / "key.yaml", "network: {hidden: 3}\n")
+    done = run(tmp_path, "egs/sentences/s5/run.sh", "--data", "data", "--exp", "exp", *options)
+    assert done.returncode != 0 and message.format(tmp_path) in done.stderr, done.stderr
+    assert len(done.stderr.splitlines()) == 1 and done.stdout == ""
+    assert not [path for path in tmp_path.iterdir() if path.name in ("data", "exp", "JOBS")]
+
+
 def test_a_runner_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "corpus").mkdir()
     places = ["--corpus", "fsdd", "--corpus-dir", "corpus", "--data", "data", "--exp", "exp"]

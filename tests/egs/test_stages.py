@@ -11,6 +11,7 @@ set -euo pipefail
 data=data exp=exp report=exp/report nj=1 train_cmd=run.pl decode_cmd=run.pl totgauss=1 boost_silence=1
 beam=1 max_active=1 lmwts=${LMWTS:-1} word_ins_penalties=0 stop_stage=10 dnn_config=dnn.yaml
 speeds=${SPEEDS:-} noise_copies=${NOISE:-} network_features=${FEATURES:-fbank}
+hard_config=${HARD:-} small_config=${SMALL:-} lattices=${LATTICES:-false} lattice_beam=${LATTICE_BEAM:-}
 lstm_config=lstm.yaml students=${STUDENTS:-} seeds=${SEEDS:-1} stage=${1:-} stage_options=
 die() { echo "error: $*"; exit 1; }
 . "$ROOT/local/stages.sh"
@@ -18,12 +19,15 @@ die() { echo "error: $*"; exit 1; }
 """
 
 
+CONFIGS = ("dnn.yaml", "lstm.yaml", "hard.yaml", "small.yaml")
+
+
 @pytest.fixture
 def recipe(tmp_path):
     """Returns a function that runs a recipe of stubs and gives the steps it called."""
     write_stubs(tmp_path / "dkt")
     (tmp_path / "conf").mkdir()
-    for name in ("conf/mfcc.conf", "conf/fbank.conf", "dnn.yaml", "lstm.yaml", "run.sh"):
+    for name in ("conf/mfcc.conf", "conf/fbank.conf", *CONFIGS, "run.sh"):
         (tmp_path / name).write_text(RECIPE if name == "run.sh" else "")
 
     return lambda *arguments, **variables: run_stubs(["run.sh", *arguments], tmp_path, **variables)
@@ -195,6 +199,61 @@ def test_another_configuration_of_the_students_leaves_the_teacher(recipe, tmp_pa
         "train_student lstm-soft-T2_seed1",
         "train_student lstm-pretrain-T2_seed1",
     ]
+
+
+def test_another_configuration_of_hard_students_leaves_those_that_are_taught(recipe, tmp_path):
+    students = f"{STUDENTS} lstm-smooth lstm-hard-then-interpolate-T2"
+    recipe(STUDENTS=students, HARD="hard.yaml")
+    assert "--hard-config hard.yaml" in (tmp_path / "options").read_text()
+    assert recipe(STUDENTS=students, HARD="hard.yaml") == []
+    (tmp_path / "hard.yaml").write_text("network: {}\n")
+    kept = "on what was there"
+    output = recipe(STUDENTS=students, HARD="hard.yaml")
+    assert sorted(line for line in output if line.startswith("train_")) == sorted(
+        [
+            "train_student lstm-hard_seed1",
+            "train_student lstm-smooth_seed1",
+            "train_student lstm-hard-then-interpolate-T2_seed1",
+            f"train_student lstm-soft-T2_seed1 {kept}",
+            f"train_student lstm-pretrain-T2_seed1 {kept}",
+        ]
+    )
+
+
+def test_hard_students_have_the_configuration_of_the_others_unless_there_is_one(recipe, tmp_path):
+    recipe(STUDENTS=STUDENTS)
+    (tmp_path / "hard.yaml").write_text("network: {}\n")
+    assert recipe(STUDENTS=STUDENTS) == []
+    output = recipe(STUDENTS=STUDENTS, HARD="hard.yaml")
+    assert [line for line in output if line.startswith("train_")] == [
+        "train_student lstm-hard_seed1",
+        "train_student lstm-soft-T2_seed1 on what was there",
+        "train_student lstm-pretrain-T2_seed1 on what was there",
+    ]
+
+
+def test_another_configuration_of_small_networks_is_looked_at(recipe, tmp_path):
+    students = "small-hard lstm-hard"
+    recipe(STUDENTS=students, SMALL="small.yaml")
+    (tmp_path / "small.yaml").write_text("network: {}\n")
+    output = recipe(STUDENTS=students, SMALL="small.yaml")
+    assert [line for line in output if line.startswith("train_")] == [
+        "train_student small-hard_seed1",
+        "train_student lstm-hard_seed1 on what was there",
+    ]
+
+
+def test_decoding_by_lattices(recipe, tmp_path):
+    recipe()
+    assert "--lattices" not in (tmp_path / "options").read_text()
+    options = {"LATTICES": "true", "LATTICE_BEAM": "4"}
+    assert recipe(**options) == ["decode_dev_then_test mono", "decode_dev_then_test dnn_seed1"]
+    lines = (tmp_path / "options").read_text().splitlines()
+    assert all("--lattices true --lattice-beam 4 " in line for line in lines[-2:])
+    assert recipe(**options) == []
+    assert recipe(LATTICES="true", LATTICE_BEAM="5") != []
+    (error,) = recipe(LATTICES="true", FAIL="nothing")
+    assert error == "error: --lattice-beam is empty"
 
 
 def test_another_seed_or_temperature_leaves_the_students_that_are_there(recipe):

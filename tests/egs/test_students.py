@@ -141,6 +141,30 @@ def test_how_a_student_is_trained(checkout: Path, system: str, call: str) -> Non
     assert done.stdout.split() == [*whole.split(), *places, f"exp/{system}_seed3"]
 
 
+@pytest.mark.parametrize(
+    ("system", "config"),
+    [
+        ("lstm-hard", "hard"),
+        ("lstm-smooth", "hard"),
+        ("lstm-hard_realigned", "hard"),
+        ("lstm-soft-T2", "lstm"),
+        ("lstm-teacher_labels", "lstm"),
+        ("lstm-soft-T2-then-hard", "lstm"),
+        ("dnn-hard", "dnn"),
+        ("small-hard", "small"),
+    ],
+)
+def test_lstms_that_learn_labels_alone_have_a_configuration_of_their_own(
+    checkout: Path, system: str, config: str
+) -> None:
+    configs = [f"--{name}-config {name}.yaml" for name in ("lstm", "hard", "dnn", "small")]
+    places = ["train", "dev", "lang", "ali", "ali_dev", "exp", system, "3"]
+    done = run(checkout, str(checkout / "local/train_student.sh"), *" ".join(configs).split(), *places)
+    words = done.stdout.split()
+    (given,) = [words[n + 1] for n, word in enumerate(words) if word in ("--lstm-config", "--dnn-config")]
+    assert given == f"{config}.yaml", done.stdout + done.stderr
+
+
 def test_what_is_begun_from_must_be_there(checkout: Path) -> None:
     places = ["train", "dev", "lang", "ali", "ali_dev", "exp", "lstm-soft-T5-then-hard", "3"]
     done = run(checkout, str(checkout / "local/train_student.sh"), *places)

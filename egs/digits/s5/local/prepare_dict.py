@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "local/corpora"))
+import kaldi_corpus
 
 # ARPAbet without stress marks, as the CMU dictionary has the words.
 LEXICON = {
@@ -19,25 +23,11 @@ LEXICON = {
     "TWO": "T UW",
     "ZERO": "Z IH R OW",
 }
-OOV_WORD, OOV_PHONE, SILENCE_PHONE = "<UNK>", "SPN", "SIL"
 
 
 def write_dict(dict_dir: Path) -> None:
-    """Write lexicon.txt and the lists of phones into ``dict_dir``, which is made if it is not there."""
-    phones = sorted({phone for pronunciation in LEXICON.values() for phone in pronunciation.split()})
-    silences = [SILENCE_PHONE, OOV_PHONE]
-    files = {
-        "lexicon.txt": [
-            f"{word} {phones}" for word, phones in sorted({OOV_WORD: OOV_PHONE, **LEXICON}.items())
-        ],
-        "silence_phones.txt": silences,
-        "optional_silence.txt": [SILENCE_PHONE],
-        "nonsilence_phones.txt": phones,
-        "extra_questions.txt": [" ".join(silences), " ".join(phones)],
-    }
-    dict_dir.mkdir(parents=True, exist_ok=True)
-    for name, lines in files.items():
-        (dict_dir / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    """Write the dictionary into ``dict_dir``, which is made if it is not there."""
+    kaldi_corpus.write_dict(dict_dir, {word: [phones] for word, phones in LEXICON.items()})
 
 
 def main() -> None:

@@ -16,15 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from digit_strings import (
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "local/corpora"))
+from digit_strings import WORDS, Deck, draw_length, join_recordings, write_lang
+from kaldi_corpus import (
     SAMPLE_RATE,
     SPLITS,
-    WORDS,
-    Deck,
     Utterance,
     add_corpus_arguments,
-    draw_length,
-    join_recordings,
     prepare_corpus,
     run_script,
     share_out,
@@ -131,6 +130,7 @@ def prepare(args: argparse.Namespace) -> None:
         parameters,
         lambda split: read_split(split, num_utts[split], args.seed, recordings),
         GENDERS,
+        write_lang,
     )
 
 
