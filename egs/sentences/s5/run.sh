@@ -30,7 +30,7 @@ beam=11.0
 max_active=1500
 lattice_beam=6.0
 lmwts="4 6 8 10 14"
-word_ins_penalties="0.0 1.0"
+word_ins_penalties="0.0 1.0 2.0"
 steal_lock=false
 help_message="Usage: ./run.sh [options]
   --data <dir>          where the data go (data)
