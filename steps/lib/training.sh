@@ -49,8 +49,8 @@ training_help="  --stage <n>                up to 0: train, 1: only see that the
   --transform-dir, --transform-dir-dev <dir>   fMLLR transforms (trans.JOB) of training and dev data
   --ivectors, --ivectors-dev <source>          i-vectors: a directory of ivector_online.scp, or an rspecifier
 what is learnt:
-  --mode <mode>              hard, soft, pretrain (soft, then hard), interpolate, logits, conditional,
-                             teacher_labels, smooth, hint (objective.mode of the configuration: hard)
+  --mode <mode>              hard, soft, pretrain (soft, then hard), interpolate, logits, conditional, teacher_labels, smooth, hint
+                             (objective.mode of the configuration: hard)
   --soft-targets <dir>       of steps/make_soft_targets.sh, or an rspecifier of Kaldi's posteriors
   --soft-targets-dev <dir>   those of <data-dev>; needed unless they are in the same directory
   --targets-form <form>      of Kaldi's matrices: posteriors, log-posteriors or logits (posteriors)

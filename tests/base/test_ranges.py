@@ -118,7 +118,7 @@ OPTIONS = [
     if action.option_strings
 ]
 #: Options that are texts, whatever stands in them, and have a type of their own.
-TEXTS = {"--exclude-words", "--cache-dir"}
+TEXTS = {"--exclude-words", "--cache-dir", "--ensemble"}
 
 
 def test_every_option_of_a_number_has_a_range():

@@ -91,7 +91,9 @@ def test_every_network_learns_every_objective(lab, tmp_path, kind, mode):
     history = load_history(tmp_path / "exp/history.csv")
     if mode == "pretrain":
         history = load_history(tmp_path / "exp/soft/history.csv")
-    assert history[-1]["cv_loss"] < history[0]["cv_loss"]
+    first, last = history[0]["cv_loss"], history[-1]["cv_loss"]
+    # A DNN has what another one takes for labels after an epoch, and nothing left to learn.
+    assert last < (0.05 if (mode, kind) == ("teacher_labels", "dnn") else first)
     assert history[-1]["cv_frame_acc"] > 75.0 or mode == "hint"
     output = f"ark:{tmp_path}/output"
     assert main(["forward", *CPU, str(tmp_path / "exp/final.pt"), str(lab / "dev"), output]) == 0
