@@ -45,6 +45,9 @@ teachers_of() {
   done | sort -u
 }
 
+# dnn_teaches: whether there are students that learn from soft targets of the DNN.
+dnn_teaches() { teachers_of "$students" | grep -x dnn >/dev/null; }
+
 # check_seeds: stops at what is not a seed.
 check_seeds() {
   local seed
@@ -127,7 +130,7 @@ _make_soft_targets() {
 stage_soft_targets() {
   local teachers seed results=()
   mapfile -t teachers < <(network_files dnn)
-  [[ $'\n'$(teachers_of "$students")$'\n' == *$'\n'dnn$'\n'* ]] &&
+  dnn_teaches &&
     begin_stage --leaf "$1" "soft targets" <(echo "$temperatures") "${teachers[@]}" || return 0
   _make_soft_targets dnn
   for seed in $seeds; do results+=("$(network_dir dnn "$seed")"/soft_{train,dev}/{soft.scp,header.yaml}); done

@@ -45,6 +45,6 @@ realign_and_retrain() {
 }
 
 _train_new_students() {
-  if [[ $'\n'$(teachers_of "$students")$'\n' == *$'\n'dnn$'\n'* ]]; then _make_soft_targets dnn; fi
+  ! dnn_teaches || _make_soft_targets dnn
   _train_students
 }

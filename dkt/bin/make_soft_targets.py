@@ -72,13 +72,12 @@ def _check_arguments(args: argparse.Namespace) -> int:
     """
     from dkt.bin.common.network_arguments import check_model, check_source
 
-    headers = []
-    for model in (args.model, *args.ensemble):
-        header = check_model(model)
-        if header is None:
+    headers = {model: check_model(model) for model in (args.model, *args.ensemble)}
+    for model, found in headers.items():
+        if found is None:
             raise DktError("is not a model file of dkt", path=model, hint="give the teacher's final.pt")
-        headers.append(header)
-    header = headers[0]
+    header = headers[args.model]
+    assert header is not None
     check_source(args.features, speaker_inputs(args), header)
     if isinstance(args.job, int) and args.job > args.num_jobs:
         raise DktError(f"--job is {args.job}, and --num-jobs {args.num_jobs}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import logging
 import multiprocessing
@@ -13,10 +14,20 @@ from typing import Any, TypeVar
 
 import espeak_ng
 import numpy as np
-from kaldi_corpus import SAMPLE_RATE, SPLITS, Utterance, to_int16, utterance_id
+from kaldi_corpus import (
+    SAMPLE_RATE,
+    SPLITS,
+    Utterance,
+    add_corpus_arguments,
+    run_script,
+    to_int16,
+    utterance_id,
+)
 from resample import resample
 
+from dkt.base import ranges
 from dkt.base.errors import DktError
+from dkt.bin.common.options import Number
 from dkt.feat import noise
 
 logger = logging.getLogger(__name__)
@@ -57,6 +68,34 @@ class Reading:
     texts: tuple[str, ...]
     seed: tuple[int, ...]
     pronounce: Callable[[espeak_ng.Synthesiser, Sequence[str]], list[str]] | None = None
+
+
+def run_preparation(
+    script: str,
+    description: str | None,
+    sizes: tuple[int, int, int],
+    prepare: Callable[[argparse.Namespace], None],
+) -> int:
+    """Run the script of a recipe that prepares synthetic speech, from the command line.
+
+    Args:
+        script: its name, for messages.
+        description: what it does, for its help.
+        sizes: utterances of train, dev and test by default.
+        prepare: prepares what the arguments describe.
+
+    Returns:
+        The exit status.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add_corpus_arguments(parser, *sizes)
+    parser.add_argument(
+        "--nj", type=Number(ranges.JOBS), default=2, help="number of processes that synthesise"
+    )
+    args = parser.parse_args()
+    return run_script(script, lambda: prepare(args))
 
 
 def read_aloud(session: Sequence[Reading], espeak_data: str | None = None) -> list[list[np.ndarray]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import os
 import subprocess
 import sys
@@ -12,6 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.egs.corpus_lab import (
+    SIZES,
+    SPLITS,
+    assert_one_line_error,
+    call_script,
+    digest,
+    modules_of,
+    needs_espeak,
+    read_table,
+)
 from tests.shell import ROOT
 
 soundfile = pytest.importorskip("soundfile", reason="needs the package soundfile (dkt[standalone])")
@@ -19,38 +27,17 @@ soundfile = pytest.importorskip("soundfile", reason="needs the package soundfile
 LOCAL = ROOT / "egs/digits/s5/local"
 SHARED = ROOT / "local/corpora"
 FSDD_SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
-SPLITS = ("train", "dev", "test")
 RATE = 8000
-SIZES = ["--num-train", "9", "--num-dev", "3", "--num-test", "4"]
-
-needs_espeak = pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None,
-    reason="needs the package espeakng-loader (dkt[synthetic])",
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_on_path():
-    """The modules of the recipe, and those that recipes share, importable as its scripts import them."""
-    sys.path[:0] = [str(LOCAL), str(SHARED)]
-    yield
-    for place in (LOCAL, SHARED):
-        sys.path.remove(str(place))
+    with modules_of(LOCAL):
+        yield
 
 
 def run_script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(LOCAL / name), *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-
-
-def assert_one_line_error(done: subprocess.CompletedProcess[str], script: str, *fragments: str) -> None:
-    assert done.returncode == 1
-    errors = [line for line in done.stderr.splitlines() if not line.startswith("INFO")]
-    assert len(errors) == 1, done.stderr
-    assert errors[0].startswith(f"ERROR ({script}) ")
-    for fragment in fragments:
-        assert fragment in errors[0]
+    return call_script(LOCAL / name, *arguments)
 
 
 def recording(digit: int, index: int) -> np.ndarray:
@@ -97,25 +84,6 @@ def espeak_data(tmp_path_factory) -> Path:
 @pytest.fixture(params=["fsdd", pytest.param("espeak", marks=needs_espeak)])
 def data_dir(request) -> Path:
     return request.getfixturevalue(f"{request.param}_data")
-
-
-def read_table(path: Path) -> dict[str, str]:
-    lines = path.read_bytes().decode().splitlines()
-    keys = [line.split(" ", 1)[0].encode() for line in lines]
-    assert keys == sorted(keys), f"{path} is not sorted in the C locale"
-    assert len(set(keys)) == len(keys), f"{path} has a key twice"
-    return dict(line.split(" ", 1) for line in lines)
-
-
-def digest(data_dir: Path) -> dict[str, str]:
-    """SHA-256 of every file, with the directory's own name taken out of the tables."""
-    return {
-        str(path.relative_to(data_dir)): hashlib.sha256(
-            path.read_bytes().replace(str(data_dir).encode(), b"DATA")
-        ).hexdigest()
-        for path in sorted(data_dir.rglob("*"))
-        if path.is_file()
-    }
 
 
 def test_data_directories_are_consistent(data_dir):

@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.egs.test_digits_corpus import assert_one_line_error, digest, read_table
+from tests.egs.corpus_lab import (
+    SIZES,
+    SPLITS,
+    assert_one_line_error,
+    call_script,
+    digest,
+    modules_of,
+    needs_espeak,
+    read_table,
+)
 from tests.shell import ROOT
 
 soundfile = pytest.importorskip("soundfile", reason="needs the package soundfile (dkt[standalone])")
 
 LOCAL = ROOT / "egs/sentences/s5/local"
 SHARED = ROOT / "local/corpora"
-SPLITS = ("train", "dev", "test")
-SIZES = ["--num-train", "9", "--num-dev", "3", "--num-test", "4"]
-
-needs_espeak = pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None,
-    reason="needs the package espeakng-loader (dkt[synthetic])",
-)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def local_on_path():
-    """The modules of the recipe, and those that recipes share, importable as its scripts import them."""
-    sys.path[:0] = [str(LOCAL), str(SHARED)]
-    yield
-    for place in (LOCAL, SHARED):
-        sys.path.remove(str(place))
+    with modules_of(LOCAL):
+        yield
 
 
 def run_script(*arguments: str | Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), **variables}
-    command = [sys.executable, str(LOCAL / "prepare_sentences.py"), *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return call_script(LOCAL / "prepare_sentences.py", *arguments, **variables)
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[4] / "local/corpora"))
 import espeak_ng
 from digit_strings import WORDS, Deck, draw_length, write_lang
-from kaldi_corpus import SPLITS, Utterance, add_corpus_arguments, prepare_corpus, run_script, share_out
+from kaldi_corpus import SPLITS, Utterance, prepare_corpus, share_out
 from synthetic_speech import (
     Reading,
     babble_readings,
@@ -28,11 +28,9 @@ from synthetic_speech import (
     mix_readings,
     parameters_of_synthesis,
     read_sessions,
+    run_preparation,
     speaker_id,
 )
-
-from dkt.base import ranges
-from dkt.bin.common.options import Number
 
 # What makes the task easy or hard. Few voices to train on and noise at low ratios make it hard; without
 # noise a voice is either recognised perfectly or not at all.
@@ -91,18 +89,5 @@ def prepare(args: argparse.Namespace) -> None:
     )
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add_corpus_arguments(parser, NUM_TRAIN, NUM_DEV, NUM_TEST)
-    parser.add_argument(
-        "--nj", type=Number(ranges.JOBS), default=2, help="number of processes that synthesise"
-    )
-    args = parser.parse_args()
-    return run_script("prepare_espeak.py", lambda: prepare(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_preparation("prepare_espeak.py", __doc__, (NUM_TRAIN, NUM_DEV, NUM_TEST), prepare))

@@ -26,9 +26,7 @@ from drawn_voices import LANGUAGES, Voice, draw_voices, write_espeak_data
 from kaldi_corpus import (
     SPLITS,
     Utterance,
-    add_corpus_arguments,
     prepare_corpus,
-    run_script,
     share_out,
     write_dict,
 )
@@ -42,11 +40,9 @@ from synthetic_speech import (
     mix_readings,
     parameters_of_synthesis,
     read_sessions,
+    run_preparation,
     speaker_id,
 )
-
-from dkt.base import ranges
-from dkt.bin.common.options import Number
 
 # What makes the task easy or hard: the accents, above all.
 NUM_TRAIN, NUM_DEV, NUM_TEST = 450, 240, 240
@@ -117,18 +113,5 @@ def prepare(args: argparse.Namespace) -> None:
     )
 
 
-def main() -> int:
-    """Run from the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    add_corpus_arguments(parser, NUM_TRAIN, NUM_DEV, NUM_TEST)
-    parser.add_argument(
-        "--nj", type=Number(ranges.JOBS), default=2, help="number of processes that synthesise"
-    )
-    args = parser.parse_args()
-    return run_script("prepare_sentences.py", lambda: prepare(args))
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_preparation("prepare_sentences.py", __doc__, (NUM_TRAIN, NUM_DEV, NUM_TEST), prepare))

@@ -80,19 +80,13 @@ class Part:
     def write(self, target: Path) -> None:
         """Write the data directory."""
         target.mkdir(parents=True, exist_ok=True)
-        spk2utt: dict[str, list[str]] = {}
-        for utt, speaker in sorted(self.utt2spk.items()):
-            spk2utt.setdefault(speaker, []).append(utt)
-        tables: dict[str, dict[str, Any]] = {
-            "wav.scp": self.wav,
-            "text": self.text,
-            "utt2spk": self.utt2spk,
-            "spk2utt": {speaker: " ".join(utts) for speaker, utts in spk2utt.items()},
-        }
+        tables: dict[str, dict[str, Any]] = {"wav.scp": self.wav, "text": self.text, "utt2spk": self.utt2spk}
         if self.spk2gender is not None:
             tables["spk2gender"] = self.spk2gender
         for name, table in tables.items():
             write_lines(target / name, [f"{key} {value}" for key, value in sorted(table.items())])
+        speakers = DataDir(target).spk2utt
+        write_lines(target / "spk2utt", [f"{key} {' '.join(utts)}" for key, utts in sorted(speakers.items())])
 
 
 def read_parts(corpus: Path) -> tuple[dict[str, Part], Path, list[str]]:
