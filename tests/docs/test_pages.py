@@ -178,7 +178,7 @@ def test_all_modes_are_told() -> None:
 
 def test_the_main_job_and_the_tests_are_what_continuous_integration_runs() -> None:
     ci = (ROOT / ".ci/run").read_text()
-    for script in ("./egs/digits/s5/run.sh", "./tests/run.sh"):
+    for script in ("./egs/sentences/s5/run.sh", "./tests/run.sh"):
         assert re.search(rf"^    {re.escape(script)} +# ", README, re.MULTILINE)
         assert re.search(rf'^stage ".*" (\./)?{re.escape(script[2:])}$', ci, re.MULTILINE), script
 
@@ -214,7 +214,7 @@ def test_the_results_are_those_of_the_recipes() -> None:
 def test_the_run_that_is_shown_is_one_of_the_main_job() -> None:
     (shown,) = blocks(README, "text")
     lines = shown.splitlines()
-    recipe = (ROOT / "egs/digits/s5/run.sh").read_text()
+    recipe = (ROOT / "egs/sentences/s5/run.sh").read_text()
     students = re.search(r'^students="(.*)"$', recipe, re.MULTILINE)[1].split()
     rows = {
         cells[0]: cells[1:]
@@ -232,7 +232,7 @@ def test_the_run_that_is_shown_is_one_of_the_main_job() -> None:
     bounds = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(bounds)
     columns = [column.replace(" ", "_").lower() for column in rows["system"]]
-    for system, column, low, high in bounds.BOUNDS["espeak"]:
+    for system, column, low, high in bounds.BOUNDS["sentences"]:
         assert low <= float(rows[system][columns.index(column)]) <= high, (system, column)
 
 
