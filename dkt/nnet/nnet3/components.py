@@ -184,8 +184,6 @@ def _of_batch_norm(fields: Mapping[str, Any]) -> tuple[int, int]:
         _same(f"the number of values of <{token}>", len(fields[token]), fields["BlockDim"])
     if fields["Epsilon"] <= 0.0 or fields["TargetRms"] <= 0.0:
         raise ValueError("<Epsilon> and <TargetRms> have to be more than 0")
-    if fields["Count"] <= 0.0:
-        raise ValueError("no statistics: the batch normalisation has not been trained (<Count> 0)")
     return _of_dim(fields)
 
 
@@ -303,9 +301,7 @@ _DIMS: dict[str, Callable[[Mapping[str, Any]], tuple[int, int]]] = {
     "ConstantFunctionComponent": _of_constant_function,
     "PerElementOffsetComponent": _of_offsets,
     "ScaleAndOffsetComponent": _of_scale_and_offset,
-    **dict.fromkeys(
-        ("PnormComponent", "ElementwiseProductComponent", "SumBlockComponent"), _of_two_dims
-    ),
+    **dict.fromkeys(("PnormComponent", "ElementwiseProductComponent", "SumBlockComponent"), _of_two_dims),
     "SumGroupComponent": _of_sum_group,
     "PermuteComponent": _of_permutation,
     "DropoutMaskComponent": _of_mask,
