@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import numpy as np
 
@@ -11,6 +12,8 @@ from dkt.nnet.nnet3.descriptors import parse_descriptor
 from dkt.nnet.nnet3.network import Nnet3, Node
 from dkt.nnet.nnet3.propagate import propagation
 
+#: Times at which there is no input, nor anything that comes of one.
+FARTHEST = 60
 UPDATABLE = {"MaxChange": 0.75, "LearningRate": 0.001}
 NATURAL = {"RankIn": 20, "RankOut": 80, "UpdatePeriod": 4, "NumSamplesHistory": 2000.0, "Alpha": 4.0}
 
@@ -209,7 +212,7 @@ def random_network(seed):
         a = f"Offset({name}, {chance.randint(-3, 3)})"
         source = chance.choice([
             name, f"Append({a}, Offset({name}, {chance.randint(1, 4)}))", f"Sum({name}, Scale(0.66, {a}))",
-            f"Failover({a}, {name})", f"IfDefined({a})", f"Append({name}, IfDefined({a}))", f"Round({name}, 2)",
+            f"Failover({a}, {name})", f"Sum({name}, IfDefined({a}))", f"Append({name}, IfDefined({a}))", f"Round({name}, 2)",
             f"Switch({name}, {a})", f"Sum({name}, Const(0.5, {component.output_dim}))",
         ])  # fmt: skip
     build.add("last", source, lambda dim: affine(chance, dim, 2))
@@ -223,8 +226,11 @@ class OneByOne:
         self.network = network
         self.inputs = inputs
         self.known = {}
+        sys.setrecursionlimit(max(sys.getrecursionlimit(), 10_000))
 
     def node(self, name, t):
+        if abs(t) > FARTHEST:
+            return None
         if (name, t) not in self.known:
             self.known[name, t] = None  # whoever comes back to it finds nothing
             self.known[name, t] = self._node(self.network.nodes[name], t)
