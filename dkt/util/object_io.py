@@ -254,7 +254,8 @@ class ObjectWriter:
 
     def double(self, value: float) -> None:
         """Write a 64-bit float (``WriteBasicType<double>``)."""
-        self._parts.append(b"\x08" + struct.pack("<d", value) if self.binary else f"{value:.7g} ".encode())
+        data = b"\x08" + struct.pack("<d", value) if self.binary else f"{value:.7g} ".encode()
+        self._parts.append(data)
 
     def int_vector(self, values: npt.ArrayLike) -> None:
         """Write integers of shape ``(n,)`` (``WriteIntegerVector``)."""
@@ -275,7 +276,7 @@ class ObjectWriter:
         self._parts.append(data.removeprefix(_BINARY_MARK))
 
     def _reals(self, values: npt.ArrayLike) -> np.ndarray:
-        # Seven digits that were read as text are the same seven digits again only without a step over float32.
+        # Seven digits that were read as text stay the same seven only without a step over float32.
         return np.asarray(values, dtype=np.float32 if self.binary else None)
 
     def raw_line(self, text: str) -> None:

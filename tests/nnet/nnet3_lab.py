@@ -24,42 +24,71 @@ def reals(chance, *shape):
 
 def affine(chance, inputs, outputs):
     return new_component(
-        "NaturalGradientAffineComponent", **UPDATABLE, **NATURAL,
-        LinearParams=reals(chance, outputs, inputs), BiasParams=reals(chance, outputs),
-    )  # fmt: skip
+        "NaturalGradientAffineComponent",
+        **UPDATABLE,
+        **NATURAL,
+        LinearParams=reals(chance, outputs, inputs),
+        BiasParams=reals(chance, outputs),
+    )
 
 
 def plain(kind, dim):
     none = np.zeros(0, np.float32)
     return new_component(
-        kind, Dim=dim, ValueAvg=none, DerivAvg=none, Count=0.0, OderivRms=none, OderivCount=0.0,
-        NumDimsSelfRepaired=0.0, NumDimsProcessed=0.0,
-    )  # fmt: skip
+        kind,
+        Dim=dim,
+        ValueAvg=none,
+        DerivAvg=none,
+        Count=0.0,
+        OderivRms=none,
+        OderivCount=0.0,
+        NumDimsSelfRepaired=0.0,
+        NumDimsProcessed=0.0,
+    )
 
 
 def tdnn(chance, inputs, outputs, offsets, bias=True):
     return new_component(
-        "TdnnComponent", **UPDATABLE, TimeOffsets=np.array(offsets, np.int32),
+        "TdnnComponent",
+        **UPDATABLE,
+        TimeOffsets=np.array(offsets, np.int32),
         LinearParams=reals(chance, outputs, inputs * len(offsets)),
-        BiasParams=reals(chance, outputs if bias else 0), OrthonormalConstraint=-1.0,
-        UseNaturalGradient=True, NumSamplesHistory=2000.0, AlphaInOut=(4.0, 4.0), RankInOut=(4, 8),
-    )  # fmt: skip
+        BiasParams=reals(chance, outputs if bias else 0),
+        OrthonormalConstraint=-1.0,
+        UseNaturalGradient=True,
+        NumSamplesHistory=2000.0,
+        AlphaInOut=(4.0, 4.0),
+        RankInOut=(4, 8),
+    )
 
 
 def batch_norm(chance, dim, block):
     return new_component(
-        "BatchNormComponent", Dim=dim, BlockDim=block, Epsilon=0.001, TargetRms=0.7, TestMode=False, Count=9.0,
-        StatsMean=reals(chance, block), StatsVar=np.abs(reals(chance, block)),
-    )  # fmt: skip
+        "BatchNormComponent",
+        Dim=dim,
+        BlockDim=block,
+        Epsilon=0.001,
+        TargetRms=0.7,
+        TestMode=False,
+        Count=9.0,
+        StatsMean=reals(chance, block),
+        StatsVar=np.abs(reals(chance, block)),
+    )
 
 
 def lstm(chance, cells, dropout=False):
     none = np.zeros((5, cells), np.float32)
     return new_component(
-        "LstmNonlinearityComponent", **UPDATABLE, Params=reals(chance, 3, cells), ValueAvg=none, DerivAvg=none,
-        SelfRepairConfig=np.full(10, 0.05, np.float32), SelfRepairProb=np.zeros(5, np.float32), Count=0.0,
+        "LstmNonlinearityComponent",
+        **UPDATABLE,
+        Params=reals(chance, 3, cells),
+        ValueAvg=none,
+        DerivAvg=none,
+        SelfRepairConfig=np.full(10, 0.05, np.float32),
+        SelfRepairProb=np.zeros(5, np.float32),
+        Count=0.0,
         **({"UseDropout": True} if dropout else {}),
-    )  # fmt: skip
+    )
 
 
 def more_components(chance, dim):
@@ -74,46 +103,94 @@ def more_components(chance, dim):
         new_component("PermuteComponent", ColumnMap=np.array(chance.sample(range(dim), dim), np.int32)),
         new_component("FixedScaleComponent", Scales=reals(chance, dim)),
         new_component("FixedBiasComponent", Bias=reals(chance, dim)),
-        new_component("FixedAffineComponent", LinearParams=reals(chance, 4, dim), BiasParams=reals(chance, 4)),
         new_component(
-            "LinearComponent", **UPDATABLE, Params=reals(chance, 5, dim), OrthonormalConstraint=-1.0,
-            UseNaturalGradient=True, RankInOut=(3, 4), Alpha=4.0, NumSamplesHistory=2000.0, UpdatePeriod=4,
+            "FixedAffineComponent", LinearParams=reals(chance, 4, dim), BiasParams=reals(chance, 4)
         ),
         new_component(
-            "BlockAffineComponent", **UPDATABLE, NumBlocks=2, LinearParams=reals(chance, 4, dim // 2),
+            "LinearComponent",
+            **UPDATABLE,
+            Params=reals(chance, 5, dim),
+            OrthonormalConstraint=-1.0,
+            UseNaturalGradient=True,
+            RankInOut=(3, 4),
+            Alpha=4.0,
+            NumSamplesHistory=2000.0,
+            UpdatePeriod=4,
+        ),
+        new_component(
+            "BlockAffineComponent",
+            **UPDATABLE,
+            NumBlocks=2,
+            LinearParams=reals(chance, 4, dim // 2),
             BiasParams=reals(chance, 4),
         ),
         new_component(
-            "RepeatedAffineComponent", **UPDATABLE, NumRepeats=3, LinearParams=reals(chance, 2, dim // 3),
+            "RepeatedAffineComponent",
+            **UPDATABLE,
+            NumRepeats=3,
+            LinearParams=reals(chance, 2, dim // 3),
             BiasParams=reals(chance, 2),
         ),
         new_component("PerElementScaleComponent", **UPDATABLE, Params=reals(chance, dim)),
         new_component(
-            "NaturalGradientPerElementScaleComponent", **UPDATABLE, Params=reals(chance, dim),
-            IsGradientAgain=False, Rank=8, UpdatePeriod=10, NumSamplesHistory=2000.0, Alpha=4.0,
+            "NaturalGradientPerElementScaleComponent",
+            **UPDATABLE,
+            Params=reals(chance, dim),
+            IsGradientAgain=False,
+            Rank=8,
+            UpdatePeriod=10,
+            NumSamplesHistory=2000.0,
+            Alpha=4.0,
         ),
         new_component(
-            "PerElementOffsetComponent", **UPDATABLE, Offsets=reals(chance, dim // 2), Dim=dim,
+            "PerElementOffsetComponent",
+            **UPDATABLE,
+            Offsets=reals(chance, dim // 2),
+            Dim=dim,
             UseNaturalGradient=True,
         ),
         new_component(
-            "ScaleAndOffsetComponent", **UPDATABLE, Dim=dim, Scales=reals(chance, dim // 2),
-            Offsets=reals(chance, dim // 2), UseNaturalGradient=True, Rank=20,
+            "ScaleAndOffsetComponent",
+            **UPDATABLE,
+            Dim=dim,
+            Scales=reals(chance, dim // 2),
+            Offsets=reals(chance, dim // 2),
+            UseNaturalGradient=True,
+            Rank=20,
         ),
         new_component("NoOpComponent", Dim=dim, BackpropScale=1.0),
-        new_component("DropoutComponent", Dim=dim, DropoutProportion=0.25, DropoutPerFrame=False, TestMode=False),
         new_component(
-            "GeneralDropoutComponent", Dim=dim, BlockDim=dim, TimePeriod=0, DropoutProportion=0.5, Continuous=None
+            "DropoutComponent", Dim=dim, DropoutProportion=0.25, DropoutPerFrame=False, TestMode=False
+        ),
+        new_component(
+            "GeneralDropoutComponent",
+            Dim=dim,
+            BlockDim=dim,
+            TimePeriod=0,
+            DropoutProportion=0.5,
+            Continuous=None,
         ),
         new_component("SpecAugmentTimeMaskComponent", Dim=dim, ZeroedProportion=0.25, TimeMaskMaxFrames=10),
         new_component(
-            "ClipGradientComponent", Dim=dim, ClippingThreshold=30.0, NormBasedClipping=True,
-            SelfRepairClippedProportionThreshold=0.01, SelfRepairTarget=0.0, SelfRepairScale=1.0,
-            NumElementsClipped=1, NumElementsProcessed=7, NumSelfRepaired=0, NumBackpropped=0,
+            "ClipGradientComponent",
+            Dim=dim,
+            ClippingThreshold=30.0,
+            NormBasedClipping=True,
+            SelfRepairClippedProportionThreshold=0.01,
+            SelfRepairTarget=0.0,
+            SelfRepairScale=1.0,
+            NumElementsClipped=1,
+            NumElementsProcessed=7,
+            NumSelfRepaired=0,
+            NumBackpropped=0,
         ),
         truncation(dim),
         new_component(
-            "ConstantFunctionComponent", **UPDATABLE, InputDim=dim, Output=reals(chance, 3), IsUpdatable=True,
+            "ConstantFunctionComponent",
+            **UPDATABLE,
+            InputDim=dim,
+            Output=reals(chance, 3),
+            IsUpdatable=True,
             UseNaturalGradient=True,
         ),
         batch_norm(chance, dim, dim // 2),
@@ -122,15 +199,23 @@ def more_components(chance, dim):
             plain(f"{kind}Component", dim)
             for kind in ("Sigmoid", "Tanh", "RectifiedLinear", "Softmax", "LogSoftmax")
         ),
-    ]  # fmt: skip
+    ]
 
 
 def truncation(dim):
     return new_component(
-        "BackpropTruncationComponent", Dim=dim, Scale=1.0, ClippingThreshold=30.0, ZeroingThreshold=15.0,
-        ZeroingInterval=20, RecurrenceInterval=1, NumElementsClipped=0.0, NumElementsZeroed=0.0,
-        NumElementsProcessed=0.0, NumZeroingBoundaries=0.0,
-    )  # fmt: skip
+        "BackpropTruncationComponent",
+        Dim=dim,
+        Scale=1.0,
+        ClippingThreshold=30.0,
+        ZeroingThreshold=15.0,
+        ZeroingInterval=20,
+        RecurrenceInterval=1,
+        NumElementsClipped=0.0,
+        NumElementsZeroed=0.0,
+        NumElementsProcessed=0.0,
+        NumZeroingBoundaries=0.0,
+    )
 
 
 class Build:
@@ -170,9 +255,10 @@ class Build:
         mask = f", {name}.mask" if dropout else ""
         dim = parse_descriptor(source).dim(self.dims)
         self.component(
-            f"{name}.W", f"Append({source}, IfDefined(Offset({name}.m_trunc, {delay})))",
+            f"{name}.W",
+            f"Append({source}, IfDefined(Offset({name}.m_trunc, {delay})))",
             affine(chance, dim + cells, 4 * cells),
-        )  # fmt: skip
+        )
         if dropout:
             self.component(
                 f"{name}.mask",
@@ -180,9 +266,10 @@ class Build:
                 new_component("DropoutMaskComponent", OutputDim=3, DropoutProportion=0.25),
             )
         self.component(
-            f"{name}.nonlin", f"Append({name}.W, IfDefined(Offset({name}.c_trunc, {delay})){mask})",
+            f"{name}.nonlin",
+            f"Append({name}.W, IfDefined(Offset({name}.c_trunc, {delay})){mask})",
             lstm(chance, cells, dropout),
-        )  # fmt: skip
+        )
         self.range(f"{name}.m", f"{name}.nonlin", cells, cells)
         self.component(f"{name}.trunc", f"{name}.nonlin", truncation(2 * cells))
         self.range(f"{name}.c_trunc", f"{name}.trunc", 0, cells)
@@ -210,11 +297,19 @@ def random_network(seed):
         component = chance.choice(more_components(chance, 6))
         build.component(name, f"{name}.affine", component)
         a = f"Offset({name}, {chance.randint(-3, 3)})"
-        source = chance.choice([
-            name, f"Append({a}, Offset({name}, {chance.randint(1, 4)}))", f"Sum({name}, Scale(0.66, {a}))",
-            f"Failover({a}, {name})", f"Sum({name}, IfDefined({a}))", f"Append({name}, IfDefined({a}))", f"Round({name}, 2)",
-            f"Switch({name}, {a})", f"Sum({name}, Const(0.5, {component.output_dim}))",
-        ])  # fmt: skip
+        source = chance.choice(
+            [
+                name,
+                f"Append({a}, Offset({name}, {chance.randint(1, 4)}))",
+                f"Sum({name}, Scale(0.66, {a}))",
+                f"Failover({a}, {name})",
+                f"Sum({name}, IfDefined({a}))",
+                f"Append({name}, IfDefined({a}))",
+                f"Round({name}, 2)",
+                f"Switch({name}, {a})",
+                f"Sum({name}, Const(0.5, {component.output_dim}))",
+            ]
+        )
     build.add("last", source, lambda dim: affine(chance, dim, 2))
     return build.network(f"Offset(last, {chance.choice([0, 0, 2, 5])})"), has_ivectors
 

@@ -110,14 +110,23 @@ def ivectors_of(golden, name):
         ("nnet3_more/lstm_noproj", "output", "nnet3_more/lstm_noproj", WHOLE, None),
         ("nnet3_more/blstm", "output", "nnet3_more/blstm", WHOLE, None),
         ("nnet3_more/tdnnf", "output", "nnet3_more/tdnnf_output", WHOLE, "ivectors.ark"),
-        ("nnet3_more/tdnnf", "output", "nnet3_more/tdnnf_output_online_ivectors", CHUNKS, "ivectors_online_period10.ark"),
+        (
+            "nnet3_more/tdnnf",
+            "output",
+            "nnet3_more/tdnnf_output_online_ivectors",
+            CHUNKS,
+            "ivectors_online_period10.ark",
+        ),
         ("nnet3_more/tdnnf", "output-xent", "nnet3_more/tdnnf_output_xent", WHOLE, "ivectors.ark"),
         (
-            "nnet3_more/tdnnf", "output-xent", "nnet3_more/tdnnf_output_xent_every_third",
-            ComputeOptions(frame_subsampling_factor=3), "ivectors.ark",
+            "nnet3_more/tdnnf",
+            "output-xent",
+            "nnet3_more/tdnnf_output_xent_every_third",
+            ComputeOptions(frame_subsampling_factor=3),
+            "ivectors.ark",
         ),
     ],
-)  # fmt: skip
+)
 def test_outputs_are_kaldis(kaldi_fixtures, network, output, golden, options, ivectors):
     root = kaldi_fixtures / "golden"
     computer = Nnet3Computer(read_nnet3_model(root / f"{network}.raw").network, output)
@@ -238,16 +247,32 @@ def test_a_component_of_every_kind(tmp_path):
         ("ReplaceIndex(a, t, 0)", "ReplaceIndex(a, t, 0)"),
         ("Offset(a, -3, 0)", "Offset(a, -3)"),
     ],
-)  # fmt: skip
+)
 def test_descriptors(text, expected):
     assert str(parse_descriptor(text)) == expected
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "Append(a", "Append()", "Offset(a)", "Offset(a, b)", "Offset(a, 1, 2)", "Round(a, 0)", "Frob(a)", "a b", "a)",
-     "Scale(x, a)", "ReplaceIndex(a, x, 0)", "Sum(a, Append(b, c))", "Offset(a, 99999999)", "Failover(a)", "(" * 999],
-)  # fmt: skip
+    [
+        "",
+        "Append(a",
+        "Append()",
+        "Offset(a)",
+        "Offset(a, b)",
+        "Offset(a, 1, 2)",
+        "Round(a, 0)",
+        "Frob(a)",
+        "a b",
+        "a)",
+        "Scale(x, a)",
+        "ReplaceIndex(a, x, 0)",
+        "Sum(a, Append(b, c))",
+        "Offset(a, 99999999)",
+        "Failover(a)",
+        "(" * 999,
+    ],
+)
 def test_what_is_no_descriptor(text):
     with pytest.raises(DktError):
         parse_descriptor(text)
@@ -277,7 +302,11 @@ def small(binary=True):
         ("input-node name=input", "inpt-node name=input", ["inpt-node"]),
         ("objective=linear", "objective=cubic", ["objective"]),
         ("<BatchNormComponent>", "<BatchNrmComponent>", ["'norm'", "BatchNrm"]),
-        ("<Dim> 4 <BlockDim> 4", "<Dim> 4 <BlockDim> 3", ["'norm'", "BatchNormComponent", "<StatsMean> is 4, expected 3"]),
+        (
+            "<Dim> 4 <BlockDim> 4",
+            "<Dim> 4 <BlockDim> 3",
+            ["'norm'", "BatchNormComponent", "<StatsMean> is 4, expected 3"],
+        ),
         ("<BlockDim> 4", "<BlockDim> 4.5", ["'norm'", "4.5"]),
         ("<StatsMean>", "<StatMean>", ["'norm'", "<StatsMean>"]),
         ("<TimeOffsets> [ -1 0 ]", "<TimeOffsets> [ -1 -1 ]", ["'tdnn1'", "TimeOffsets"]),
@@ -288,7 +317,7 @@ def small(binary=True):
         ("dim=3\n", "dim=3 dim=3\n", ["line"]),
         ("dim=3\n", "dim=03x\n", ["03x"]),
     ],
-)  # fmt: skip
+)
 def test_faults_are_named(tmp_path, old, new, culprits):
     text = small(binary=False).decode()
     assert old in text

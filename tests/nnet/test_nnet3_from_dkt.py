@@ -25,9 +25,14 @@ def model(kind, config, feature_dim=6, left=0, right=0, num_pdfs=P, lda=None, **
     """A description and a network whose numbers are all of effect."""
     options = FeatureOptions(**pipeline)
     info = ModelInfo.with_features(
-        options, kind=kind, feature_dim=feature_dim, num_pdfs=num_pdfs, left_context=left, right_context=right,
+        options,
+        kind=kind,
+        feature_dim=feature_dim,
+        num_pdfs=num_pdfs,
+        left_context=left,
+        right_context=right,
         network=config,
-    )  # fmt: skip
+    )
     torch.manual_seed(len(str(config)) + feature_dim)
     network = build_network(
         info, None if lda is None else {"lda.weight": torch.randn(lda, info.spliced_dim + 1) / 5}

@@ -17,12 +17,13 @@ from dkt.util.object_io import ObjectReader, ObjectWriter
 
 
 @dataclass(frozen=True)
-class Component:
+class Nnet3Component:
     """One component.
 
     Attributes:
         kind: for example ``TdnnComponent``.
-        fields: what follows each token (``dkt.nnet.nnet3.layouts.Field.key``), in the order of the file; arrays are as stored, float64 of text.
+        fields: what follows each token, by ``Field.key`` of its layout, in the order of the file; arrays
+            are as stored, float64 of text.
         input_dim: I.
         output_dim: O.
     """
@@ -43,7 +44,7 @@ class Component:
         return self.kind not in ("ConstantComponent", "DropoutMaskComponent")
 
 
-def new_component(kind: str, **fields: Any) -> Component:
+def new_component(kind: str, **fields: Any) -> Nnet3Component:
     """A component of given values, which are put into the order of files.
 
     Raises:
@@ -55,12 +56,12 @@ def new_component(kind: str, **fields: Any) -> Component:
         raise DktError(f"{kind} needs {' '.join(missing)} and has {' '.join(fields)}")
     ordered = {field.key: fields[field.key] for field in layout if field.key in fields}
     try:
-        return Component(kind, ordered, *_dims(kind, ordered))
+        return Nnet3Component(kind, ordered, *_dims(kind, ordered))
     except ValueError as error:
         raise DktError(f"{kind}: {error}") from None
 
 
-def read_component(reader: ObjectReader, name: str) -> Component:
+def read_component(reader: ObjectReader, name: str) -> Nnet3Component:
     """Read one component; ``name`` is for errors.
 
     Raises:
@@ -88,7 +89,7 @@ def read_component(reader: ObjectReader, name: str) -> Component:
     except ValueError as error:
         raise reader.fail(str(error)) from None
     reader.within = ""
-    return Component(kind, fields, *dims)
+    return Nnet3Component(kind, fields, *dims)
 
 
 def _value(reader: ObjectReader, field: Field) -> Any:
@@ -117,7 +118,7 @@ def _value(reader: ObjectReader, field: Field) -> Any:
     return value
 
 
-def write_component(writer: ObjectWriter, component: Component) -> None:
+def write_component(writer: ObjectWriter, component: Nnet3Component) -> None:
     """Write one component as Kaldi does."""
     writer.token(f"<{component.kind}>")
     for field in LAYOUTS[component.kind]:

@@ -1,4 +1,6 @@
-"""Networks of nnet3 over whole utterances, as ``nnet3-compute`` runs them (``nnet3/nnet-am-decodable-simple.cc``).
+"""Networks of nnet3 over whole utterances, as ``nnet3-compute`` runs them.
+
+Source: ``nnet3/nnet-am-decodable-simple.cc``.
 
 T frames, F features, O outputs, V the dimension of i-vectors.
 """
@@ -28,7 +30,8 @@ class ComputeOptions:
         frames_per_chunk: frames that are computed at once, each time from a state of zero; None for the whole
             utterance. Kaldi's default is 50. Online i-vectors are constant in a chunk.
         extra_left_context, extra_right_context: frames of input of a chunk past those that the network needs.
-        extra_left_context_initial, extra_right_context_final: of the first and the last chunk; -1 for the same.
+        extra_left_context_initial, extra_right_context_final: of the first and the last chunk; -1 for the
+            same.
         frame_subsampling_factor: every how many frames there is an output.
         online_ivector_period: frames for each i-vector.
     """
@@ -177,7 +180,7 @@ def _modulus(network: Nnet3) -> int:
 
 
 def _current_ivector(ivectors: np.ndarray, start: int, span: int, period: int) -> np.ndarray:
-    """That of the middle of a chunk, which begins at ``start`` and whose last output is ``span`` frames later."""
+    """That of the middle of a chunk, from ``start`` to its last output ``span`` frames later."""
     frame = start + span // 2
     number = frame // period
     last = len(ivectors) - 1

@@ -1,8 +1,9 @@
 """An interpreter of nnet3's networks in NumPy: any node, at any time, of inputs at given times.
 
-Kaldi asks of each node at each time whether it can be computed, and takes zero for an ``IfDefined`` that cannot
-(``nnet3/nnet-computation-graph.h``); so does this. Feed-forward nodes are computed for all times at once; nodes
-that recur, a few times after each other. A window of W times holds all there is; t is a time, row t - first.
+Kaldi asks of each node at each time whether it can be computed, and takes zero for an ``IfDefined`` that
+cannot (``nnet3/nnet-computation-graph.h``); so does this. Feed-forward nodes are computed for all times at
+once; nodes that recur, a few times after each other. A window of times holds all there is, row t - first for
+the time t.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class _Read:
 class _Stage:
     """Nodes that are computed together, each after those that it reads at the same time.
 
-    ``block`` is 0 for those that do not recur, else the number of frames that can be computed at once; ``forward``
-    tells the direction.
+    ``block`` is 0 for those that do not recur, else the number of frames that can be computed at once;
+    ``forward`` tells the direction.
     """
 
     nodes: tuple[str, ...]
@@ -351,7 +352,7 @@ def _fixed_times(source: Expression | None) -> Iterator[int]:
 
 
 def _ordered(names: Sequence[str], before: Sequence[tuple[str, str]]) -> list[str] | None:
-    """The names, each first of a pair before the second, as far as possible in their order; None for a circle."""
+    """The names, each first of a pair before the second, else in their order; None for a circle."""
     place = {name: number for number, name in enumerate(names)}
     followers: dict[str, list[str]] = {name: [] for name in names}
     open_reads = dict.fromkeys(names, 0)

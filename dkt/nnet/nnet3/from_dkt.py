@@ -1,10 +1,10 @@
 """Networks of dkt as networks of nnet3, as its xconfigs lay them out (``steps/libs/nnet3/xconfig``).
 
-CMVN stays outside, as in Kaldi's scripts; deltas, splicing and transforms go in. In nnet3 the input is repeated
-beyond its ends, in dkt the frames after the feature pipeline are: where a pipeline with deltas or splicing is
-followed by a splicing network or by a delay, the first and the last frames differ. And an LSTM of a delay of d
-frames has seen x(0) .. x(d-1) in nnet3 when it comes to x(d), its first output; in dkt, as in nnet1, it begins at
-x(d). ``log_posteriors_as_nnet3`` evaluates dkt's network in nnet3's way.
+CMVN stays outside, as in Kaldi's scripts; deltas, splicing and transforms go in. In nnet3 the input is
+repeated beyond its ends, in dkt the frames after the feature pipeline are: where a pipeline with deltas or
+splicing is followed by a splicing network or by a delay, the first and the last frames differ. And an LSTM of
+a delay of d frames has seen x(0) .. x(d-1) in nnet3 when it comes to x(d), its first output; in dkt, as in
+nnet1, it begins at x(d). ``log_posteriors_as_nnet3`` evaluates dkt's network in nnet3's way.
 
 I-vectors are constant over a chunk in nnet3.
 """
@@ -29,6 +29,7 @@ from dkt.nnet.lstm import Lstm
 from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.model_file import ModelInfo
 from dkt.nnet.network import Network, SequenceNetwork
+from dkt.nnet.nnet3.components import new_component
 from dkt.nnet.nnet3.decodable import Nnet3Computer
 from dkt.nnet.nnet3.descriptors import Expression, append, if_defined, node, offset
 from dkt.nnet.nnet3.make import (
@@ -39,8 +40,7 @@ from dkt.nnet.nnet3.make import (
     lstm_nonlinearity,
     nonlinearity,
 )
-from dkt.nnet.nnet3.components import new_component
-from dkt.nnet.nnet3.model import Nnet3Model, check_model
+from dkt.nnet.nnet3.model import Nnet3Model, check_parts
 from dkt.nnet.nnet3.network import Nnet3
 from dkt.nnet.pdf_prior import DEFAULT_PRIOR_FLOOR
 from dkt.nnet.splice import splice_utterance
@@ -121,7 +121,7 @@ def nnet3_model_of(
     frequency = np.asarray(counts, np.float64) / np.sum(counts)
     priors = np.where(frequency < DEFAULT_PRIOR_FLOOR, _DISABLED_PRIOR, frequency).astype(np.float32)
     model = Nnet3Model(made, transition_model, computer.left_context, computer.right_context, priors)
-    check_model(model)
+    check_parts(model)
     return model
 
 
@@ -129,7 +129,7 @@ def nnet3_model_of(
 def log_posteriors_as_nnet3(
     info: ModelInfo, network: Network, features: np.ndarray, ivector: np.ndarray | None = None
 ) -> np.ndarray:
-    """Log-posteriors ``(T, P)`` of one utterance by dkt's network, in nnet3's way at both ends (see the module).
+    """Log-posteriors ``(T, P)`` of one utterance by dkt's network, in nnet3's way at both ends.
 
     Args:
         info, network: as ``nnet3_of`` takes them.
@@ -187,7 +187,9 @@ def _window_of(info: ModelInfo, raw_dim: int | None) -> _Window:
         dim = columns - 1 if columns % parts or columns == whole + 1 else columns
     if dim < 1 or dim % parts or (raw_dim is not None and raw_dim * parts != dim):
         found = "features" if raw_dim is None else f"features of dimension {raw_dim}"
-        raise DktError(f"the feature pipeline ({options.describe()}) of {found} does not give {dim} dimensions")
+        raise DktError(
+            f"the feature pipeline ({options.describe()}) of {found} does not give {dim} dimensions"
+        )
     return _Window(order, size, left, right, dim // parts)
 
 

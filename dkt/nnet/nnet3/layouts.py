@@ -13,7 +13,8 @@ class Field:
     Attributes:
         token: without its brackets.
         form: int32, real, double, bool, vector, matrix, int_vector, reals, int32s (two numbers) or none.
-        optional: whether it may be missing; Kaldi leaves out what has its default, and old files what came later.
+        optional: whether it may be missing; Kaldi leaves out what has its default, and old files what came
+            later.
         key: by which its value is found: the token, with ``Again`` where it is there for the second time.
     """
 
@@ -36,8 +37,8 @@ def _fields(text: str) -> tuple[Field, ...]:
 
 _UPDATABLE = "LearningRateFactor?real IsGradient?bool MaxChange?real L2Regularize?real LearningRate?real "
 _NONLINEAR = _fields(
-    "Dim:int32 BlockDim?int32 ValueAvg:vector DerivAvg:vector Count:double OderivRms?vector OderivCount?double "
-    "NumDimsSelfRepaired?double NumDimsProcessed?double SelfRepairLowerThreshold?real "
+    "Dim:int32 BlockDim?int32 ValueAvg:vector DerivAvg:vector Count:double OderivRms?vector "
+    "OderivCount?double NumDimsSelfRepaired?double NumDimsProcessed?double SelfRepairLowerThreshold?real "
     "SelfRepairUpperThreshold?real SelfRepairScale?real"
 )
 _REPEATED = _fields(_UPDATABLE + "NumRepeats:int32 LinearParams:matrix BiasParams:vector IsGradient?bool")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dkt.nnet.nnet3.components import Component, new_component
+from dkt.nnet.nnet3.components import Nnet3Component, new_component
 from dkt.nnet.nnet3.descriptors import Expression, node
 from dkt.nnet.nnet3.network import Nnet3, Node
 
@@ -20,7 +20,7 @@ _SELF_REPAIR = np.array([0.05, 0.05, 0.2, 0.05, 0.2, *[1.0e-5] * 5], np.float32)
 _RELU_REPAIR = 1.0e-5
 
 
-def affine(weight: np.ndarray, bias: np.ndarray, hidden: bool = False) -> Component:
+def affine(weight: np.ndarray, bias: np.ndarray, hidden: bool = False) -> Nnet3Component:
     """``NaturalGradientAffineComponent`` of a weight ``(O, I)`` and a bias ``(O,)``."""
     rows, columns = weight.shape
     return new_component(
@@ -37,7 +37,7 @@ def affine(weight: np.ndarray, bias: np.ndarray, hidden: bool = False) -> Compon
     )
 
 
-def fixed_affine(weight: np.ndarray, bias: np.ndarray) -> Component:
+def fixed_affine(weight: np.ndarray, bias: np.ndarray) -> Nnet3Component:
     """``FixedAffineComponent``, which is not trained, of a weight ``(O, I)`` and a bias ``(O,)``."""
     return new_component(
         "FixedAffineComponent",
@@ -46,7 +46,7 @@ def fixed_affine(weight: np.ndarray, bias: np.ndarray) -> Component:
     )
 
 
-def nonlinearity(kind: str, dim: int) -> Component:
+def nonlinearity(kind: str, dim: int) -> Nnet3Component:
     """A component without parameters of a kind such as ``SigmoidComponent``."""
     repair = {"SelfRepairScale": _RELU_REPAIR} if kind == "RectifiedLinearComponent" else {}
     return new_component(
@@ -63,7 +63,7 @@ def nonlinearity(kind: str, dim: int) -> Component:
     )
 
 
-def lstm_nonlinearity(peepholes: np.ndarray) -> Component:
+def lstm_nonlinearity(peepholes: np.ndarray) -> Nnet3Component:
     """``LstmNonlinearityComponent`` of the peepholes ``(3, C)`` of the gates i, f and o."""
     none = np.zeros((5, peepholes.shape[1]), np.float32)
     return new_component(
@@ -79,7 +79,7 @@ def lstm_nonlinearity(peepholes: np.ndarray) -> Component:
     )
 
 
-def backprop_truncation(dim: int) -> Component:
+def backprop_truncation(dim: int) -> Nnet3Component:
     """``BackpropTruncationComponent`` of an LSTM whose delay is one frame."""
     return new_component(
         "BackpropTruncationComponent",
@@ -101,14 +101,14 @@ class Nnet3Builder:
 
     def __init__(self) -> None:
         self._nodes: list[Node] = []
-        self._components: dict[str, Component] = {}
+        self._components: dict[str, Nnet3Component] = {}
 
     def input(self, name: str, dim: int) -> Expression:
         """An input-node."""
         self._nodes.append(Node("input-node", name, dim=dim))
         return node(name)
 
-    def component(self, name: str, source: Expression, component: Component) -> Expression:
+    def component(self, name: str, source: Expression, component: Nnet3Component) -> Expression:
         """A component and a node of the same name."""
         self._components[name] = component
         self._nodes.append(Node("component-node", name, source, name))

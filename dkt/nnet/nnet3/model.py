@@ -21,7 +21,8 @@ class Nnet3Model:
     Attributes:
         network: the network.
         transition_model: None for a raw network.
-        left_context, right_context: frames of the input that ``output`` needs on each side, as the file tells.
+        left_context, right_context: frames of the input that ``output`` needs on each side, as the file
+            tells.
         priors: shape ``(P,)``, or ``(0,)`` for none, as in chain models.
     """
 
@@ -53,13 +54,13 @@ def read_nnet3_model(path: str | Path) -> Nnet3Model:
     if not reader.at_end():
         raise reader.fail("expected the end of the file after the network")
     try:
-        check_model(model)
+        check_parts(model)
     except DktError as error:
         raise DktError(str(error), path=path) from None
     return model
 
 
-def check_model(model: Nnet3Model) -> None:
+def check_parts(model: Nnet3Model) -> None:
     """Raise DktError unless transition model, network and priors fit together."""
     if model.transition_model is None:
         return

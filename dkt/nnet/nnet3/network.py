@@ -1,4 +1,4 @@
-"""Networks of nnet3: their nodes and components, in raw files and within ``final.mdl`` (``nnet3/nnet-nnet.cc``)."""
+"""Networks of nnet3, their nodes and components: read, checked and written (``nnet3/nnet-nnet.cc``)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from dkt.base.errors import DktError
-from dkt.nnet.nnet3.components import Component, read_component, write_component
+from dkt.nnet.nnet3.components import Nnet3Component, read_component, write_component
 from dkt.nnet.nnet3.descriptors import Expression, parse_descriptor
 from dkt.util.object_io import ObjectReader, ObjectWriter
 
@@ -76,7 +76,7 @@ class Nnet3:
         DktError: a node reads what is not there, or dimensions do not fit together; the node is named.
     """
 
-    def __init__(self, nodes: Iterable[Node], components: Mapping[str, Component]) -> None:
+    def __init__(self, nodes: Iterable[Node], components: Mapping[str, Nnet3Component]) -> None:
         self.nodes: dict[str, Node] = {}
         self.components = dict(components)
         for node in nodes:
@@ -111,15 +111,15 @@ class Nnet3:
             expected = self.components[node.component].input_dim
             if dim != expected:
                 raise DktError(
-                    f"node '{node.name}': its input has dimension {dim}, component '{node.component}' takes {expected}"
+                    f"node '{node.name}': its input has dimension {dim}, "
+                    f"component '{node.component}' takes {expected}"
                 )
         elif node.kind == "dim-range-node":
             if self.nodes[node.source.name].kind not in ("component-node", "input-node"):
                 raise DktError(f"node '{node.name}': it reads a {self.nodes[node.source.name].kind}")
-            if node.dim_offset + node.dim > dim:
-                raise DktError(
-                    f"node '{node.name}': dimensions {node.dim_offset} to {node.dim_offset + node.dim - 1} of {dim}"
-                )
+            last = node.dim_offset + node.dim - 1
+            if last >= dim:
+                raise DktError(f"node '{node.name}': dimensions {node.dim_offset} to {last} of {dim}")
         else:
             self.dims[node.name] = dim
 
@@ -156,7 +156,7 @@ def read_nnet3(reader: ObjectReader) -> Nnet3:
     count = reader.int32()
     if not 0 <= count < _MOST_COMPONENTS:
         raise reader.fail(f"impossible number of components {count}")
-    components: dict[str, Component] = {}
+    components: dict[str, Nnet3Component] = {}
     for _ in range(count):
         reader.expect("<ComponentName>")
         name = reader.token()
@@ -194,7 +194,7 @@ def _parse_line(line: str) -> Node:
     if len(parts[1::2]) != len(values) or set(values) - {"objective"} != set(expected) - {"objective"}:
         raise DktError(f"expected {' '.join(f'{key}=' for key in expected)} in the line '{line[:200]}'")
     for key in ("name", "component", "input-node"):
-        if key in values and not (_NAME.fullmatch(values[key]) or key == "component" and values[key]):
+        if key in values and not (_NAME.fullmatch(values[key]) or (key == "component" and values[key])):
             raise DktError(f"'{values[key][:60]}' is no name, in the line '{line[:200]}'")
     for key in ("dim", "dim-offset"):
         if key in values and not (_NATURAL.fullmatch(values[key]) and (key != "dim" or int(values[key]))):

@@ -1,7 +1,7 @@
 """What each component of nnet3 computes, in NumPy (``Propagate`` of each in ``nnet3/nnet-*-component.cc``).
 
-As in Kaldi's programs for decoding: batch normalisation with its statistics, dropout with its mean. R rows are
-frames; every function maps ``(R, I)`` to ``(R, O)``.
+As in Kaldi's programs for decoding: batch normalisation with its statistics, dropout with its mean. R rows
+are frames; every function maps ``(R, I)`` to ``(R, O)``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.nnet.nnet3.components import Component
+from dkt.nnet.nnet3.components import Nnet3Component
 
 Propagate = Callable[[np.ndarray], np.ndarray]
 
@@ -21,7 +21,7 @@ _NORM_FLOOR = 2.0**-66
 _LEAST_SCALE = 1.0e-4
 
 
-def propagation(component: Component, dtype: np.dtype) -> Propagate:
+def propagation(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     """The function of a component, in the precision ``dtype``.
 
     That of ``TdnnComponent`` takes its frames side by side, ``(R, frames * I)``.
@@ -61,7 +61,7 @@ _PLAIN: dict[str, Propagate] = {
 }
 
 
-def _affine(component: Component, dtype: np.dtype) -> Propagate:
+def _affine(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     fields = component.fields
     weight = np.asarray(fields["Params"] if "Params" in fields else fields["LinearParams"], dtype).T
     bias = np.asarray(fields.get("BiasParams", np.zeros(0)), dtype)
@@ -70,7 +70,7 @@ def _affine(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: values @ weight + bias
 
 
-def _blocks(component: Component, dtype: np.dtype) -> Propagate:
+def _blocks(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     # The weights of each block are rows of one matrix.
     count = component.fields["NumBlocks"]
     rows, columns = component.fields["LinearParams"].shape
@@ -84,7 +84,7 @@ def _blocks(component: Component, dtype: np.dtype) -> Propagate:
     return run
 
 
-def _repeats(component: Component, dtype: np.dtype) -> Propagate:
+def _repeats(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     count = component.fields["NumRepeats"]
     weight = np.asarray(component.fields["LinearParams"], dtype).T
     bias = np.asarray(component.fields["BiasParams"], dtype)
@@ -96,7 +96,7 @@ def _repeats(component: Component, dtype: np.dtype) -> Propagate:
     return run
 
 
-def _scale_and_offset(component: Component, dtype: np.dtype) -> Propagate:
+def _scale_and_offset(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     """A factor and a summand for each dimension, repeated where they are of blocks."""
     fields = component.fields
     tokens = {
@@ -115,7 +115,7 @@ def _scale_and_offset(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: values * scale + offset
 
 
-def _batch_norm(component: Component, dtype: np.dtype) -> Propagate:
+def _batch_norm(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     fields = component.fields
     if fields["Count"] <= 0.0:
         raise DktError("a BatchNormComponent without statistics (<Count> 0), which has never been trained")
@@ -127,7 +127,7 @@ def _batch_norm(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: values * factor + summand
 
 
-def _normalize(component: Component, dtype: np.dtype) -> Propagate:
+def _normalize(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     fields = component.fields
     target = dtype.type(fields.get("TargetRms", 1.0))
     block = fields.get("BlockDim", component.input_dim)
@@ -144,8 +144,8 @@ def _normalize(component: Component, dtype: np.dtype) -> Propagate:
     return run
 
 
-def _grouped(component: Component, dtype: np.dtype) -> Propagate:
-    """Groups of neighbours are joined, or blocks are: by the root of the sum of squares, a product or a sum."""
+def _grouped(component: Nnet3Component, dtype: np.dtype) -> Propagate:
+    """Neighbours are joined, or blocks are: by the root of the sum of squares, a product or a sum."""
     outputs, parts = component.output_dim, component.input_dim // component.output_dim
     if component.kind == "PnormComponent":
         return lambda values: np.sqrt((values.reshape(-1, outputs, parts) ** 2).sum(axis=2))
@@ -155,17 +155,17 @@ def _grouped(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: values.reshape(-1, parts, outputs).sum(axis=1) * scale
 
 
-def _sum_group(component: Component, dtype: np.dtype) -> Propagate:
+def _sum_group(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     starts = np.cumsum(component.fields["Sizes"]) - component.fields["Sizes"]
     return lambda values: np.add.reduceat(values, starts, axis=1)
 
 
-def _permute(component: Component, dtype: np.dtype) -> Propagate:
+def _permute(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     columns = component.fields["ColumnMap"]
     return lambda values: values[:, columns]
 
 
-def _constant(component: Component, dtype: np.dtype) -> Propagate:
+def _constant(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     fields = component.fields
     if component.kind == "DropoutMaskComponent":
         mean = 1.0 if "Continuous" in fields else 1.0 - fields["DropoutProportion"]
@@ -175,7 +175,7 @@ def _constant(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: np.tile(row, (len(values), 1))
 
 
-def _scaled(component: Component, dtype: np.dtype) -> Propagate:
+def _scaled(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     if component.kind == "DropoutComponent":
         scale = dtype.type(1.0 - component.fields["DropoutProportion"])
     else:
@@ -183,9 +183,12 @@ def _scaled(component: Component, dtype: np.dtype) -> Propagate:
     return lambda values: values * scale
 
 
-def _lstm_nonlinearity(component: Component, dtype: np.dtype) -> Propagate:
-    """One step of an LSTM of C cells, ``CpuComputeLstmNonlinearity`` in ``cu-math.cc``: of the sums of the gates i,
-    f, c, o and the cell before, and three factors of dropout or none, the cell and the output."""
+def _lstm_nonlinearity(component: Nnet3Component, dtype: np.dtype) -> Propagate:
+    """One step of an LSTM of C cells (``CpuComputeLstmNonlinearity`` in ``cu-math.cc``).
+
+    It takes the sums of the gates i, f, c and o, the cell before, and three factors of dropout or none, and
+    gives the cell and the output.
+    """
     peepholes = np.asarray(component.fields["Params"], dtype)
     cells = peepholes.shape[1]
 
@@ -201,7 +204,7 @@ def _lstm_nonlinearity(component: Component, dtype: np.dtype) -> Propagate:
     return run
 
 
-_WITH_PARAMETERS: dict[str, Callable[[Component, np.dtype], Propagate]] = {
+_WITH_PARAMETERS: dict[str, Callable[[Nnet3Component, np.dtype], Propagate]] = {
     **dict.fromkeys(
         (
             "AffineComponent",
