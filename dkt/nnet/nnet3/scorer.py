@@ -1,9 +1,9 @@
 """Networks of nnet3 as what scores utterances: teachers, and anything else that is forwarded.
 
 The features have the i-vectors at the end of each frame, as those of dkt's networks. Where they are the same
-in the whole utterance, it is computed at once; else they are taken as ``nnet3-compute`` takes online i-vectors,
-one for every chunk. The output may come at every n-th frame only, as that of chain models: it is repeated n
-times, so that a student that scores every frame has targets, and labels, for all of them.
+in the whole utterance, it is computed at once; else they are taken as ``nnet3-compute`` takes online
+i-vectors, one for every chunk. The output may come at every n-th frame only, as that of chain models: it is
+repeated n times, so that a student that scores every frame has targets, and labels, for all of them.
 """
 
 from __future__ import annotations
