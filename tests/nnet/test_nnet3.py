@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -378,6 +379,16 @@ def test_networks_that_cannot_be_run():
     build.component("a", "Append(input, Offset(a, -1))", affine(chance, 4, 2))
     with pytest.raises(DktError, match="cannot be computed"):
         Nnet3Computer(build.network("a"))
+    build = Build(1)
+    build.input("input", 2)
+    with pytest.raises(DktError, match="every 9797 frames"):
+        Nnet3Computer(build.network("Sum(Round(input, 97), Round(input, 101))"))
+    build = Build(1)
+    build.input("input", 2)
+    untrained = batch_norm(chance, 2, 2)
+    build.component("norm", "input", replace(untrained, fields={**untrained.fields, "Count": 0.0}))
+    with pytest.raises(DktError, match="component 'norm': .* without statistics"):
+        Nnet3Computer(build.network("norm"))
     build = Build(1)
     build.input("input", 2)
     build.component("a", "input", plain("TanhComponent", 2))

@@ -92,6 +92,24 @@ def test_a_dnn(tmp_path, activation, batch_norm, lda):
     np.testing.assert_allclose(outputs, plain_log_posteriors(info, network, features), atol=2e-5)
 
 
+def test_batch_normalisation_can_stay_one():
+    config = {"hidden_layers": 2, "hidden_dim": 8, "batch_norm": True}
+    info, network = model("dnn", config, left=1, right=1)
+    features = features_of(6)
+    made = nnet3_of(info, network, fold_batch_norm=False)
+    kinds = [component.kind for component in made.components.values()]
+    assert kinds.count("BatchNormComponent") == kinds.count("ScaleAndOffsetComponent") == 2
+    outputs = Nnet3Computer(made)(features)
+    np.testing.assert_allclose(outputs, log_posteriors_as_nnet3(info, network, features), atol=2e-5)
+    with torch.no_grad():
+        network.hidden[1].weight[3] = 1e-6
+    with pytest.raises(DktError, match="folded"):
+        nnet3_of(info, network, fold_batch_norm=False)
+    compared_again = Nnet3Computer(nnet3_of(info, network))(features)
+    expected = log_posteriors_as_nnet3(info, network, features)
+    np.testing.assert_allclose(compared_again, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("peepholes", [True, False])
 @pytest.mark.parametrize("projection", [None, 4])
 @pytest.mark.parametrize("delay", [0, 3])

@@ -18,6 +18,8 @@ from dkt.nnet.nnet3.network import Nnet3
 
 # Windows that Kaldi tries for the context, ComputeSimpleNnetContext in nnet-utils.cc.
 _WINDOWS = (40, 80, 160, 320, 640)
+# Networks whose outputs differ from frame to frame do so with a period of a few frames.
+_LONGEST_PERIOD = 100
 # i-vectors may end this many frames before the features do.
 _IVECTOR_MARGIN = 50
 
@@ -76,6 +78,10 @@ class Nnet3Computer:
             outputs = ", ".join(network.names("output-node"))
             raise DktError(f"the network has no output '{output}', it has {outputs}")
         self.modulus = _modulus(network)
+        if self.modulus > _LONGEST_PERIOD:
+            raise DktError(
+                f"Round and Switch repeat every {self.modulus} frames, expected {_LONGEST_PERIOD} at most"
+            )
         self.left_context, self.right_context = self._context()
 
     def __call__(

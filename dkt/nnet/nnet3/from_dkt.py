@@ -29,7 +29,7 @@ from dkt.nnet.lstm import Lstm
 from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.model_file import ModelInfo
 from dkt.nnet.network import Network, SequenceNetwork
-from dkt.nnet.nnet3.components import new_component
+from dkt.nnet.nnet3.components import Nnet3Component, new_component
 from dkt.nnet.nnet3.decodable import Nnet3Computer
 from dkt.nnet.nnet3.descriptors import Expression, append, if_defined, node, offset
 from dkt.nnet.nnet3.make import (
@@ -42,10 +42,13 @@ from dkt.nnet.nnet3.make import (
 )
 from dkt.nnet.nnet3.model import Nnet3Model, check_parts
 from dkt.nnet.nnet3.network import Nnet3
+from dkt.nnet.nnet3.propagate import LEAST_SCALE
 from dkt.nnet.pdf_prior import DEFAULT_PRIOR_FLOOR
 from dkt.nnet.splice import splice_utterance
 
 _NONLINEARITIES = {"sigmoid": "SigmoidComponent", "tanh": "TanhComponent", "relu": "RectifiedLinearComponent"}
+# That statistics of batch normalisation count for in Kaldi; PyTorch has no number of frames.
+_FRAMES = 10_000.0
 # A pdf that is never seen gets a prior that no posterior makes up for: nnet3 takes the log of it, and has no
 # other way to disable one.
 _DISABLED_PRIOR = 1.0e30
@@ -67,7 +70,9 @@ class _Window:
         return self.delta_order * self.delta_window
 
 
-def nnet3_of(info: ModelInfo, network: Network, raw_dim: int | None = None) -> Nnet3:
+def nnet3_of(
+    info: ModelInfo, network: Network, raw_dim: int | None = None, fold_batch_norm: bool = True
+) -> Nnet3:
     """The network and its feature pipeline but for CMVN, with log-posteriors as its ``output``.
 
     Args:
@@ -75,6 +80,8 @@ def nnet3_of(info: ModelInfo, network: Network, raw_dim: int | None = None) -> N
         network: a DNN, an LSTM or a BLSTM.
         raw_dim: dimension of the features on disk; None to find it out from the pipeline, where a transform
             without deltas and splicing is taken for one without offsets.
+        fold_batch_norm: whether batch normalisation becomes a part of the affine transform before it; else it
+            has components of its own, for Kaldi to go on training.
 
     Raises:
         DktError: nnet3 cannot express it; the reason is told.
@@ -84,7 +91,8 @@ def nnet3_of(info: ModelInfo, network: Network, raw_dim: int | None = None) -> N
     ivector = _ivector(builder, info)
     source = _pipeline(builder, info, window)
     if isinstance(network, Dnn):
-        outputs = _dnn(builder, info, network, source, ivector)
+        spliced = _spliced(builder, info, source, ivector)
+        outputs = _dnn(builder, network, spliced, fold_batch_norm)
     elif isinstance(network, Lstm | Blstm):
         outputs = _recurrent(builder, network, append(source, *ivector))
     else:
@@ -232,8 +240,8 @@ def _normalised(builder: Nnet3Builder, network: Network, source: Expression) -> 
     return builder.component("normalise.scale", builder.component("normalise.shift", source, bias), scale)
 
 
-def _dnn(
-    builder: Nnet3Builder, info: ModelInfo, network: Dnn, source: Expression, ivector: tuple[Expression, ...]
+def _spliced(
+    builder: Nnet3Builder, info: ModelInfo, source: Expression, ivector: tuple[Expression, ...]
 ) -> Expression:
     frames = range(-info.left_context, info.right_context + 1)
     # A splice of the pipeline is one descriptor, whose parts cannot be spliced again as they stand.
@@ -241,7 +249,10 @@ def _dnn(
         dim = info.feature_dim - info.ivector_dim
         same = new_component("NoOpComponent", Dim=dim, BackpropScale=1.0)
         source = builder.component("spliced", source, same)
-    outputs = append(*(offset(source, step) for step in frames), *ivector)
+    return append(*(offset(source, step) for step in frames), *ivector)
+
+
+def _dnn(builder: Nnet3Builder, network: Dnn, outputs: Expression, fold_batch_norm: bool) -> Expression:
     if isinstance(network.lda, nn.Linear):
         lda = fixed_affine(_numpy(network.lda.weight), _numpy(network.lda.bias))
         outputs = builder.component("lda", outputs, lda)
@@ -254,9 +265,13 @@ def _dnn(
         number += 1
         weight, bias = _numpy(module.weight), _numpy(module.bias)
         following = modules[place + 1]
-        if isinstance(following, nn.BatchNorm1d):
-            weight, bias = _folded(weight, bias, following)
+        norm = following if isinstance(following, nn.BatchNorm1d) else None
+        if norm is not None and fold_batch_norm:
+            weight, bias = _folded(weight, bias, norm)
         outputs = builder.component(f"dnn{number}.affine", outputs, affine(weight, bias, hidden=True))
+        if norm is not None and not fold_batch_norm:
+            for name, component in _batch_norm(norm).items():
+                outputs = builder.component(f"dnn{number}.{name}", outputs, component)
         kind = _NONLINEARITIES[network.config.activation]
         name = f"dnn{number}.{network.config.activation}"
         outputs = builder.component(name, outputs, nonlinearity(kind, len(bias)))
@@ -268,6 +283,40 @@ def _folded(weight: np.ndarray, bias: np.ndarray, norm: nn.BatchNorm1d) -> tuple
     mean, variance = (_numpy(cast(torch.Tensor, part)) for part in (norm.running_mean, norm.running_var))
     scale = _numpy(norm.weight).astype(np.float64) / np.sqrt(variance.astype(np.float64) + norm.eps)
     return weight * scale[:, None], (bias - mean) * scale + _numpy(norm.bias)
+
+
+def _batch_norm(norm: nn.BatchNorm1d) -> dict[str, Nnet3Component]:
+    """A batch normalisation, and its scale and offset, which are a component of their own in nnet3."""
+    mean, variance = (_numpy(cast(torch.Tensor, part)) for part in (norm.running_mean, norm.running_var))
+    scales, offsets = _numpy(norm.weight), _numpy(norm.bias)
+    if np.abs(scales).min() < LEAST_SCALE:
+        raise DktError(
+            f"a scale of a batch normalisation is below {LEAST_SCALE}, which nnet3 does not keep",
+            hint="have it folded into the affine transform",
+        )
+    return {
+        "batchnorm": new_component(
+            "BatchNormComponent",
+            Dim=len(mean),
+            BlockDim=len(mean),
+            Epsilon=norm.eps,
+            TargetRms=1.0,
+            TestMode=False,
+            Count=_FRAMES,
+            StatsMean=mean,
+            StatsVar=variance,
+        ),
+        "so": new_component(
+            "ScaleAndOffsetComponent",
+            MaxChange=0.75,
+            LearningRate=0.001,
+            Dim=len(mean),
+            Scales=scales,
+            Offsets=offsets,
+            UseNaturalGradient=True,
+            Rank=20,
+        ),
+    }
 
 
 def _recurrent(builder: Nnet3Builder, network: Lstm | Blstm, source: Expression) -> Expression:

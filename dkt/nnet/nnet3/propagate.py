@@ -17,8 +17,8 @@ Propagate = Callable[[np.ndarray], np.ndarray]
 
 # cu-math.cc: what the mean square of a row is raised to, 2^-66.
 _NORM_FLOOR = 2.0**-66
-# ScaleAndOffsetComponent::Epsilon.
-_LEAST_SCALE = 1.0e-4
+#: What nearer to zero a scale is taken for, ``ScaleAndOffsetComponent::Epsilon``.
+LEAST_SCALE = 1.0e-4
 
 
 def propagation(component: Nnet3Component, dtype: np.dtype) -> Propagate:
@@ -109,8 +109,8 @@ def _scale_and_offset(component: Nnet3Component, dtype: np.dtype) -> Propagate:
     scale = np.ones(1, dtype) if scale_token is None else np.asarray(fields[scale_token], dtype)
     offset = np.zeros(1, dtype) if offset_token is None else np.asarray(fields[offset_token], dtype)
     if component.kind == "ScaleAndOffsetComponent":
-        least = np.where(scale < 0.0, -_LEAST_SCALE, _LEAST_SCALE)
-        scale = np.where(np.abs(scale) < _LEAST_SCALE, least, scale).astype(dtype)
+        least = np.where(scale < 0.0, -LEAST_SCALE, LEAST_SCALE)
+        scale = np.where(np.abs(scale) < LEAST_SCALE, least, scale).astype(dtype)
     scale, offset = (np.tile(each, component.input_dim // len(each)) for each in (scale, offset))
     return lambda values: values * scale + offset
 
