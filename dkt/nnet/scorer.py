@@ -162,7 +162,7 @@ def load_scorer(model: str, options: OutputOptions, device: torch.device) -> For
     if path.suffix == ".pt" or is_torch_file(path):
         return ModelScorer(*load_model(path, device), options, device)
     if is_nnet3_file(path):
-        return Nnet3Scorer(path, options.no_softmax, options.apply_log)
+        return Nnet3Scorer(path, options.no_softmax, options.apply_log, device=device)
     return Nnet1Scorer(str(path), options, device)
 
 

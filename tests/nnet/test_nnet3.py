@@ -387,7 +387,7 @@ def test_networks_that_cannot_be_run():
     build.input("input", 2)
     untrained = batch_norm(chance, 2, 2)
     build.component("norm", "input", replace(untrained, fields={**untrained.fields, "Count": 0.0}))
-    with pytest.raises(DktError, match="component 'norm': .* without statistics"):
+    with pytest.raises(DktError, match=r"component 'norm': .* without statistics"):
         Nnet3Computer(build.network("norm"))
     build = Build(1)
     build.input("input", 2)

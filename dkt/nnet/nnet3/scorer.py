@@ -48,6 +48,7 @@ class Nnet3Scorer:
         apply_log: give log-posteriors; without both, posteriors.
         output: the name of the output-node, for example ``output-xent``.
         frame_subsampling_factor: every how many frames it is computed; what is between is repeated.
+        device: where the outputs shall be; the network itself runs in NumPy.
 
     Raises:
         DktError: it is no network of nnet3, is damaged, or has no such output.
@@ -62,6 +63,7 @@ class Nnet3Scorer:
         apply_log: bool = False,
         output: str = "output",
         frame_subsampling_factor: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
         try:
             self._computer = Nnet3Computer(read_nnet3_model(path).network, output)
@@ -69,6 +71,7 @@ class Nnet3Scorer:
             raise error if error.path else DktError(str(error), path=path) from None
         self.input_dim = self._computer.input_dim + self._computer.ivector_dim
         self.output_dim = self._computer.output_dim
+        self._device = device
         self._no_softmax = no_softmax
         self._apply_log = apply_log
         self._options = ComputeOptions(
@@ -88,7 +91,7 @@ class Nnet3Scorer:
         outputs = self._computer(features, options, ivectors)
         if options.frame_subsampling_factor > 1:
             outputs = np.repeat(outputs, options.frame_subsampling_factor, axis=0)[: len(frames)]
-        logits = torch.from_numpy(outputs)
+        logits = torch.from_numpy(outputs).to(self._device)
         if self._no_softmax:
             return logits
         return torch.log_softmax(logits, dim=1) if self._apply_log else torch.softmax(logits, dim=1)
