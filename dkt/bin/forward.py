@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_speaker_inputs(parser)
     add_max_dropped(parser)
     add_device_options(parser)
-    parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1")
+    parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1 or nnet3")
     parser.add_argument(
         "features", help="a data directory, or an rspecifier of features after CMVN and deltas"
     )
@@ -89,7 +89,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     if Path(args.features).is_dir():
         if header is None:
             raise DktError(
-                "a network of nnet1 does not know what is done to the features of a data directory",
+                "a network of Kaldi's does not know what is done to the features of a data directory",
                 path=args.features,
                 hint="give 'ark:dkt feats --nnet-dir=DIR DATA ark:- |'",
             )

@@ -15,6 +15,7 @@ from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.model_file import ModelInfo, load_model, model_file
 from dkt.nnet.network import Network
 from dkt.nnet.nnet1.network import Nnet1
+from dkt.nnet.nnet3.scorer import Nnet3Scorer, is_nnet3_file
 from dkt.util.kaldi_io import is_input_pipe
 
 logger = logging.getLogger(__name__)
@@ -148,18 +149,20 @@ def load_scorer(model: str, options: OutputOptions, device: torch.device) -> For
 
     Args:
         model: a ``final.pt`` of dkt, under any name, or its directory; or a network of Kaldi's nnet1: a file,
-            ``-`` or ``command |``.
+            ``-`` or ``command |``; or one of nnet3, raw or in a ``final.mdl``: a file.
         options: what it shall give.
         device: where it shall run.
 
     Raises:
-        DktError: it is neither, or is damaged.
+        DktError: it is none of them, or is damaged.
     """
     if model == "-" or is_input_pipe(model):
         return Nnet1Scorer(model, options, device)
     path = model_file(model)
     if path.suffix == ".pt" or is_torch_file(path):
         return ModelScorer(*load_model(path, device), options, device)
+    if is_nnet3_file(path):
+        return Nnet3Scorer(path, options.no_softmax, options.apply_log, device=device)
     return Nnet1Scorer(str(path), options, device)
 
 

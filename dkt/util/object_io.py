@@ -54,11 +54,15 @@ class ObjectReader:
     Args:
         data: the whole file; a leading ``\\0B`` marks it as binary.
         path: the file to name in errors.
+
+    Attributes:
+        within: the part of the file that is being read, for errors; empty for none.
     """
 
     def __init__(self, data: bytes, path: str | Path) -> None:
         self.data = data
         self.path = path
+        self.within = ""
         self.binary = data.startswith(_BINARY_MARK)
         self.pos = len(_BINARY_MARK) if self.binary else 0
 
@@ -69,7 +73,8 @@ class ObjectReader:
 
     def fail(self, message: str) -> DktError:
         """The error to raise for a fault at the present place."""
-        return DktError(f"{message} at byte {self.pos} of {len(self.data)}", path=self.path)
+        where = f"{self.within}: " if self.within else ""
+        return DktError(f"{where}{message} at byte {self.pos} of {len(self.data)}", path=self.path)
 
     def _take(self, size: int) -> bytes:
         if size < 0 or self.pos + size > len(self.data):
@@ -113,6 +118,25 @@ class ObjectReader:
             self.pos = place
             raise self.fail(f"expected {' or '.join(tokens)}, found '{found[:40]}'")
         return found
+
+    def line(self) -> str:
+        """The rest of the line, without its end (``getline``)."""
+        end = self.data.find(b"\n", self.pos)
+        if end < 0:
+            raise self.fail("the file is cut short: the end of a line expected")
+        text = self.data[self.pos : end]
+        self.pos = end + 1
+        return text.decode("utf-8", errors="replace").removesuffix("\r")
+
+    def boolean(self) -> bool:
+        """T or F (``ReadBasicType<bool>``)."""
+        if not self.binary:
+            self._skip_space()
+        letter = self._take(1)
+        if letter not in (b"T", b"F"):
+            self.pos -= 1
+            raise self.fail(f"expected T or F, found {letter!r}")
+        return letter == b"T"
 
     def int32(self) -> int:
         """A 32-bit integer (``ReadBasicType<int32>``)."""
@@ -220,11 +244,18 @@ class ObjectWriter:
         """Write a 32-bit integer (``WriteBasicType<int32>``)."""
         self._parts.append(b"\x04" + struct.pack("<i", value) if self.binary else b"%d " % value)
 
+    def boolean(self, value: bool) -> None:
+        """Write T or F (``WriteBasicType<bool>``)."""
+        self._parts.append((b"T" if value else b"F") + (b"" if self.binary else b" "))
+
     def real(self, value: float) -> None:
-        """Write a 32-bit float (``WriteBasicType<float>``)."""
-        self._parts.append(
-            b"\x04" + struct.pack("<f", value) if self.binary else f"{np.float32(value):.7g} ".encode()
-        )
+        """Write a 32-bit float (``WriteBasicType<float>``), in text the seven digits of what is given."""
+        self._parts.append(b"\x04" + struct.pack("<f", value) if self.binary else f"{value:.7g} ".encode())
+
+    def double(self, value: float) -> None:
+        """Write a 64-bit float (``WriteBasicType<double>``)."""
+        data = b"\x08" + struct.pack("<d", value) if self.binary else f"{value:.7g} ".encode()
+        self._parts.append(data)
 
     def int_vector(self, values: npt.ArrayLike) -> None:
         """Write integers of shape ``(n,)`` (``WriteIntegerVector``)."""
@@ -236,13 +267,21 @@ class ObjectWriter:
 
     def vector(self, values: npt.ArrayLike) -> None:
         """Write reals of shape ``(n,)`` as float32 (``Vector<float>::Write``)."""
-        data = encode_vector(np.asarray(values, dtype=np.float32), not self.binary)
+        data = encode_vector(self._reals(values), not self.binary)
         self._parts.append(data.removeprefix(_BINARY_MARK))
 
     def matrix(self, values: npt.ArrayLike) -> None:
         """Write reals of shape ``(rows, columns)`` as float32 (``Matrix<float>::Write``)."""
-        data = encode_matrix(np.asarray(values, dtype=np.float32), not self.binary)
+        data = encode_matrix(self._reals(values), not self.binary)
         self._parts.append(data.removeprefix(_BINARY_MARK))
+
+    def _reals(self, values: npt.ArrayLike) -> np.ndarray:
+        # Seven digits that were read as text stay the same seven only without a step over float32.
+        return np.asarray(values, dtype=np.float32 if self.binary else None)
+
+    def raw_line(self, text: str) -> None:
+        """Write a line of its own in either form, its end included."""
+        self._parts.append(f"{text}\n".encode())
 
     def getvalue(self) -> bytes:
         """All that was written."""

@@ -1,0 +1,1 @@
+"""Networks of Kaldi's nnet3."""
