@@ -6,7 +6,7 @@ I and O are the dimensions of a component's input and output, C LSTM cells, R ou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,17 @@ from dkt.base.errors import DktError
 from dkt.util.object_io import ObjectReader
 
 _END = "<!EndOfComponent>"
-# What LSTMs were clipped at before their files told.
-_CELL_CLIP = 50.0
+#: What LSTMs were clipped at before their files told.
+CELL_CLIP = 50.0
+_AFFINE = {"LearnRateCoef": 1.0, "BiasLearnRateCoef": 1.0, "MaxNorm": 0.0}
+#: The options of components that have parameters, in Kaldi's order, and what they are where a file is silent.
+RATES: dict[str, dict[str, float]] = {
+    "<AffineTransform>": _AFFINE,
+    "<LinearTransform>": {"LearnRateCoef": 1.0},
+    "<AddShift>": {"LearnRateCoef": 1.0},
+    "<Rescale>": {"LearnRateCoef": 1.0},
+    "<ParametricRelu>": {"AlphaLearnRateCoef": 0.0, "BetaLearnRateCoef": 0.0},
+}
 
 
 @dataclass(frozen=True)
@@ -27,11 +36,14 @@ class Component:
         marker: as Kaldi writes it, for example ``<Sigmoid>``.
         input_dim: I.
         output_dim: O.
+        options: the numbers before its parameters, by their names, most of them for training; none for one
+            that is not trained, whose rates of learning are zero.
     """
 
     marker: str
     input_dim: int
     output_dim: int
+    options: dict[str, float] = field(default_factory=dict, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -159,13 +171,22 @@ def _read_component(reader: ObjectReader) -> Component:
     return component
 
 
-def _settings(reader: ObjectReader, *names: str) -> dict[str, float]:
+def _options(reader: ObjectReader, *names: str) -> dict[str, float]:
     """The numbers, each after its token in any order, that precede the parameters."""
     values: dict[str, float] = {}
     while (token := reader.peek_token()).startswith("<") and token != _END:
         reader.expect(*(f"<{name}>" for name in names))
-        values[token.strip("<>")] = reader.int32() if token == "<CellDim>" else reader.real()
+        value = reader.int32() if token == "<CellDim>" else reader.real()
+        if not np.isfinite(value):
+            raise reader.fail(f"{token} is not a number")
+        values[token.strip("<>")] = value
     return values
+
+
+def _with_rates(reader: ObjectReader, head: Component) -> Component:
+    options = _options(reader, *RATES[head.marker]) or RATES[head.marker]
+    untrained = options == dict.fromkeys(RATES[head.marker], 0.0)
+    return replace(head, options={} if untrained else dict(options))
 
 
 def _checked(reader: ObjectReader, marker: str, values: np.ndarray, *shape: int) -> np.ndarray:
@@ -199,30 +220,30 @@ def _read_plain(reader: ObjectReader, head: Component) -> Component:
 
 def _read_dropout(reader: ObjectReader, head: Component) -> Component:
     # Its rate is for training only.
-    _settings(reader, "DropoutRate", "DropoutRetention")
-    return _read_plain(reader, head)
+    options = _options(reader, "DropoutRate", "DropoutRetention")
+    return replace(_read_plain(reader, head), options=options)
 
 
 def _read_affine(reader: ObjectReader, head: Component) -> Component:
-    _settings(reader, "LearnRateCoef", "BiasLearnRateCoef", "MaxNorm")
+    head = _with_rates(reader, head)
     weight = _matrix(reader, head, head.output_dim, head.input_dim)
     return Affine(**vars(head), weight=weight, bias=_vector(reader, head, head.output_dim))
 
 
 def _read_linear(reader: ObjectReader, head: Component) -> Component:
-    _settings(reader, "LearnRateCoef")
+    head = _with_rates(reader, head)
     return Affine(**vars(head), weight=_matrix(reader, head, head.output_dim, head.input_dim), bias=None)
 
 
 def _read_per_dimension(reader: ObjectReader, head: Component) -> Component:
     _same_dim(reader, head)
-    _settings(reader, "LearnRateCoef")
+    head = _with_rates(reader, head)
     return PerDimension(**vars(head), values=_vector(reader, head, head.input_dim))
 
 
 def _read_parametric_relu(reader: ObjectReader, head: Component) -> Component:
     _same_dim(reader, head)
-    _settings(reader, "AlphaLearnRateCoef", "BetaLearnRateCoef")
+    head = _with_rates(reader, head)
     above = _vector(reader, head, head.input_dim)
     return ParametricRelu(**vars(head), above=above, below=_vector(reader, head, head.input_dim))
 
@@ -251,8 +272,8 @@ def _read_block_softmax(reader: ObjectReader, head: Component) -> Component:
 
 def _read_lstm(reader: ObjectReader, head: Component) -> Component:
     names = ("CellDim", "LearnRateCoef", "BiasLearnRateCoef", "CellClip", "DiffClip", "CellDiffClip")
-    settings = _settings(reader, *names, "GradClip", "ClipGradient")
-    cells = int(settings.get("CellDim", 0))
+    head = replace(head, options=_options(reader, *names, "GradClip", "ClipGradient"))
+    cells = int(head.options.get("CellDim", 0))
     if cells < 1:
         raise reader.fail(f"{head.marker} does not tell its <CellDim>")
     number = 2 if head.marker == "<BlstmProjected>" else 1
@@ -260,7 +281,8 @@ def _read_lstm(reader: ObjectReader, head: Component) -> Component:
     if outputs * number != head.output_dim:
         raise reader.fail(f"{head.marker} has {head.output_dim} outputs, expected an even number")
     directions = tuple(_read_direction(reader, head, cells, outputs) for _ in range(number))
-    return LstmComponent(**vars(head), cell_clip=settings.get("CellClip", _CELL_CLIP), directions=directions)
+    clip = head.options.get("CellClip", CELL_CLIP)
+    return LstmComponent(**vars(head), cell_clip=clip, directions=directions)
 
 
 def _read_direction(reader: ObjectReader, head: Component, cells: int, outputs: int) -> LstmWeights:

@@ -12,7 +12,7 @@ def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> b
     """The bytes of a network, binary or text.
 
     Args:
-        components: plain, affine, per dimension, splicing and copying ones.
+        components: in their order; an LSTM has its options, its ``CellDim`` among them.
         binary: Kaldi's binary form, else its text form.
     """
     writer = ObjectWriter(binary)
@@ -31,12 +31,24 @@ def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> b
     return writer.getvalue()
 
 
-def _write_affine(writer: ObjectWriter, component: nnet1.Affine) -> None:
-    # Rates of learning: as a part of the features it is not trained.
-    names = ["LearnRateCoef"] if component.bias is None else ["LearnRateCoef", "BiasLearnRateCoef", "MaxNorm"]
-    for name in names:
+def _write_options(writer: ObjectWriter, component: nnet1.Component, line: bool = True) -> None:
+    options = component.options or dict.fromkeys(nnet1.RATES.get(component.marker, ()), 0.0)
+    for name, value in options.items():
         writer.token(f"<{name}>")
-        writer.real(0.0)
+        if name == "CellDim":
+            writer.int32(int(value))
+        else:
+            writer.real(value)
+    if line:
+        writer.newline()
+
+
+def _write_plain(writer: ObjectWriter, component: nnet1.Component) -> None:
+    _write_options(writer, component, line=False)
+
+
+def _write_affine(writer: ObjectWriter, component: nnet1.Affine) -> None:
+    _write_options(writer, component)
     writer.matrix(component.weight)
     if component.bias is not None:
         writer.vector(component.bias)
@@ -50,20 +62,40 @@ def _write_copy(writer: ObjectWriter, component: nnet1.Copy) -> None:
     writer.int_vector(component.indices + 1)
 
 
+def _write_block_softmax(writer: ObjectWriter, component: nnet1.BlockSoftmax) -> None:
+    writer.int_vector(component.blocks)
+
+
 def _write_per_dimension(writer: ObjectWriter, component: nnet1.PerDimension) -> None:
-    writer.token("<LearnRateCoef>")
-    writer.real(0.0)
+    _write_options(writer, component, line=False)
     writer.vector(component.values)
 
 
-def _write_nothing(writer: ObjectWriter, component: nnet1.Component) -> None:
-    pass
+def _write_parametric_relu(writer: ObjectWriter, component: nnet1.ParametricRelu) -> None:
+    _write_options(writer, component)
+    writer.vector(component.above)
+    writer.vector(component.below)
+
+
+def _write_lstm(writer: ObjectWriter, component: nnet1.LstmComponent) -> None:
+    _write_options(writer, component, line=False)
+    for direction in component.directions:
+        writer.newline()
+        writer.matrix(direction.w_gifo_x)
+        writer.matrix(direction.w_gifo_r)
+        writer.vector(direction.bias)
+        for peephole in direction.peepholes:
+            writer.vector(peephole)
+        writer.matrix(direction.w_r_m)
 
 
 _WRITERS: dict[type, Callable[..., None]] = {
-    nnet1.Component: _write_nothing,
+    nnet1.Component: _write_plain,
     nnet1.Affine: _write_affine,
     nnet1.PerDimension: _write_per_dimension,
+    nnet1.ParametricRelu: _write_parametric_relu,
     nnet1.Splice: _write_splice,
     nnet1.Copy: _write_copy,
+    nnet1.BlockSoftmax: _write_block_softmax,
+    nnet1.LstmComponent: _write_lstm,
 }
