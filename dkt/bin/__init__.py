@@ -55,6 +55,7 @@ networks:
   train-dnn             a DNN, on labels, on a teacher, or on both
   train-lstm            an LSTM, on labels, on a teacher, or on both
   forward               posteriors, log-likelihoods or logits of a network as an archive
+  export                a trained network as Kaldi and others read it, compared with its outputs
 soft targets:
   make-soft-targets     the posteriors of a teacher, kept for its students
   copy-post             posteriors in another form

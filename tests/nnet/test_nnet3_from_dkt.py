@@ -206,15 +206,20 @@ def test_a_complete_model_on_kaldis_features(kaldi_fixtures, tmp_path):
         nnet3_model_of(*model("dnn", dataclasses.asdict(DnnConfig(1, 4))), transitions, np.ones(7))
 
 
-def test_cells_are_not_clipped_in_nnet3():
-    config = {"layers": 1, "cells": 5, "projection": None, "cell_clip": 0.5, "target_delay": 0}
-    info, network = model("lstm", config)
+@pytest.mark.parametrize("peepholes", [True, False])
+@pytest.mark.parametrize("projection", [None, 3])
+def test_cells_are_clipped_as_in_dkt(tmp_path, peepholes, projection):
+    config = {"layers": 2, "cells": 5, "cell_clip": 0.5, "target_delay": 2}
+    info, network = model("lstm", config | {"projection": projection, "peepholes": peepholes})
     features = features_of(6)
-    outputs = Nnet3Computer(nnet3_of(info, network))(features)
-    assert np.abs(outputs - log_posteriors_as_nnet3(info, network, features)).max() > 1e-3
+    clipped = compared(tmp_path, info, network, features)
     for layer in network.layers:
         layer.clips = layer.clips._replace(cell=0.0)
-    np.testing.assert_allclose(outputs, log_posteriors_as_nnet3(info, network, features), atol=2e-5)
+    assert np.abs(clipped - log_posteriors_as_nnet3(info, network, features)).max() > 1e-3
+    # Without a limit it is nnet3's own nonlinearity, and computes what plain components do.
+    kinds = {component.kind for component in nnet3_of(info, network).components.values()}
+    assert "LstmNonlinearityComponent" in kinds and "ElementwiseProductComponent" not in kinds
+    compared(tmp_path, info, network, features)
 
 
 def test_a_transform_of_other_features():

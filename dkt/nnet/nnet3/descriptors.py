@@ -108,6 +108,17 @@ def append(*sources: Expression) -> Expression:
     return Expression("Append", sources) if len(sources) > 1 else sources[0]
 
 
+def total(*sources: Expression) -> Expression:
+    """The sum of descriptors of one dimension; nnet3's ``Sum`` takes two."""
+    first, *others = sources
+    return Expression("Sum", (first, total(*others))) if others else first
+
+
+def scaled(factor: int, source: Expression) -> Expression:
+    """A descriptor times a whole number."""
+    return Expression("Scale", (source,), factor=float(factor), spelled=str(factor))
+
+
 def if_defined(source: Expression) -> Expression:
     """A descriptor, zero where it cannot be computed."""
     return Expression("IfDefined", (source,))

@@ -31,13 +31,13 @@ from dkt.nnet.model_file import ModelInfo
 from dkt.nnet.network import Network, SequenceNetwork
 from dkt.nnet.nnet3.components import Nnet3Component, new_component
 from dkt.nnet.nnet3.decodable import Nnet3Computer
-from dkt.nnet.nnet3.descriptors import Expression, append, if_defined, node, offset
+from dkt.nnet.nnet3.descriptors import Expression, append, offset
+from dkt.nnet.nnet3.lstm_layers import lstm_layer
 from dkt.nnet.nnet3.make import (
     Nnet3Builder,
     affine,
-    backprop_truncation,
     fixed_affine,
-    lstm_nonlinearity,
+    no_op,
     nonlinearity,
 )
 from dkt.nnet.nnet3.model import Nnet3Model, check_parts
@@ -247,8 +247,7 @@ def _spliced(
     # A splice of the pipeline is one descriptor, whose parts cannot be spliced again as they stand.
     if len(frames) > 1 and source.op == "Append":
         dim = info.feature_dim - info.ivector_dim
-        same = new_component("NoOpComponent", Dim=dim, BackpropScale=1.0)
-        source = builder.component("spliced", source, same)
+        source = builder.component("spliced", source, no_op(dim))
     return append(*(offset(source, step) for step in frames), *ivector)
 
 
@@ -321,46 +320,15 @@ def _batch_norm(norm: nn.BatchNorm1d) -> dict[str, Nnet3Component]:
 
 def _recurrent(builder: Nnet3Builder, network: Lstm | Blstm, source: Expression) -> Expression:
     outputs = _normalised(builder, network, source)
+    make = partial(lstm_layer, builder)
     for number, layer in enumerate(network.layers, 1):
         if isinstance(network, Lstm):
-            outputs = _lstm_layer(builder, f"lstm{number}", cast(LstmLayer, layer), outputs, -1)
+            outputs = make(f"lstm{number}", cast(LstmLayer, layer), outputs, -1)
         else:
-            make = partial(_lstm_layer, builder)
             ahead = make(f"blstm{number}-forward", cast(LstmLayer, layer.ahead), outputs, -1)
             back = make(f"blstm{number}-backward", cast(LstmLayer, layer.back), outputs, 1)
             outputs = append(ahead, back)
     return outputs
-
-
-def _lstm_layer(
-    builder: Nnet3Builder, name: str, layer: LstmLayer, source: Expression, step: int
-) -> Expression:
-    """As ``fast-lstmp-layer``, all outputs of which recur, or ``fast-lstm-layer``.
-
-    Cells are not clipped, for nnet3 has no such thing: where they come to the limit of dkt's, outputs differ.
-    """
-    cells, recurring = layer.cells, layer.output_dim
-    c_before = if_defined(offset(node(f"{name}.c_trunc"), step))
-    r_before = if_defined(offset(node(f"{name}.r_trunc"), step))
-    # nnet3's gates are in the order i, f, c, o.
-    weight = np.concatenate([_ifgo(layer.w_gifo_x), _ifgo(layer.w_gifo_r)], axis=1)
-    sums = builder.component(f"{name}.W_all", append(source, r_before), affine(weight, _ifgo(layer.bias)))
-    peepholes = np.zeros((3, cells)) if layer.peepholes is None else _numpy(layer.peepholes)
-    nonlin = builder.component(f"{name}.lstm_nonlin", append(sums, c_before), lstm_nonlinearity(peepholes))
-    outputs = builder.range(f"{name}.m", nonlin, cells, cells)
-    state = nonlin
-    if layer.w_r_m is not None:
-        outputs = builder.component(f"{name}.rp", outputs, affine(_numpy(layer.w_r_m), np.zeros(recurring)))
-        state = append(builder.range(f"{name}.c", nonlin, 0, cells), outputs)
-    trunc = builder.component(f"{name}.cr_trunc", state, backprop_truncation(cells + recurring))
-    builder.range(f"{name}.c_trunc", trunc, 0, cells)
-    builder.range(f"{name}.r_trunc", trunc, cells, recurring)
-    return outputs
-
-
-def _ifgo(gifo: torch.Tensor) -> np.ndarray:
-    g, i, f, o = np.split(_numpy(gifo), 4)
-    return np.concatenate([i, f, g, o])
 
 
 def _numpy(values: torch.Tensor) -> np.ndarray:

@@ -63,6 +63,26 @@ def nonlinearity(kind: str, dim: int) -> Nnet3Component:
     )
 
 
+def no_op(dim: int) -> Nnet3Component:
+    """``NoOpComponent``, which gives a sum or an ``Append`` a name."""
+    return new_component("NoOpComponent", Dim=dim, BackpropScale=1.0)
+
+
+def per_element_scale(scales: np.ndarray) -> Nnet3Component:
+    """``NaturalGradientPerElementScaleComponent`` of the scales ``(C,)``, such as peepholes."""
+    return new_component(
+        "NaturalGradientPerElementScaleComponent",
+        MaxChange=_HIDDEN_MAX_CHANGE,
+        LearningRate=0.001,
+        Params=np.asarray(scales, np.float32),
+        IsGradientAgain=False,
+        Rank=8,
+        UpdatePeriod=10,
+        NumSamplesHistory=2000.0,
+        Alpha=4.0,
+    )
+
+
 def lstm_nonlinearity(peepholes: np.ndarray) -> Nnet3Component:
     """``LstmNonlinearityComponent`` of the peepholes ``(3, C)`` of the gates i, f and o."""
     none = np.zeros((5, peepholes.shape[1]), np.float32)

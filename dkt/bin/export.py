@@ -1,0 +1,76 @@
+"""``dkt export --format F <model-dir> <out-dir>``: a trained model as Kaldi, vosk or onnxruntime read it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dkt.base import ranges
+from dkt.base.errors import DktError
+from dkt.bin.common.options import Number, add_speaker_inputs, speaker_inputs
+from dkt.util.option_text import boolean
+
+if TYPE_CHECKING:
+    from dkt.export.vosk import VoskOptions
+
+# Not from dkt.export, which takes seconds to load.
+_FORMATS = ("nnet3", "vosk")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--format", required=True, choices=_FORMATS, help="what to write")
+    parser.add_argument(
+        "--data", metavar="DIR", help="utterances to compare the outputs on (the dev data of the training)"
+    )
+    parser.add_argument(
+        "--num-utts", type=Number(ranges.ID), default=10, help="how many of them, the first ones"
+    )
+    parser.add_argument("--binary", type=boolean, default=True, help="Kaldi's binary form, or its text form")
+    add_speaker_inputs(parser)
+    vosk = parser.add_argument_group("options of the format vosk")
+    vosk.add_argument("--graph", metavar="DIR", help="the graph directory of mkgraph.sh")
+    for kind in ("mfcc", "fbank"):
+        vosk.add_argument(
+            f"--{kind}-config", metavar="FILE", help=f"if the features are {kind}: their options"
+        )
+    for name, allowed, default, text in (
+        ("acoustic-scale", ranges.ACOUSTIC_SCALE, 0.1, "the language-model weight, inverted"),
+        ("beam", ranges.BEAM, 13.0, "of the search"),
+        ("lattice-beam", ranges.BEAM, 6.0, "of the lattices"),
+        ("max-active", ranges.MAX_ACTIVE, 7000, "states of the search that stay"),
+    ):
+        vosk.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
+    parser.add_argument("model", metavar="model-dir", help="a network that was trained by dkt")
+    parser.add_argument("out", metavar="out-dir", help="a new directory")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Export the model."""
+    from dkt.export.formats import ExportOptions, export_model
+    from dkt.export.parity import ParityData
+    from dkt.export.trained import open_trained
+
+    model = open_trained(args.model)
+    data = Path(args.data) if args.data else model.data_of_training()
+    if data is None:
+        raise DktError(
+            "does not tell which data it was trained with, or they are gone",
+            path=args.model,
+            hint="give --data DIR, for the outputs to be compared on",
+        )
+    compared = ParityData(data, speaker_inputs(args), args.num_utts)
+    vosk = _vosk_options(args) if args.format == "vosk" else None
+    export_model(model, args.format, Path(args.out), compared, ExportOptions(args.binary, vosk))
+
+
+def _vosk_options(args: argparse.Namespace) -> VoskOptions:
+    from dkt.export.vosk import VoskOptions
+
+    configs = {kind: config for kind in ("mfcc", "fbank") if (config := getattr(args, f"{kind}_config"))}
+    if not args.graph or len(configs) != 1:
+        raise DktError("--format vosk needs --graph and one of --mfcc-config and --fbank-config")
+    ((kind, config),) = configs.items()
+    search = (args.acoustic_scale, args.beam, args.lattice_beam, args.max_active)
+    return VoskOptions(Path(args.graph), kind, Path(config), *search)

@@ -1,0 +1,103 @@
+"""Whether a written file computes what the network computes, on real features.
+
+T frames, F features, P pdfs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dkt.base.errors import DktError
+from dkt.base.tally import Tally
+from dkt.feat.pipeline import FeatureOptions
+from dkt.feat.reader import read_features
+from dkt.feat.speaker_inputs import SpeakerInputs
+
+#: The largest difference between two log-posteriors that are the same but for rounding.
+PARITY_TOLERANCE = 1.0e-4
+# A log-posterior this far below zero is a probability of nothing: single precision keeps four digits of it.
+_LEAST = -40.0
+
+
+@dataclass(frozen=True)
+class ParityData:
+    """Utterances that a written file is judged by.
+
+    Attributes:
+        data: a data directory.
+        inputs: transforms and i-vectors of it.
+        utterances: how many of it, the first ones.
+    """
+
+    data: Path
+    inputs: SpeakerInputs
+    utterances: int
+
+    def features(self, options: FeatureOptions) -> Iterator[tuple[str, np.ndarray]]:
+        """Utterances and features ``(T, F)`` of them after a feature pipeline.
+
+        Raises:
+            DktError: there are none.
+        """
+        tally = Tally("export")
+        inputs = self.inputs if options.ivector_dim or options.speaker_transforms else SpeakerInputs()
+        source = read_features(str(self.data), options, tally, inputs)
+        number = 0
+        for number, item in enumerate(source, 1):
+            yield item
+            if number == self.utterances:
+                break
+        if not number:
+            raise DktError("holds no utterance to compare the outputs on", path=self.data)
+
+
+@dataclass
+class Parity:
+    """How far a written file is from the network.
+
+    Attributes:
+        file: what is judged, for errors.
+        utterances, frames: that were compared.
+        difference: the largest of any two log-posteriors.
+    """
+
+    file: str
+    utterances: int = 0
+    frames: int = 0
+    difference: float = field(default=0.0)
+
+    def compare(self, utt: str, expected: np.ndarray, found: np.ndarray) -> None:
+        """Compare the log-posteriors ``(T, P)`` of an utterance.
+
+        Raises:
+            DktError: they differ by more than ``PARITY_TOLERANCE`` somewhere.
+        """
+        if expected.shape != found.shape:
+            raise DktError(
+                f"{self.file} gives outputs {found.shape}, the network gives {expected.shape}", utt=utt
+            )
+        expected, found = np.maximum(expected, _LEAST), np.maximum(found, _LEAST)
+        distance = np.abs(expected.astype(np.float64) - found)
+        # Not a number is no difference that could be below another.
+        if not (distance <= PARITY_TOLERANCE).all():
+            frame = int(np.argmax(np.nan_to_num(distance, nan=np.inf).max(axis=1)))
+            raise DktError(
+                f"{self.file} differs from the network by {np.nanmax(distance[frame]):.2g} in a "
+                f"log-posterior of frame {frame}, expected {PARITY_TOLERANCE:g} at most: it was not written",
+                utt=utt,
+                hint="this is a fault of dkt or a network at the end of its numeric range: please report it",
+            )
+        self.utterances += 1
+        self.frames += len(expected)
+        self.difference = max(self.difference, float(distance.max()))
+
+    def describe(self) -> str:
+        """One line for the log."""
+        return (
+            f"{self.file}: the same log-posteriors as the network in {self.frames} frames of "
+            f"{self.utterances} utterances, but for {self.difference:.1e} at most"
+        )

@@ -1,0 +1,149 @@
+"""Model directories of vosk: a network of nnet3, its graph, and the configuration of features and search.
+
+Vosk computes features of what it hears and normalises them online or not at all (``Model::ReadDataFiles`` in
+vosk-api's ``src/model.cc``), so a model is fit for it that was trained on the like.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dkt.base.errors import DktError
+from dkt.base.files import copy_file, replace_file
+from dkt.export.nnet3 import export_nnet3, raw_dim
+from dkt.export.parity import Parity, ParityData
+from dkt.export.trained import TrainedModel
+from dkt.feat.online_cmvn import OnlineCmvnOptions
+from dkt.util.option_text import read_option_lines, to_bool
+from dkt.util.symbols import read_symbol_table
+from dkt.util.text import read_lines
+
+# Kaldi's defaults: the option that says how many dimensions there are, and their number without it.
+_DIMENSIONS = {"mfcc": ("num-ceps", 13), "fbank": ("num-mel-bins", 23)}
+_GRAPH_FILES = ("HCLG.fst", "words.txt", "phones.txt")
+_PHONES = ("silence.csl", "word_boundary.int")
+
+
+@dataclass(frozen=True)
+class VoskOptions:
+    """What vosk has to know beside the network.
+
+    Attributes:
+        graph: the graph directory.
+        feature_type: ``mfcc`` or ``fbank``.
+        feature_config: the options that the features were computed with.
+        acoustic_scale: what log-likelihoods are multiplied by; the language-model weight, inverted.
+        beam, lattice_beam, max_active: of the search.
+    """
+
+    graph: Path
+    feature_type: str
+    feature_config: Path
+    acoustic_scale: float = 0.1
+    beam: float = 13.0
+    lattice_beam: float = 6.0
+    max_active: int = 7000
+
+
+def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskOptions) -> Parity:
+    """Write the directory and compare its network with that of dkt.
+
+    Args:
+        model: what to export.
+        out: an empty directory.
+        data: utterances to compare on.
+        options: the rest of what vosk has to know.
+
+    Raises:
+        DktError: vosk cannot make the features that the model takes, the graph is of another model, or the
+            written network does not compute the same.
+    """
+    _check_pipeline(model)
+    _check_features(raw_dim(model, data), options)
+    for name in ("am", "conf", "graph/phones"):
+        (out / name).mkdir(parents=True)
+    silence = _copy_graph(model, options.graph, out / "graph")
+    _write_feature_config(options, out / "conf" / f"{options.feature_type}.conf")
+    lines = [
+        f"--beam={options.beam:g}",
+        f"--lattice-beam={options.lattice_beam:g}",
+        f"--max-active={options.max_active}",
+        f"--acoustic-scale={options.acoustic_scale:.6g}",
+        "--frame-subsampling-factor=1",
+        f"--endpoint.silence-phones={silence}",
+    ]
+    replace_file(out / "conf" / "model.conf", "".join(f"{line}\n" for line in lines).encode())
+    parity = export_nnet3(model, out / "am", data, binary=True)
+    for path in (out / "am").iterdir():
+        if path.name not in ("final.mdl", "global_cmvn.stats", "tree"):
+            path.unlink()
+    return parity
+
+
+def _check_pipeline(model: TrainedModel) -> None:
+    """Raise DktError unless vosk can normalise features as the model was trained."""
+    features = model.info.feature_options
+    hint = "train it with features.cmvn_opts null and online_cmvn_opts '', or with neither"
+    if features.parse_cmvn(model.directory) is not None:
+        raise DktError(
+            f"was trained with CMVN per speaker ({features.describe()}), which vosk cannot do",
+            path=model.directory,
+            hint=hint,
+        )
+    online = features.parse_online_cmvn(model.directory)
+    if online is not None and online != (OnlineCmvnOptions(), False):
+        raise DktError(
+            f"was trained with '{features.online_cmvn_opts}', vosk has the defaults of apply-cmvn-online",
+            path=model.directory,
+            hint=hint,
+        )
+    if features.ivector_dim:
+        raise DktError(
+            "takes i-vectors, whose extractor dkt has no form of", path=model.directory, hint="train without"
+        )
+
+
+def _check_features(expected: int, options: VoskOptions) -> None:
+    """Raise DktError unless the features are of the dimension that the model takes."""
+    values = {name: value or "" for _, name, value in read_option_lines(options.feature_config)}
+    name, default = _DIMENSIONS[options.feature_type]
+    try:
+        dim = int(values.get(name, default))
+        # Of MFCC it is in the place of one of them.
+        dim += options.feature_type == "fbank" and to_bool(values.get("use-energy", "false"))
+    except ValueError as error:
+        raise DktError(str(error), path=options.feature_config) from None
+    if dim != expected:
+        raise DktError(
+            f"makes features of dimension {dim}, the model takes {expected}",
+            path=options.feature_config,
+            hint="give the configuration that its features were computed with",
+        )
+
+
+def _write_feature_config(options: VoskOptions, path: Path) -> None:
+    """Copy the configuration, without dither, which would make results differ from run to run."""
+    lines = read_lines(options.feature_config)
+    if not any(name == "dither" for _, name, _ in read_option_lines(options.feature_config)):
+        lines.append("--dither=0")
+    replace_file(path, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _copy_graph(model: TrainedModel, graph: Path, target: Path) -> str:
+    """Copy what vosk reads of a graph directory; the silence phones, between colons."""
+    for name in (*_GRAPH_FILES, f"phones/{_PHONES[0]}"):
+        if not (graph / name).is_file():
+            raise DktError("does not exist", path=graph / name, hint="give the graph directory of mkgraph.sh")
+    phones = model.file("phones.txt")
+    if read_symbol_table(phones) != read_symbol_table(graph / "phones.txt"):
+        raise DktError(
+            f"has other phones than {phones}", path=graph / "phones.txt", hint="give the graph of this model"
+        )
+    for name in _GRAPH_FILES:
+        copy_file(graph / name, target / name)
+    for name in _PHONES:
+        if (graph / "phones" / name).is_file():
+            shutil.copyfile(graph / "phones" / name, target / "phones" / name)
+    return "".join(read_lines(graph / "phones" / _PHONES[0])).strip()
