@@ -1,7 +1,8 @@
 """Components of nnet1 as modules of PyTorch, which run and train on utterances side by side.
 
-T frames, N utterances, I and O the dimensions of input and output. A module maps ``(T, N, I)`` to ``(T, N, O)``;
-``last``, shape ``(N,)``, is the number of the last frame of each utterance: what is beyond is padding.
+T frames, N utterances, I and O the dimensions of input and output. A module maps ``(T, N, I)`` to
+``(T, N, O)``; ``last``, shape ``(N,)``, is the number of the last frame of each utterance: what is beyond is
+padding.
 """
 
 from __future__ import annotations
