@@ -7,6 +7,7 @@ given, as dkt does, and a delay is a ``<Splice>`` in both: the outputs are the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.model_file import ModelInfo
 from dkt.nnet.network import Network
 from dkt.nnet.nnet1 import components as nnet1
+from dkt.nnet.nnet1.as_it_is import Nnet1AsItIs
 from dkt.nnet.nnet1.feature_transform import beyond_kaldi, feature_transform, spliced_context
 from dkt.nnet.pipeline_window import pipeline_window
 
@@ -36,12 +38,13 @@ def nnet1_of(
 ) -> tuple[list[nnet1.Component], list[nnet1.Component]]:
     """The feature transform and the network, which ends with a softmax.
 
+    A network that came from nnet1 as it is goes back as it came, with the options of Kaldi's trainings.
     Batch normalisation becomes a part of the affine transform before it. An LSTM without peepholes has some
     of zero, one without projection an identity: Kaldi changes both if it goes on training the network.
 
     Args:
         info: of the model file.
-        network: a DNN, an LSTM or a BLSTM.
+        network: a DNN, an LSTM or a BLSTM, or one of nnet1 as it is.
         raw_dim: dimension of the features on disk; None to find it out from the pipeline, see
             ``dkt.nnet.pipeline_window.pipeline_window``.
 
@@ -55,6 +58,9 @@ def nnet1_of(
         )
     window = pipeline_window(info, raw_dim)
     transform = feature_transform(info.feature_options, window.raw_dim)
+    if isinstance(network, Nnet1AsItIs):
+        first, layers = network.components()
+        return without_identities(transform + first) if _changes(transform) else first, layers
     if isinstance(network, Dnn):
         dim = info.feature_dim - info.ivector_dim
         transform += spliced_context(dim, info.ivector_dim, info.left_context, info.right_context)
@@ -71,13 +77,24 @@ def nnet1_of(
     transform += _normalisation(network)
     layers.append(_affine(network.output.weight, network.output.bias))
     layers.append(nnet1.Component("<Softmax>", network.num_pdfs, network.num_pdfs))
-    return _without_identities(transform), layers
+    return without_identities(transform), layers
 
 
-def _without_identities(transform: _Components) -> _Components:
-    """Without splices that give what they are given; one stays if there is nothing else."""
-    others = [c for c in transform if not (isinstance(c, nnet1.Splice) and c.offsets.tolist() == [0])]
-    return others or transform[:1]
+def without_identities(transform: Sequence[nnet1.Component]) -> _Components:
+    """Without splices and normalisations that change nothing; one stays if there is nothing else."""
+    return [component for component in transform if not _is_identity(component)] or list(transform[:1])
+
+
+def _changes(transform: _Components) -> bool:
+    return not all(map(_is_identity, transform))
+
+
+def _is_identity(component: nnet1.Component) -> bool:
+    if isinstance(component, nnet1.Splice):
+        return component.offsets.tolist() == [0]
+    if isinstance(component, nnet1.PerDimension):
+        return bool((component.values == (0.0 if component.marker == "<AddShift>" else 1.0)).all())
+    return False
 
 
 def _lda(network: Dnn) -> _Components:
@@ -88,11 +105,9 @@ def _lda(network: Dnn) -> _Components:
 
 def _normalisation(network: Network) -> _Components:
     shift, scale = _array(network.shift), _array(network.scale)
-    made = {"<AddShift>": (shift, np.zeros_like(shift)), "<Rescale>": (scale, np.ones_like(scale))}
     return [
-        nnet1.PerDimension(marker, len(values), len(values), values)
-        for marker, (values, identity) in made.items()
-        if not np.array_equal(values, identity)
+        nnet1.PerDimension("<AddShift>", len(shift), len(shift), shift),
+        nnet1.PerDimension("<Rescale>", len(scale), len(scale), scale),
     ]
 
 
