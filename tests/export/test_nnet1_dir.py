@@ -12,6 +12,8 @@ from dkt.base.errors import DktError
 from dkt.export.nnet1 import nnet1_log_posteriors, write_nnet1_dir
 from dkt.feat.pipeline import FeatureOptions, MatrixFile
 from dkt.hmm.counts import load_counts, save_counts
+from dkt.nnet.nnet1.components import read_nnet1
+from dkt.nnet.nnet1.to_dkt import dkt_network_of
 from dkt.nnet.scorer import logits_of
 from dkt.util.table import read_matrices
 from tests.nnet.test_nnet3_from_dkt import features_of, model, transform
@@ -135,3 +137,17 @@ def test_networks_without_a_softmax_or_of_other_inputs(source):
     (out / "final.feature_transform").write_text("<Nnet> <Copy> 4 3 [ 1 2 3 3 ] </Nnet>")
     with pytest.raises(DktError, match=r"has 3 inputs, final\.feature_transform beside it 4 outputs"):
         nnet1_log_posteriors(out, features_of(3))
+
+
+@pytest.mark.parametrize("as_it_is", [False, True])
+@pytest.mark.parametrize("name", ["nnet1", "nnet1_lstm"])
+def test_kaldis_networks_through_dkt(kaldi_fixtures, source, name, as_it_is):
+    golden = kaldi_fixtures / "golden" / name
+    read = [read_nnet1(golden / part) for part in ("final.feature_transform.txt", "final.nnet")]
+    out = written(source, *dkt_network_of(*read, FeatureOptions(cmvn_opts=""), as_it_is))
+    posteriors = dict(read_matrices(f"ark:{golden}/posteriors.ark"))
+    for utt, features in read_matrices(f"ark:{golden.parent}/nnet1/input_cmn.ark"):
+        found = nnet1_log_posteriors(out, features)
+        seen = posteriors[utt] > 1e-6
+        np.testing.assert_allclose(found[seen], np.log(posteriors[utt][seen]), atol=1e-4)
+        np.testing.assert_allclose(np.exp(found), posteriors[utt], atol=2e-5)

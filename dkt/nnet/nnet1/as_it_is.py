@@ -22,6 +22,7 @@ from dkt.nnet.nnet1.modules import Step, step_of
 from dkt.nnet.nnet1.writer import write_prototype
 
 _HINT = "dkt import makes such a network from Kaldi's files, and training goes on from that (--init-model)"
+_LAYERS = {"Sigmoid", "Tanh", "ParametricRelu", "HiddenSoftmax", "LstmProjected", "BlstmProjected"}
 _HIDDEN = (
     "<Sigmoid>",
     "<Tanh>",

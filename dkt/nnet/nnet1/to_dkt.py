@@ -114,7 +114,7 @@ def _own_kind(
     first, second = nnet1_of(info, made)
     _check_same([*map(_with_bias, without_identities(transform))], first, "the feature transform")
     _check_same(network, second, "the network")
-    return info, made.eval()
+    return replace(info, network=asdict(made.config)), made.eval()
 
 
 def _check_ends(transform: _Components, network: _Components) -> None:

@@ -9,6 +9,8 @@ import numpy.typing as npt
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.util.object_io import ObjectWriter
 
+_END = "<!EndOfComponent>"
+
 
 def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> bytes:
     """The bytes of a network, binary or text.
@@ -33,6 +35,10 @@ class _PrototypeWriter(ObjectWriter):
     def __init__(self) -> None:
         super().__init__(binary=False)
 
+    def real(self, value: float) -> None:
+        """Write all digits: the binary form has more than seven."""
+        self.token(repr(float(value)))
+
     def vector(self, values: npt.ArrayLike) -> None:
         """Leave it out."""
 
@@ -46,7 +52,7 @@ def write_prototype(components: Sequence[nnet1.Component]) -> list[str]:
     for component in components:
         writer = _PrototypeWriter()
         _write_component(writer, component)
-        lines.append(" ".join(writer.getvalue().decode().split()))
+        lines.append(" ".join(writer.getvalue().decode().split()).removesuffix(f" {_END}"))
     return lines
 
 
@@ -56,7 +62,7 @@ def _write_component(writer: ObjectWriter, component: nnet1.Component) -> None:
     writer.int32(component.input_dim)
     writer.newline()
     _WRITERS[type(component)](writer, component)
-    writer.token("<!EndOfComponent>")
+    writer.token(_END)
     writer.newline()
 
 
