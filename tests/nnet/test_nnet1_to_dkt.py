@@ -136,6 +136,12 @@ def with_tanh(transform, network):
     return transform, [*network[:-2], nnet1.Component("<Tanh>", 4, 4), *network[-2:]]
 
 
+def with_both_directions(transform, network):
+    one = dataclasses.replace(network[0].directions[0], w_gifo_x=affine(20, 4).weight)
+    both = nnet1.LstmComponent("<BlstmProjected>", 4, 8, 50.0, (one, one), options=network[0].options)
+    return transform, [network[0], both, affine(7, 8), network[-1]]
+
+
 def with_bottleneck(transform, network):
     return transform, [*network[:-2], affine(3, 5, "<LinearTransform>"), affine(7, 3), network[-1]]
 
@@ -188,6 +194,7 @@ def with_clip_of_one_layer(transform, network):
     ("parts", "change", "reason"),
     [
         (lstm_parts, with_tanh, "no <Tanh> with them"),
+        (lstm_parts, with_both_directions, "no <BlstmProjected> with them"),
         (lstm_parts, with_negative_delay, "a <Splice> that no kind"),
         (lstm_parts, with_clip_of_one_layer, "a <LstmProjected> that no kind"),
         (dnn_parts, with_bottleneck, "one kind of activation"),
@@ -258,6 +265,12 @@ def test_rates_of_zero_keep_parameters():
         *(f"steps.0.directions.0.{n}" for n in ("w_gifo_x", "w_gifo_r", "bias", "peepholes", "w_r_m")),
         *(f"steps.2.linear.{n}" for n in ("weight", "bias")),
     }
+    layer = dataclasses.replace(network[0], options=network[0].options | {"LearnRateCoef": 0.0})
+    _, kept = dkt_network_of([], [layer, *network[1:]], FeatureOptions(), as_it_is=True)
+    kept(torch.ones(3, 1, 6))[0].sum().backward()
+    learnt = {name for name, parameter in kept.named_parameters() if parameter.grad is not None}
+    biases = {f"steps.0.directions.0.{n}" for n in ("bias", "peepholes")}
+    assert learnt == biases | {f"steps.1.linear.{n}" for n in ("weight", "bias")}
 
 
 def test_what_is_no_network_for_speech():

@@ -176,6 +176,9 @@ class _Lstm(Step):
         diff = options.get("DiffClip", _DIFF_CLIP), options.get("CellDiffClip", 0.0)
         clips = Clips(options.get("CellClip", CELL_CLIP), *diff)
         self.directions = nn.ModuleList(_direction(weights, clips) for weights in component.directions)
+        for name, parameter in self.named_parameters():
+            option = "LearnRateCoef" if name.rpartition(".")[2].startswith("w_") else "BiasLearnRateCoef"
+            parameter.requires_grad_(options.get(option, 1.0) != 0.0)
 
     def component(self) -> nnet1.Component:
         directions = tuple(

@@ -166,9 +166,9 @@ def _dnn_config(hidden: _Components) -> dict[str, Any]:
 
 def _lstm_config(hidden: _Components) -> dict[str, Any]:
     layers = [component for component in hidden if isinstance(component, nnet1.LstmComponent)]
-    if len(layers) != len(hidden):
-        other = next(c.marker for c in hidden if not isinstance(c, nnet1.LstmComponent))
-        raise DktError(f"dkt's own recurrent networks have LSTM layers and an output, no {other} with them")
+    if {component.marker for component in hidden} != {layers[0].marker}:
+        other = next(component.marker for component in hidden if component.marker != layers[0].marker)
+        raise DktError(f"dkt's own recurrent networks have one kind of LSTM layers, no {other} with them")
     first = layers[0]
     outputs, cells = first.directions[0].w_r_m.shape
     directions = [direction for layer in layers for direction in layer.directions]
