@@ -86,7 +86,7 @@ class Model:
     @property
     def device(self) -> torch.device:
         """Where the network is."""
-        return self.network.shift.device
+        return next(self.network.parameters()).device
 
     @property
     def feature_dim(self) -> int:

@@ -22,6 +22,9 @@ NETWORKS: dict[str, str | type[Network]] = {
     "gru": "dkt.nnet.gru:Gru",
 }
 
+#: Kinds that only an import makes: a training goes on with one of them, and begins none.
+IMPORTED: dict[str, str] = {"nnet1": "dkt.nnet.nnet1.as_it_is:Nnet1AsItIs"}
+
 
 def layers_text(network: Mapping[str, Any]) -> str:
     """The hidden layers of a configuration: ``4x512``, ``2x320(128)`` with a projection; empty if unknown."""
@@ -38,7 +41,7 @@ def check_kind(kind: object) -> str:
     Raises:
         DktError: there is no such kind; the known ones are listed.
     """
-    if not isinstance(kind, str) or kind not in NETWORKS:
+    if not isinstance(kind, str) or kind not in NETWORKS | IMPORTED:
         meant = near(str(kind).lower(), NETWORKS)
         hint = f"did you mean {meant}? " if meant else ""
         raise DktError(f"unknown kind of network '{kind}'", hint=f"{hint}known are {', '.join(NETWORKS)}")
@@ -51,7 +54,7 @@ def network_class(kind: str) -> type[Network]:
     Raises:
         DktError: there is no such kind, or its row names something else than a network.
     """
-    found = referenced(NETWORKS[check_kind(kind)], f"network '{kind}'")
+    found = referenced((NETWORKS | IMPORTED)[check_kind(kind)], f"network '{kind}'")
 
     from dkt.nnet.network import FrameNetwork, SequenceNetwork
 

@@ -5,7 +5,7 @@ I and O are the dimensions of a component's input and output, C LSTM cells, R ou
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -122,6 +122,31 @@ class LstmComponent(Component):
     directions: tuple[LstmWeights, ...]
 
 
+class _PrototypeReader(ObjectReader):
+    """Reads the text of components without their parameters, which are zero and take no memory."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.encode(), "prototype")
+
+    def zeros(self, *shape: int) -> np.ndarray:
+        return np.broadcast_to(np.float32(0.0), shape)
+
+
+def read_prototype(lines: Sequence[str]) -> list[Component]:
+    """Components as ``dkt.nnet.nnet1.writer.write_prototype`` tells them, their parameters zero.
+
+    Raises:
+        DktError: a line is none of a component.
+    """
+    components = []
+    for line in lines:
+        reader = _PrototypeReader(line)
+        components.append(_read_component(reader))
+        if not reader.at_end():
+            raise reader.fail("expected one component in a line")
+    return components
+
+
 def read_nnet1(path: str | Path) -> list[Component]:
     """Read a network: a file, ``-`` or ``command |``.
 
@@ -201,10 +226,14 @@ def _checked(reader: ObjectReader, marker: str, values: np.ndarray, *shape: int)
 
 
 def _vector(reader: ObjectReader, head: Component, dim: int) -> np.ndarray:
+    if isinstance(reader, _PrototypeReader):
+        return reader.zeros(dim)
     return _checked(reader, head.marker, reader.vector(), dim)
 
 
 def _matrix(reader: ObjectReader, head: Component, rows: int, columns: int) -> np.ndarray:
+    if isinstance(reader, _PrototypeReader):
+        return reader.zeros(rows, columns)
     return _checked(reader, head.marker, reader.matrix(), rows, columns)
 
 
@@ -290,9 +319,15 @@ def _read_direction(reader: ObjectReader, head: Component, cells: int, outputs: 
         w_gifo_x=_matrix(reader, head, 4 * cells, head.input_dim),
         w_gifo_r=_matrix(reader, head, 4 * cells, outputs),
         bias=_vector(reader, head, 4 * cells),
-        peepholes=np.stack([_vector(reader, head, cells) for _ in range(3)]),
+        peepholes=_peepholes(reader, head, cells),
         w_r_m=_matrix(reader, head, outputs, cells),
     )
+
+
+def _peepholes(reader: ObjectReader, head: Component, cells: int) -> np.ndarray:
+    if isinstance(reader, _PrototypeReader):
+        return reader.zeros(3, cells)
+    return np.stack([_vector(reader, head, cells) for _ in range(3)])
 
 
 @dataclass(frozen=True)

@@ -36,14 +36,21 @@ def feature_transform(options: FeatureOptions, raw_dim: int) -> list[nnet1.Compo
     dim = raw_dim * (1 if delta is None else delta.delta_order + 1)
     spliced = options.parse_splice("splice_opts")
     left, right = (0, 0) if spliced is None else (spliced.left_context, spliced.right_context)
-    components = _spliced(dim, options.ivector_dim, left, right)
+    components = spliced_context(dim, options.ivector_dim, left, right)
     if options.transform is not None:
         acoustic_dim = dim * (left + 1 + right)
         components.append(_affine(options.transform.values, acoustic_dim, options.ivector_dim))
     return components
 
 
-def _spliced(dim: int, ivector_dim: int, left: int, right: int) -> list[nnet1.Component]:
+def spliced_context(dim: int, ivector_dim: int, left: int, right: int) -> list[nnet1.Component]:
+    """Frames beside one another; i-vectors behind them are taken once, of the frame itself.
+
+    Args:
+        dim: F without i-vectors.
+        ivector_dim: I.
+        left, right: frames of context.
+    """
     offsets = np.arange(-left, right + 1, dtype=np.int32)
     whole, num_frames = dim + ivector_dim, len(offsets)
     components: list[nnet1.Component] = [nnet1.Splice("<Splice>", whole, whole * num_frames, offsets)]

@@ -1,13 +1,15 @@
 """Components of nnet1 as modules of PyTorch, which run and train on utterances side by side.
 
-T frames, N utterances, I and O the dimensions of input and output. A module maps ``(T, N, I)`` to ``(T, N, O)``;
-``last``, shape ``(N,)``, is the number of the last frame of each utterance: what is beyond is padding.
+T frames, N utterances, I and O the dimensions of input and output. A module maps ``(T, N, I)`` to
+``(T, N, O)``; ``last``, shape ``(N,)``, is the number of the last frame of each utterance: what is beyond is
+padding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +44,11 @@ class Step(nn.Module):
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """Outputs ``(T, N, O)`` of inputs ``(T, N, I)``."""
         return _PLAIN[self.head.marker](frames)
+
+
+def _with(head: nnet1.Component, **parameters: Any) -> nnet1.Component:
+    """A component, of a class that has them, with other parameters."""
+    return replace(head, **parameters)
 
 
 def _length_norm(frames: torch.Tensor) -> torch.Tensor:
@@ -89,12 +96,13 @@ class _Affine(Step):
         self.linear: nn.Linear = Linear(component.input_dim, component.output_dim)
         self.linear.weight = _parameter(component.weight, component, "LearnRateCoef")
         bias = component.bias
-        self.linear.bias = None if bias is None else _parameter(bias, component, "BiasLearnRateCoef")
+        given = None if bias is None else _parameter(bias, component, "BiasLearnRateCoef")
+        self.linear.register_parameter("bias", given)
 
     def component(self) -> nnet1.Component:
         """As ``Step.component``."""
         bias = None if self.linear.bias is None else _array(self.linear.bias)
-        return replace(self.head, weight=_array(self.linear.weight), bias=bias)
+        return _with(self.head, weight=_array(self.linear.weight), bias=bias)
 
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         """As ``Step.forward``."""
@@ -110,7 +118,7 @@ class _PerDimension(Step):
         self.values = _parameter(component.values, component, "LearnRateCoef")
 
     def component(self) -> nnet1.Component:
-        return replace(self.head, values=_array(self.values))
+        return _with(self.head, values=_array(self.values))
 
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         return frames + self.values if self.head.marker == "<AddShift>" else frames * self.values
@@ -123,7 +131,7 @@ class _ParametricRelu(Step):
         self.below = _parameter(component.below, component, "BetaLearnRateCoef")
 
     def component(self) -> nnet1.Component:
-        return replace(self.head, above=_array(self.above), below=_array(self.below))
+        return _with(self.head, above=_array(self.above), below=_array(self.below))
 
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         return frames * torch.where(frames >= 0.0, self.above, self.below)
@@ -141,6 +149,8 @@ class _Splice(Step):
 
 
 class _Copy(Step):
+    indices: torch.Tensor
+
     def __init__(self, component: nnet1.Copy) -> None:
         super().__init__(component)
         indices = torch.tensor(component.indices.astype(np.int64))
@@ -166,13 +176,16 @@ class _Lstm(Step):
         diff = options.get("DiffClip", _DIFF_CLIP), options.get("CellDiffClip", 0.0)
         clips = Clips(options.get("CellClip", CELL_CLIP), *diff)
         self.directions = nn.ModuleList(_direction(weights, clips) for weights in component.directions)
+        for name, parameter in self.named_parameters():
+            option = "LearnRateCoef" if name.rpartition(".")[2].startswith("w_") else "BiasLearnRateCoef"
+            parameter.requires_grad_(options.get(option, 1.0) != 0.0)
 
     def component(self) -> nnet1.Component:
         directions = tuple(
             nnet1.LstmWeights(**{name: _array(value) for name, value in layer.named_parameters()})
             for layer in self.directions
         )
-        return replace(self.head, directions=directions)
+        return _with(self.head, directions=directions)
 
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         ahead, *others = self.directions

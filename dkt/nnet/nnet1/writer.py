@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy.typing as npt
+
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.util.object_io import ObjectWriter
+
+_END = "<!EndOfComponent>"
 
 
 def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> bytes:
@@ -19,16 +23,47 @@ def write_nnet1(components: Sequence[nnet1.Component], binary: bool = True) -> b
     writer.token("<Nnet>")
     writer.newline()
     for component in components:
-        writer.token(component.marker)
-        writer.int32(component.output_dim)
-        writer.int32(component.input_dim)
-        writer.newline()
-        _WRITERS[type(component)](writer, component)
-        writer.token("<!EndOfComponent>")
-        writer.newline()
+        _write_component(writer, component)
     writer.token("</Nnet>")
     writer.newline()
     return writer.getvalue()
+
+
+class _PrototypeWriter(ObjectWriter):
+    """Writes the text of a component without its parameters."""
+
+    def __init__(self) -> None:
+        super().__init__(binary=False)
+
+    def real(self, value: float) -> None:
+        """Write all digits: the binary form has more than seven."""
+        self.token(repr(float(value)))
+
+    def vector(self, values: npt.ArrayLike) -> None:
+        """Leave it out."""
+
+    def matrix(self, values: npt.ArrayLike) -> None:
+        """Leave it out."""
+
+
+def write_prototype(components: Sequence[nnet1.Component]) -> list[str]:
+    """Components without their parameters: a line for each, as its text form has it."""
+    lines = []
+    for component in components:
+        writer = _PrototypeWriter()
+        _write_component(writer, component)
+        lines.append(" ".join(writer.getvalue().decode().split()).removesuffix(f" {_END}"))
+    return lines
+
+
+def _write_component(writer: ObjectWriter, component: nnet1.Component) -> None:
+    writer.token(component.marker)
+    writer.int32(component.output_dim)
+    writer.int32(component.input_dim)
+    writer.newline()
+    _WRITERS[type(component)](writer, component)
+    writer.token(_END)
+    writer.newline()
 
 
 def _write_options(writer: ObjectWriter, component: nnet1.Component, line: bool = True) -> None:
