@@ -15,10 +15,10 @@ from tests.shell import ROOT
 #: A room imports from itself and from rooms on lower floors.
 FLOORS = (
     {"base"}, {"matrix"}, {"util"}, {"fstext", "feat", "score"}, {"hmm", "lat", "lm"}, {"nnet", "lang"},
-    {"decoder"}, {"gmm", "targets"}, {"dataset", "transform"}, {"validate"}, {"train"}, {"report"},
+    {"decoder"}, {"gmm", "targets"}, {"dataset", "transform"}, {"validate"}, {"train"}, {"report", "export"},
     {"bin", "api"},
 )  # fmt: skip
-TORCH = {"nnet", "targets", "dataset", "train", "api"}
+TORCH = {"nnet", "targets", "dataset", "train", "export", "api"}
 #: Modules of one interface each, one of which is chosen when a command runs.
 INTERFACES = {"dkt.matrix.compressed.with_native", "dkt.nnet.native_lstm"}
 

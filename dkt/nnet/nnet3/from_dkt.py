@@ -11,7 +11,6 @@ I-vectors are constant over a chunk in nnet3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
@@ -23,6 +22,7 @@ from dkt.base.errors import DktError
 from dkt.feat.functions import add_deltas, apply_transform, splice
 from dkt.feat.pipeline import FEATS
 from dkt.hmm.transition_model import TransitionModel
+from dkt.nnet.batch_norm import folded
 from dkt.nnet.blstm import Blstm
 from dkt.nnet.dnn import Dnn
 from dkt.nnet.lstm import Lstm
@@ -44,6 +44,7 @@ from dkt.nnet.nnet3.model import Nnet3Model, check_parts
 from dkt.nnet.nnet3.network import Nnet3
 from dkt.nnet.nnet3.propagate import LEAST_SCALE
 from dkt.nnet.pdf_prior import DEFAULT_PRIOR_FLOOR
+from dkt.nnet.pipeline_window import PipelineWindow, pipeline_window
 from dkt.nnet.splice import splice_utterance
 
 _NONLINEARITIES = {"sigmoid": "SigmoidComponent", "tanh": "TanhComponent", "relu": "RectifiedLinearComponent"}
@@ -52,22 +53,6 @@ _FRAMES = 10_000.0
 # A pdf that is never seen gets a prior that no posterior makes up for: nnet3 takes the log of it, and has no
 # other way to disable one.
 _DISABLED_PRIOR = 1.0e30
-
-
-@dataclass(frozen=True)
-class _Window:
-    """What deltas and splicing of the feature pipeline take: frames on each side and dimensions."""
-
-    delta_order: int
-    delta_window: int
-    left: int
-    right: int
-    raw_dim: int
-
-    @property
-    def deltas(self) -> int:
-        """Frames on each side of a frame that its deltas are made of."""
-        return self.delta_order * self.delta_window
 
 
 def nnet3_of(
@@ -166,7 +151,7 @@ def log_posteriors_as_nnet3(
     return torch.log_softmax(logits, dim=1).numpy()
 
 
-def _after_pipeline(info: ModelInfo, window: _Window, features: np.ndarray) -> np.ndarray:
+def _after_pipeline(info: ModelInfo, window: PipelineWindow, features: np.ndarray) -> np.ndarray:
     options = info.feature_options
     if options.delta_opts is not None:
         features = add_deltas(features, window.delta_order, window.delta_window)
@@ -177,28 +162,13 @@ def _after_pipeline(info: ModelInfo, window: _Window, features: np.ndarray) -> n
     return features.astype(np.float32)
 
 
-def _window_of(info: ModelInfo, raw_dim: int | None) -> _Window:
+def _window_of(info: ModelInfo, raw_dim: int | None) -> PipelineWindow:
     options = info.feature_options
     if options.paste.split() != [FEATS]:
         raise DktError(f"pasted features ({options.paste}) cannot be told to nnet3's scripts")
     if options.speaker_transforms:
         raise DktError("fMLLR transforms of the speakers cannot be part of a network of nnet3")
-    delta, spliced = options.parse_deltas("delta_opts"), options.parse_splice("splice_opts")
-    order, size = (0, 0) if delta is None else (delta.delta_order, delta.delta_window)
-    left, right = (0, 0) if spliced is None else (spliced.left_context, spliced.right_context)
-    dim = info.feature_dim - info.ivector_dim
-    parts = (order + 1) * (left + 1 + right)
-    if options.transform is not None:
-        # The last column may be an offset.
-        columns = options.transform.values.shape[1]
-        whole = columns if raw_dim is None else raw_dim * parts
-        dim = columns - 1 if columns % parts or columns == whole + 1 else columns
-    if dim < 1 or dim % parts or (raw_dim is not None and raw_dim * parts != dim):
-        found = "features" if raw_dim is None else f"features of dimension {raw_dim}"
-        raise DktError(
-            f"the feature pipeline ({options.describe()}) of {found} does not give {dim} dimensions"
-        )
-    return _Window(order, size, left, right, dim // parts)
+    return pipeline_window(info, raw_dim)
 
 
 def _delay(network: Network) -> int:
@@ -212,7 +182,7 @@ def _ivector(builder: Nnet3Builder, info: ModelInfo) -> tuple[Expression, ...]:
     return (Expression("ReplaceIndex", (builder.input("ivector", info.ivector_dim),)),)
 
 
-def _pipeline(builder: Nnet3Builder, info: ModelInfo, window: _Window) -> Expression:
+def _pipeline(builder: Nnet3Builder, info: ModelInfo, window: PipelineWindow) -> Expression:
     source = builder.input("input", window.raw_dim)
     if window.delta_order:
         reach = window.deltas
@@ -267,7 +237,7 @@ def _dnn(builder: Nnet3Builder, network: Dnn, outputs: Expression, fold_batch_no
         following = modules[place + 1]
         norm = following if isinstance(following, nn.BatchNorm1d) else None
         if norm is not None and fold_batch_norm:
-            weight, bias = _folded(weight, bias, norm)
+            weight, bias = folded(weight, bias, norm)
         outputs = builder.component(f"dnn{number}.affine", outputs, affine(weight, bias, hidden=True))
         if norm is not None and not fold_batch_norm:
             for name, component in _batch_norm(norm).items():
@@ -276,13 +246,6 @@ def _dnn(builder: Nnet3Builder, network: Dnn, outputs: Expression, fold_batch_no
         name = f"dnn{number}.{network.config.activation}"
         outputs = builder.component(name, outputs, nonlinearity(kind, len(bias)))
     return outputs
-
-
-def _folded(weight: np.ndarray, bias: np.ndarray, norm: nn.BatchNorm1d) -> tuple[np.ndarray, np.ndarray]:
-    """An affine transform and the batch normalisation after it, in one; in double precision."""
-    mean, variance = (_numpy(cast(torch.Tensor, part)) for part in (norm.running_mean, norm.running_var))
-    scale = _numpy(norm.weight).astype(np.float64) / np.sqrt(variance.astype(np.float64) + norm.eps)
-    return weight * scale[:, None], (bias - mean) * scale + _numpy(norm.bias)
 
 
 def _batch_norm(norm: nn.BatchNorm1d) -> dict[str, Nnet3Component]:
