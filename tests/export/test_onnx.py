@@ -267,7 +267,7 @@ def test_priors(tmp_path, kind):
     with pytest.raises(DktError, match=r"counts of shape \(3,\) for a model of 7 pdfs"):
         onnx_of(info, network, COUNTS[:3])
     plain = OnnxSession(exported(tmp_path, info, network))
-    with pytest.raises(DktError, match="has no output loglikes, it has log_posteriors$"):
+    with pytest.raises(DktError, match=r"has no output loglikes, it has log_posteriors$"):
         plain.outputs_of([utterance()], output="loglikes")
 
 
