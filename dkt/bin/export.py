@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dkt.export.vosk import VoskOptions
 
 # Not from dkt.export, which takes seconds to load.
-_FORMATS = ("nnet3", "vosk")
+_FORMATS = ("nnet1", "nnet3", "onnx", "vosk")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             f"--{kind}-config", metavar="FILE", help=f"if the features are {kind}: their options"
         )
     for name, allowed, default, text in (
-        ("acoustic-scale", ranges.ACOUSTIC_SCALE, 0.1, "the language-model weight, inverted"),
+        ("lmwt", ranges.ACOUSTIC_SCALE, 10.0, "the language-model weight of the words"),
         ("beam", ranges.BEAM, 13.0, "of the search"),
         ("lattice-beam", ranges.BEAM, 6.0, "of the lattices"),
         ("max-active", ranges.MAX_ACTIVE, 7000, "states of the search that stay"),
@@ -72,5 +72,5 @@ def _vosk_options(args: argparse.Namespace) -> VoskOptions:
     if not args.graph or len(configs) != 1:
         raise DktError("--format vosk needs --graph and one of --mfcc-config and --fbank-config")
     ((kind, config),) = configs.items()
-    search = (args.acoustic_scale, args.beam, args.lattice_beam, args.max_active)
+    search = (args.lmwt, args.beam, args.lattice_beam, args.max_active)
     return VoskOptions(Path(args.graph), kind, Path(config), *search)

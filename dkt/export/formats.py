@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.files import partial_directory
+from dkt.export.nnet1 import export_nnet1
 from dkt.export.nnet3 import export_nnet3
 from dkt.export.parity import Parity, ParityData
 from dkt.export.trained import TrainedModel
@@ -30,6 +31,13 @@ class ExportOptions:
     vosk: VoskOptions | None = None
 
 
+def _onnx(model: TrainedModel, out: Path, data: ParityData, options: ExportOptions) -> Parity:
+    # Not above: a package of its own, which the other formats do without.
+    from dkt.export.onnx_dir import export_onnx
+
+    return export_onnx(model, out, data)
+
+
 def _vosk(model: TrainedModel, out: Path, data: ParityData, options: ExportOptions) -> Parity:
     if options.vosk is None:
         raise DktError("vosk needs a graph and the configuration of the features")
@@ -38,7 +46,9 @@ def _vosk(model: TrainedModel, out: Path, data: ParityData, options: ExportOptio
 
 #: By name: what writes an empty directory and compares it with the network.
 FORMATS: dict[str, Callable[[TrainedModel, Path, ParityData, ExportOptions], Parity]] = {
+    "nnet1": lambda model, out, data, options: export_nnet1(model, out, data, options.binary),
     "nnet3": lambda model, out, data, options: export_nnet3(model, out, data, options.binary),
+    "onnx": _onnx,
     "vosk": _vosk,
 }
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file, replace_file
+from dkt.export.parity import Parity, ParityData
+from dkt.export.trained import TrainedModel
 from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import load_transition_model
 from dkt.nnet.model_file import ModelInfo
@@ -26,6 +28,27 @@ from dkt.train.experiment import COUNTS, FEATURE_TRANSFORM, KALDI_MODEL, write_f
 #: Counts that ``decode.sh`` prefers (``steps/nnet/make_priors.sh``).
 _PRIORS = "prior_counts"
 _COPIED = ("final.mdl", "tree", "phones.txt", COUNTS)
+
+
+def export_nnet1(model: TrainedModel, out: Path, data: ParityData, binary: bool) -> Parity:
+    """Write the directory and compare what was written with the network.
+
+    Args:
+        model: what to export.
+        out: an empty directory.
+        data: utterances to compare on.
+        binary: Kaldi's binary form, else its text form.
+
+    Raises:
+        DktError: nnet1 cannot express the model, or the written files do not compute the same.
+    """
+    options = model.info.feature_options
+    raw_dim = data.raw_dim(options)
+    write_nnet1_dir(model.directory, model.info, model.network, out, binary, raw_dim)
+    parity = Parity(KALDI_MODEL)
+    for utt, part, whole in data.pairs(options, options.replace(splice_opts=None, transform=None)):
+        parity.compare(utt, model.log_posteriors(whole), nnet1_log_posteriors(out, part))
+    return parity
 
 
 def write_nnet1_dir(

@@ -38,7 +38,11 @@ def export_nnet3(model: TrainedModel, out: Path, data: ParityData, binary: bool)
         DktError: nnet3 cannot express the model, or the written file does not compute the same.
     """
     whole = nnet3_model_of(
-        model.info, model.network, model.transition_model, model.counts, raw_dim(model, data)
+        model.info,
+        model.network,
+        model.transition_model,
+        model.counts,
+        data.raw_dim(model.info.feature_options),
     )
     replace_file(out / "final.mdl", encode_nnet3_model(whole, binary))
     replace_file(out / "final.raw", encode_nnet3_model(Nnet3Model(whole.network), binary))
@@ -62,12 +66,6 @@ def _write_cmvn(out: Path, options: FeatureOptions) -> None:
         write_matrix(out / "global_cmvn.stats", options.global_cmvn_stats.values)
     if lines is not None:
         replace_file(out / "cmvn_opts", f"{lines.strip() or _CMVN_DEFAULT}\n".encode())
-
-
-def raw_dim(model: TrainedModel, data: ParityData) -> int:
-    """The dimension of the features on disk."""
-    _, frames = next(iter(data.features(outside(model.info.feature_options))))
-    return frames.shape[1] - model.info.ivector_dim
 
 
 def compare_nnet3(model: TrainedModel, path: Path, data: ParityData) -> Parity:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -53,6 +54,24 @@ class ParityData:
                 break
         if not number:
             raise DktError("holds no utterance to compare the outputs on", path=self.data)
+
+    def raw_dim(self, options: FeatureOptions) -> int:
+        """The dimension of the features on disk that a pipeline begins with."""
+        _, frames = next(self.features(FeatureOptions(paste=options.paste)))
+        return frames.shape[1]
+
+    def pairs(self, options: FeatureOptions, part: FeatureOptions) -> Iterator[Pair]:
+        """Utterances after a part of a feature pipeline and after all of it."""
+        for (utt, some), (_, whole) in zip(self.features(part), self.features(options), strict=True):
+            yield Pair(utt, some, whole)
+
+
+class Pair(NamedTuple):
+    """An utterance: its features ``(T, F)`` after a part of a feature pipeline, and after all of it."""
+
+    utt: str
+    part: np.ndarray
+    whole: np.ndarray
 
 
 @dataclass

@@ -8,12 +8,14 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from dkt.base.errors import DktError
 from dkt.hmm.counts import load_counts
 from dkt.hmm.transition_model import TransitionModel, load_transition_model
 from dkt.nnet.model_file import ModelInfo, load_model
 from dkt.nnet.network import Network
+from dkt.nnet.scorer import logits_of
 from dkt.train.experiment import COUNTS, MODEL
 from dkt.util.text import read_lines
 
@@ -55,6 +57,11 @@ class TrainedModel:
         if len(counts) != self.info.num_pdfs:
             raise DktError(f"holds {len(counts)} counts for {self.info.num_pdfs} pdfs", path=path)
         return counts
+
+    def log_posteriors(self, features: np.ndarray) -> np.ndarray:
+        """Those of an utterance, shape ``(T, P)``, of features ``(T, F)`` after the whole pipeline."""
+        logits = logits_of(self.network, self.info, features, torch.device("cpu"))
+        return torch.log_softmax(logits, dim=1).numpy()
 
     def file(self, name: str) -> Path:
         """A file of the directory.

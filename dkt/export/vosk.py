@@ -1,7 +1,8 @@
 """Model directories of vosk: a network of nnet3, its graph, and the configuration of features and search.
 
-Vosk computes features of what it hears and normalises them online or not at all (``Model::ReadDataFiles`` in
-vosk-api's ``src/model.cc``), so a model is fit for it that was trained on the like.
+Vosk computes features of what it hears (``Model::ReadDataFiles`` in vosk-api's ``src/model.cc``) and knows no
+speakers. Where there are statistics for online CMVN, its package (0.3.45) subtracts the mean of all speech
+from every frame, not what ``apply-cmvn-online`` does; so a model is fit for it that was trained without CMVN.
 """
 
 from __future__ import annotations
@@ -12,16 +13,17 @@ from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file, replace_file
-from dkt.export.nnet3 import export_nnet3, raw_dim
+from dkt.export.nnet3 import export_nnet3
 from dkt.export.parity import Parity, ParityData
 from dkt.export.trained import TrainedModel
-from dkt.feat.online_cmvn import OnlineCmvnOptions
 from dkt.util.option_text import read_option_lines, to_bool
 from dkt.util.symbols import read_symbol_table
 from dkt.util.text import read_lines
 
 # Kaldi's defaults: the option that says how many dimensions there are, and their number without it.
 _DIMENSIONS = {"mfcc": ("num-ceps", 13), "fbank": ("num-mel-bins", 23)}
+# That vosk multiplies the costs of the graph in lattices by, before it takes words from them.
+_GRAPH_SCALE = 0.9
 _GRAPH_FILES = ("HCLG.fst", "words.txt", "phones.txt")
 _PHONES = ("silence.csl", "word_boundary.int")
 
@@ -34,14 +36,14 @@ class VoskOptions:
         graph: the graph directory.
         feature_type: ``mfcc`` or ``fbank``.
         feature_config: the options that the features were computed with.
-        acoustic_scale: what log-likelihoods are multiplied by; the language-model weight, inverted.
+        lmwt: the language-model weight, as of scoring.
         beam, lattice_beam, max_active: of the search.
     """
 
     graph: Path
     feature_type: str
     feature_config: Path
-    acoustic_scale: float = 0.1
+    lmwt: float = 10.0
     beam: float = 13.0
     lattice_beam: float = 6.0
     max_active: int = 7000
@@ -61,7 +63,7 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
             written network does not compute the same.
     """
     _check_pipeline(model)
-    _check_features(raw_dim(model, data), options)
+    _check_features(data.raw_dim(model.info.feature_options), options)
     for name in ("am", "conf", "graph/phones"):
         (out / name).mkdir(parents=True)
     silence = _copy_graph(model, options.graph, out / "graph")
@@ -70,14 +72,14 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
         f"--beam={options.beam:g}",
         f"--lattice-beam={options.lattice_beam:g}",
         f"--max-active={options.max_active}",
-        f"--acoustic-scale={options.acoustic_scale:.6g}",
+        f"--acoustic-scale={_GRAPH_SCALE / options.lmwt:.6g}",
         "--frame-subsampling-factor=1",
         f"--endpoint.silence-phones={silence}",
     ]
     replace_file(out / "conf" / "model.conf", "".join(f"{line}\n" for line in lines).encode())
     parity = export_nnet3(model, out / "am", data, binary=True)
     for path in (out / "am").iterdir():
-        if path.name not in ("final.mdl", "global_cmvn.stats", "tree"):
+        if path.name not in ("final.mdl", "tree"):
             path.unlink()
     return parity
 
@@ -85,17 +87,16 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
 def _check_pipeline(model: TrainedModel) -> None:
     """Raise DktError unless vosk can normalise features as the model was trained."""
     features = model.info.feature_options
-    hint = "train it with features.cmvn_opts null and online_cmvn_opts '', or with neither"
+    hint = "train it with features.cmvn_opts null: the network normalises its input by itself"
     if features.parse_cmvn(model.directory) is not None:
         raise DktError(
             f"was trained with CMVN per speaker ({features.describe()}), which vosk cannot do",
             path=model.directory,
             hint=hint,
         )
-    online = features.parse_online_cmvn(model.directory)
-    if online is not None and online != (OnlineCmvnOptions(), False):
+    if features.online_cmvn_opts is not None:
         raise DktError(
-            f"was trained with '{features.online_cmvn_opts}', vosk has the defaults of apply-cmvn-online",
+            f"was trained with online CMVN ({features.describe()}), which vosk does otherwise",
             path=model.directory,
             hint=hint,
         )
