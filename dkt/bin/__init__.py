@@ -55,7 +55,8 @@ networks:
   train-dnn             a DNN, on labels, on a teacher, or on both
   train-lstm            an LSTM, on labels, on a teacher, or on both
   forward               posteriors, log-likelihoods or logits of a network as an archive
-  export                a trained network as Kaldi and others read it, compared with its outputs
+  export                a trained network as Kaldi, vosk or onnxruntime read it
+  import                a network that Kaldi trained, to teach, to run or to train on
 soft targets:
   make-soft-targets     the posteriors of a teacher, kept for its students
   copy-post             posteriors in another form
@@ -85,6 +86,10 @@ experiments:
 """
 
 
+# A name that Python keeps to itself.
+_MODULES = {"import": "import_model"}
+
+
 def _groups(table: str) -> dict[str, dict[str, tuple[str, str]]]:
     """The commands of each group: name to module and one-line help."""
     groups: dict[str, dict[str, tuple[str, str]]] = {}
@@ -92,7 +97,7 @@ def _groups(table: str) -> dict[str, dict[str, tuple[str, str]]]:
     for line in table.strip().splitlines():
         if line.startswith(" "):
             name, text = line.split(maxsplit=1)
-            commands[name] = (name.replace("-", "_"), text)
+            commands[name] = (_MODULES.get(name, name.replace("-", "_")), text)
         else:
             commands = groups.setdefault(line.removesuffix(":"), {})
     return groups

@@ -69,11 +69,7 @@ def export_model(
         DktError: the format cannot express the model, what was written computes something else, or ``out`` is
             there; nothing is left then.
     """
-    if out.is_dir() and any(out.iterdir()):
-        raise DktError("holds something already", path=out, hint="remove it, or give another name")
-    if out.exists() and not out.is_dir():
-        raise DktError("is a file, expected the name of a new directory", path=out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_new(out)
     with partial_directory(out) as partial:
         parity = FORMATS[form](model, partial, data, options)
         if out.is_dir():
@@ -81,3 +77,16 @@ def export_model(
         partial.rename(out)
     logger.info("%s", parity.describe())
     return parity
+
+
+def check_new(out: Path) -> None:
+    """Make the directory that ``out`` is to be in.
+
+    Raises:
+        DktError: ``out`` is there, and is not an empty directory.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        raise DktError("holds something already", path=out, hint="remove it, or give another name")
+    if out.exists() and not out.is_dir():
+        raise DktError("is a file, expected the name of a new directory", path=out)
+    out.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,40 @@
+"""``dkt import --format nnet1 <kaldi-dir> <model-dir>``: a network that Kaldi trained, as one of dkt."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from dkt.base import ranges
+from dkt.bin.common.options import Number, add_speaker_inputs, speaker_inputs
+from dkt.util.option_text import boolean
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("--format", required=True, choices=("nnet1",), help="what to read")
+    parser.add_argument(
+        "--data", metavar="DIR", help="utterances to compare the outputs on (random frames without)"
+    )
+    parser.add_argument(
+        "--num-utts", type=Number(ranges.ID), default=10, help="how many of them, the first ones"
+    )
+    parser.add_argument(
+        "--as-it-is",
+        type=boolean,
+        default=False,
+        help="keep the components where dkt has a kind of its own, with the rates that Kaldi trains them at",
+    )
+    add_speaker_inputs(parser)
+    parser.add_argument("source", metavar="kaldi-dir", help="a directory of steps/nnet/train.sh")
+    parser.add_argument("out", metavar="model-dir", help="a new directory")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Import the network."""
+    from dkt.export.from_nnet1 import import_nnet1
+    from dkt.export.parity import ParityData
+
+    inputs = speaker_inputs(args)
+    data = ParityData(Path(args.data), inputs, args.num_utts) if args.data else None
+    import_nnet1(Path(args.source), Path(args.out), data, args.as_it_is)
