@@ -34,6 +34,13 @@ NOT_OURS = r"steps/(nnet|scoring|info|data)|local/(score|wer_hyp_filter)|egs/wsj
 KALDIS_OPTIONS = {
     *("--gpu", "--mem", "--max-jobs-run"),
     *("--norm-means", "--norm-vars", "--network-type", "--write-lattices"),
+    *(
+        "--frames-per-chunk",
+        "--extra-left-context",
+        "--extra-left-context-initial",
+        "--post-decode-acwt",
+        "--acwt",
+    ),
 }
 
 
