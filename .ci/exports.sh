@@ -21,11 +21,12 @@ cmp "$exp/exported/nnet1/${student##*/}/final.nnet" "$exp/exported/again/final.n
 
 # Vosk knows no speakers: a network of features without CMVN.
 sed -e 's/cmvn_opts: .*/cmvn_opts: null/' -e 's/max_iters: 10/max_iters: 5/' $recipe/conf/lstm.yaml >"$exp/plain.yaml"
-steps/train_lstm.sh --config "$exp/plain.yaml" "$data/train_fbank" "$data/dev_fbank" "$data/lang" \
+steps/train_lstm.sh --lstm-config "$exp/plain.yaml" "$data/train_fbank" "$data/dev_fbank" "$data/lang" \
   "$exp/mono_ali_train" "$exp/mono_ali_dev" "$exp/plain"
 head -n $utterances "$data/test_fbank/wav.scp" | awk '{ print $1 }' >"$exp/utts"
-steps/decode.sh --nj 2 --acwt 0.1 "$exp/mono/graph" "$data/test_fbank" "$exp/plain/decode_test"
+steps/decode.sh --nj 2 --acwt 0.1 --beam 11 --lattice-beam 4 --max-active 2000 "$exp/mono/graph" "$data/test_fbank" "$exp/plain/decode_test"
 dkt export --format vosk --graph "$exp/mono/graph" --fbank-config $recipe/conf/fbank.conf --lmwt 10 \
+  --beam 11 --lattice-beam 4 --max-active 2000 \
   "$exp/plain" "$exp/exported/vosk"
 python .ci/vosk_words.py "$exp/exported/vosk" "$data/test_fbank" $utterances "$exp/vosk_best" "$exp/vosk_mbr"
 
