@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Export the model."""
+    _check_options(args)
     from dkt.export.formats import ExportOptions, export_model
     from dkt.export.parity import ParityData
     from dkt.export.trained import open_trained
@@ -65,12 +66,21 @@ def run(args: argparse.Namespace) -> None:
     export_model(model, args.format, Path(args.out), compared, ExportOptions(args.binary, vosk))
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Raise DktError for options that another format needs, or has no use for."""
+    given = [name for name in ("graph", "mfcc_config", "fbank_config") if getattr(args, name)]
+    if args.format == "vosk":
+        if given not in (["graph", "mfcc_config"], ["graph", "fbank_config"]):
+            raise DktError("--format vosk needs --graph and one of --mfcc-config and --fbank-config")
+    elif given:
+        raise DktError(f"--format {args.format} has no use for --{given[0].replace('_', '-')}")
+    if not args.binary and args.format in ("onnx", "vosk"):
+        raise DktError(f"--binary=false: --format {args.format} has no text form")
+
+
 def _vosk_options(args: argparse.Namespace) -> VoskOptions:
     from dkt.export.vosk import VoskOptions
 
-    configs = {kind: config for kind in ("mfcc", "fbank") if (config := getattr(args, f"{kind}_config"))}
-    if not args.graph or len(configs) != 1:
-        raise DktError("--format vosk needs --graph and one of --mfcc-config and --fbank-config")
-    ((kind, config),) = configs.items()
+    kind, config = ("mfcc", args.mfcc_config) if args.mfcc_config else ("fbank", args.fbank_config)
     search = (args.lmwt, args.beam, args.lattice_beam, args.max_active)
     return VoskOptions(Path(args.graph), kind, Path(config), *search)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.base.errors import DktError
-from dkt.base.files import partial_directory
+from dkt.base.files import cannot_write, partial_directory
 from dkt.export.nnet1 import export_nnet1
 from dkt.export.nnet3 import export_nnet3
 from dkt.export.parity import Parity, ParityData
@@ -69,24 +71,56 @@ def export_model(
         DktError: the format cannot express the model, what was written computes something else, or ``out`` is
             there; nothing is left then.
     """
-    check_new(out)
-    with partial_directory(out) as partial:
-        parity = FORMATS[form](model, partial, data, options)
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
+    with new_directory(out) as partial:
+        try:
+            parity = FORMATS[form](model, partial, data, options)
+        except DktError as error:
+            if error.path is not None:
+                raise
+            raise DktError(str(error), path=model.directory, hint=_other_way(model, form)) from None
     logger.info("%s", parity.describe())
     return parity
 
 
-def check_new(out: Path) -> None:
-    """Make the directory that ``out`` is to be in.
+def _other_way(model: TrainedModel, form: str) -> str | None:
+    if model.info.kind != "nnet1" or form == "nnet1":
+        return None
+    return "it has the components of Kaldi's nnet1: export it as that, or import it without --as-it-is"
+
+
+@contextlib.contextmanager
+def new_directory(out: Path) -> Iterator[Path]:
+    """An empty directory that gets the name ``out`` once it is filled; else nothing is left of it.
+
+    Through a symbolic link the directory is made where it points to.
 
     Raises:
-        DktError: ``out`` is there, and is not an empty directory.
+        DktError: ``out`` is there, and is not an empty directory, or the system does not let it be written.
     """
+    _check_new(out)
+    place = Path(os.path.realpath(out))
+    missing = [parent for parent in place.parents if not parent.exists()]
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with partial_directory(place) as partial:
+            yield partial
+            try:
+                # In place of an empty directory, too; not of one that another process has filled by now.
+                partial.rename(place)
+            except OSError as error:
+                raise cannot_write(out, error) from None
+    except BaseException:
+        with contextlib.suppress(OSError):
+            for parent in missing:
+                parent.rmdir()
+        raise
+
+
+def _check_new(out: Path) -> None:
     if out.is_dir() and any(out.iterdir()):
         raise DktError("holds something already", path=out, hint="remove it, or give another name")
     if out.exists() and not out.is_dir():
         raise DktError("is a file, expected the name of a new directory", path=out)
-    out.parent.mkdir(parents=True, exist_ok=True)
+    if os.path.realpath(out) == os.path.realpath("."):
+        # It would be replaced under the feet of the shell.
+        raise DktError("is the current directory, expected the name of a new one", path=out)

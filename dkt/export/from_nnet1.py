@@ -11,8 +11,8 @@ import numpy as np
 import yaml
 
 from dkt.base.errors import DktError
-from dkt.base.files import copy_file, partial_directory, replace_file
-from dkt.export.formats import check_new
+from dkt.base.files import copy_file, replace_file
+from dkt.export.formats import new_directory
 from dkt.export.parity import Pair, Parity, ParityData
 from dkt.export.trained import TrainedModel
 from dkt.feat.pipeline import FeatureOptions
@@ -55,20 +55,18 @@ def import_nnet1(source: Path, out: Path, data: ParityData | None, as_it_is: boo
         info, network = dkt_network_of(transform, components, options, as_it_is)
     except DktError as error:
         raise DktError(str(error), path=source / KALDI_MODEL) from None
-    check_new(out)
-    with partial_directory(out) as partial:
+    with new_directory(out) as partial:
         save_model(partial / MODEL, info, network)
         _copy_files(source, partial, info)
         model = TrainedModel(partial, info, network)
         _check_pdfs(model, source)
         parity = Parity(KALDI_MODEL)
+        if data is not None:
+            data.raw_dim(info)
         drawn = _drawn(info.feature_dim) if data is None else data.pairs(options, options)
         for utt, _, frames in drawn:
             written = log_softmax(propagate(components[:-1], propagate(transform, frames)))
             parity.compare(utt, model.log_posteriors(frames), written)
-        if out.is_dir():
-            out.rmdir()
-        partial.rename(out)
     logger.info("%s", parity.describe())
     logger.info("to train on: dkt train --config=%s/%s --init-model=%s/%s", out, TRAINING_CONFIG, out, MODEL)
     return parity

@@ -43,7 +43,7 @@ def export_nnet1(model: TrainedModel, out: Path, data: ParityData, binary: bool)
         DktError: nnet1 cannot express the model, or the written files do not compute the same.
     """
     options = model.info.feature_options
-    raw_dim = data.raw_dim(options)
+    raw_dim = data.raw_dim(model.info)
     write_nnet1_dir(model.directory, model.info, model.network, out, binary, raw_dim)
     parity = Parity(KALDI_MODEL)
     for utt, part, whole in data.pairs(options, options.replace(splice_opts=None, transform=None)):

@@ -42,7 +42,7 @@ def export_nnet3(model: TrainedModel, out: Path, data: ParityData, binary: bool)
         model.network,
         model.transition_model,
         model.counts,
-        data.raw_dim(model.info.feature_options),
+        data.raw_dim(model.info),
     )
     replace_file(out / "final.mdl", encode_nnet3_model(whole, binary))
     replace_file(out / "final.raw", encode_nnet3_model(Nnet3Model(whole.network), binary))

@@ -26,7 +26,7 @@ def export_onnx(model: TrainedModel, out: Path, data: ParityData) -> Parity:
         DktError: there is no form of the model in ONNX, or the written file does not compute the same.
     """
     options = model.info.feature_options
-    made = onnx_of(model.info, model.network, model.counts, data.raw_dim(options))
+    made = onnx_of(model.info, model.network, model.counts, data.raw_dim(model.info))
     replace_file(out / ONNX_MODEL, made.SerializeToString())
     for name in ("final.mdl", "tree", "phones.txt"):
         copy_file(model.file(name), out / name)

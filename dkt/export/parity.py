@@ -17,6 +17,8 @@ from dkt.base.tally import Tally
 from dkt.feat.pipeline import FeatureOptions
 from dkt.feat.reader import read_features
 from dkt.feat.speaker_inputs import SpeakerInputs
+from dkt.nnet.model_file import ModelInfo
+from dkt.nnet.pipeline_window import pipeline_window
 
 #: The largest difference between two log-posteriors that are the same but for rounding.
 PARITY_TOLERANCE = 1.0e-4
@@ -55,10 +57,23 @@ class ParityData:
         if not number:
             raise DktError("holds no utterance to compare the outputs on", path=self.data)
 
-    def raw_dim(self, options: FeatureOptions) -> int:
-        """The dimension of the features on disk that a pipeline begins with."""
+    def raw_dim(self, info: ModelInfo) -> int:
+        """The dimension of the features on disk that the pipeline of a model begins with.
+
+        Raises:
+            DktError: the pipeline does not make what the model takes of them.
+        """
+        options = info.feature_options
         _, frames = next(self.features(FeatureOptions(paste=options.paste)))
-        return frames.shape[1]
+        dim = frames.shape[1]
+        # Transforms of speakers change it by themselves.
+        if not options.speaker_transforms:
+            try:
+                pipeline_window(info, dim)
+            except DktError as error:
+                hint = "give --data with features as those of the training"
+                raise DktError(str(error), path=self.data, hint=hint) from None
+        return dim
 
     def pairs(self, options: FeatureOptions, part: FeatureOptions) -> Iterator[Pair]:
         """Utterances after a part of a feature pipeline and after all of it."""

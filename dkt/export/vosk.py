@@ -7,16 +7,18 @@ from every frame, not what ``apply-cmvn-online`` does; so a model is fit for it 
 
 from __future__ import annotations
 
-import shutil
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file, replace_file
+from dkt.decoder.decoding_graph import load_graph
 from dkt.export.nnet3 import export_nnet3
 from dkt.export.parity import Parity, ParityData
 from dkt.export.trained import TrainedModel
-from dkt.util.option_text import read_option_lines, to_bool
+from dkt.feat.extraction import FeatureExtractor, read_config
+from dkt.util.option_text import to_bool
 from dkt.util.symbols import read_symbol_table
 from dkt.util.text import read_lines
 
@@ -63,7 +65,7 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
             written network does not compute the same.
     """
     _check_pipeline(model)
-    _check_features(data.raw_dim(model.info.feature_options), options)
+    _check_features(data.raw_dim(model.info), options)
     for name in ("am", "conf", "graph/phones"):
         (out / name).mkdir(parents=True)
     silence = _copy_graph(model, options.graph, out / "graph")
@@ -108,14 +110,16 @@ def _check_pipeline(model: TrainedModel) -> None:
 
 def _check_features(expected: int, options: VoskOptions) -> None:
     """Raise DktError unless the features are of the dimension that the model takes."""
-    values = {name: value or "" for _, name, value in read_option_lines(options.feature_config)}
-    name, default = _DIMENSIONS[options.feature_type]
+    values = read_config(options.feature_config)
     try:
-        dim = int(values.get(name, default))
-        # Of MFCC it is in the place of one of them.
-        dim += options.feature_type == "fbank" and to_bool(values.get("use-energy", "false"))
-    except ValueError as error:
+        # Kaldi knows the same options, and ends at another one.
+        FeatureExtractor(options.feature_type, values)
+    except DktError as error:
         raise DktError(str(error), path=options.feature_config) from None
+    name, default = _DIMENSIONS[options.feature_type]
+    dim = int(values.get(name, default))
+    # Of MFCC it is in the place of one of them.
+    dim += options.feature_type == "fbank" and to_bool(values.get("use-energy", "false"))
     if dim != expected:
         raise DktError(
             f"makes features of dimension {dim}, the model takes {expected}",
@@ -126,9 +130,8 @@ def _check_features(expected: int, options: VoskOptions) -> None:
 
 def _write_feature_config(options: VoskOptions, path: Path) -> None:
     """Copy the configuration, without dither, which would make results differ from run to run."""
-    lines = read_lines(options.feature_config)
-    if not any(name == "dither" for _, name, _ in read_option_lines(options.feature_config)):
-        lines.append("--dither=0")
+    # Of an option that is given twice Kaldi takes the last.
+    lines = [*read_lines(options.feature_config), "--dither=0"]
     replace_file(path, "".join(f"{line}\n" for line in lines).encode())
 
 
@@ -142,9 +145,30 @@ def _copy_graph(model: TrainedModel, graph: Path, target: Path) -> str:
         raise DktError(
             f"has other phones than {phones}", path=graph / "phones.txt", hint="give the graph of this model"
         )
+    _check_pdfs(model, graph / "num_pdfs")
+    words = read_symbol_table(graph / "words.txt")
+    load_graph(graph / "HCLG.fst", model.transition_model, set(words.values()))
+    silence = "".join(read_lines(graph / "phones" / _PHONES[0])).strip()
+    if not re.fullmatch(r"\d+(:\d+)*", silence):
+        raise DktError(
+            f"holds {silence[:80]!r}, expected the numbers of the silence phones between colons",
+            path=graph / "phones" / _PHONES[0],
+            hint="make the language directory and the graph again",
+        )
     for name in _GRAPH_FILES:
         copy_file(graph / name, target / name)
     for name in _PHONES:
         if (graph / "phones" / name).is_file():
-            shutil.copyfile(graph / "phones" / name, target / "phones" / name)
-    return "".join(read_lines(graph / "phones" / _PHONES[0])).strip()
+            copy_file(graph / "phones" / name, target / "phones" / name)
+    return silence
+
+
+def _check_pdfs(model: TrainedModel, path: Path) -> None:
+    """Raise DktError if ``mkgraph.sh`` noted that a graph is of another number of pdfs."""
+    expected = str(model.info.num_pdfs)
+    if path.is_file() and (found := "".join(read_lines(path)).strip()) != expected:
+        raise DktError(
+            f"says {found[:80]!r}, the model has {expected} pdfs",
+            path=path,
+            hint="give the graph of this model",
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import kaldifst
 import numpy as np
 import pytest
 import torch
@@ -15,15 +16,29 @@ from dkt.export import formats, nnet3
 from dkt.export.formats import FORMATS
 from dkt.export.parity import PARITY_TOLERANCE, Parity
 from dkt.export.trained import open_trained
+from dkt.fstext.fst import FstArrays
 from dkt.hmm.counts import load_counts
 from dkt.nnet.nnet1.components import read_nnet1
 from dkt.nnet.nnet3.model import read_nnet3_model
 from dkt.train.experiment import MODEL
 from tests.student_lab import CPU, lab, train
+from tests.synthetic import write_data_dir
 
 __all__ = ["lab"]
 
 PHONES = "<eps> 0\nSIL 1\nA 2\n#0 3\n"
+# Of two_phone_model: word 1 is phone 1 (transition-ids 1 and 2), word 2 is phone 2 (3 to 6).
+HCLG = """0 1 2 1
+1 1 1 0
+1 0 0 0
+0 2 4 2
+2 2 3 0
+2 3 6 0
+3 3 5 0
+3 0 0 0
+1
+3
+"""
 FILES = {
     "nnet1": {"final.nnet", "final.feature_transform", "final.mdl", "tree", "phones.txt", "feature_pipeline"},
     "nnet3": {"final.mdl", "final.raw", "tree", "phones.txt"},
@@ -227,9 +242,10 @@ def _without_softmax(path: Path) -> None:
 def graph(tmp_path):
     """What vosk reads of a graph directory."""
     (tmp_path / "graph/phones").mkdir(parents=True)
+    FstArrays.from_kaldifst(kaldifst.compile(HCLG, acceptor=False)).save(tmp_path / "graph/HCLG.fst", "const")
     for name, text in {
-        "HCLG.fst": "a graph",
-        "words.txt": "<eps> 0\n",
+        "words.txt": "<eps> 0\na 1\nb 2\n",
+        "num_pdfs": "3\n",
         "phones.txt": PHONES,
         "phones/silence.csl": "1:2\n",
         "phones/word_boundary.int": "1 nonword\n",
@@ -255,6 +271,7 @@ def without_cmvn(lab, tmp_path_factory):
 
 
 def test_a_directory_of_vosk(lab, without_cmvn, graph, tmp_path):
+    (tmp_path / "fbank.conf").write_text("--dither=0.5\n# features\n--num-mel-bins=6\n")
     assert vosk(lab, without_cmvn, tmp_path) == 0
     out = tmp_path / "out"
     assert {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()} == {
@@ -269,7 +286,8 @@ def test_a_directory_of_vosk(lab, without_cmvn, graph, tmp_path):
     lines = (out / "conf/model.conf").read_text().split()
     assert {"--acoustic-scale=0.1125", "--frame-subsampling-factor=1", "--max-active=7000"} <= set(lines)
     assert "--endpoint.silence-phones=1:2" in lines
-    assert (out / "conf/fbank.conf").read_text() == "# features\n--num-mel-bins=6\n--dither=0\n"
+    # Kaldi takes the last of two.
+    assert (out / "conf/fbank.conf").read_text() == "--dither=0.5\n# features\n--num-mel-bins=6\n--dither=0\n"
 
 
 def test_vosk_gets_no_model_whose_features_it_cannot_make(lab, models, without_cmvn, graph, tmp_path, capsys):
@@ -294,4 +312,100 @@ def test_formats_are_written_beside_what_was_there(lab, models, tmp_path):
     assert export(lab, models / "dnn", tmp_path / "out", "nnet3") == 0
     assert (tmp_path / "out/final.mdl").exists()
     with pytest.raises(DktError, match="holds something already"):
-        formats.check_new(tmp_path / "out")
+        formats.new_directory(tmp_path / "out").__enter__()
+
+
+def test_a_directory_is_made_whole_or_not_at_all(tmp_path):
+    with pytest.raises(ZeroDivisionError), formats.new_directory(tmp_path / "some/deep/out"):
+        _ = 1 / 0
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(DktError, match="out: cannot be written"), formats.new_directory(tmp_path / "a/out"):
+        # Another process was faster.
+        (tmp_path / "a/out").mkdir()
+        (tmp_path / "a/out/its").touch()
+    assert [path.name for path in (tmp_path / "a").rglob("*")] == ["out", "its"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_leads_to_the_directory(tmp_path, there):
+    if there:
+        (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to("disk")
+    with formats.new_directory(tmp_path / "link") as made:
+        (made / "final.mdl").touch()
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "disk/final.mdl").exists()
+
+
+def test_the_current_directory_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (".", tmp_path):
+        with pytest.raises(DktError, match="is the current directory"):
+            formats.new_directory(Path(name)).__enter__()
+
+
+@pytest.mark.parametrize(
+    ("form", "option", "message"),
+    [
+        ("nnet3", "--graph=graph", "--format nnet3 has no use for --graph"),
+        ("onnx", "--fbank-config=fbank.conf", "--format onnx has no use for --fbank-config"),
+        ("onnx", "--binary=false", "--format onnx has no text form"),
+    ],
+)
+def test_options_of_another_format_are_told(lab, models, tmp_path, capsys, form, option, message):
+    assert export(lab, models / "dnn", tmp_path / "out", form, option) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["nnet1", "nnet3", "onnx"])
+def test_data_of_another_dimension_are_named(models, tmp_path, capsys, form):
+    if form == "onnx":
+        pytest.importorskip("onnxruntime")
+    write_data_dir(tmp_path / "wide", {"d1": np.zeros((9, 7), np.float32)})
+    arguments = [f"--format={form}", f"--data={tmp_path}/wide", str(models / "dnn"), str(tmp_path / "out")]
+    assert main(["export", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/wide: the feature pipeline" in error and "give --data" in error
+
+
+def test_data_of_another_dimension_are_named_by_an_import(lab, models, tmp_path, capsys):
+    assert export(lab, models / "dnn", tmp_path / "kaldi", "nnet1") == 0
+    write_data_dir(tmp_path / "wide", {"d1": np.zeros((9, 7), np.float32)})
+    assert import_nnet1(tmp_path / "kaldi", tmp_path / "model", f"--data={tmp_path}/wide") == 1
+    assert f"{tmp_path}/wide: the feature pipeline" in capsys.readouterr().err
+
+
+def test_a_network_of_nnet1_as_it_is_leaves_as_that_only(lab, models, tmp_path, capsys):
+    assert export(lab, models / "dnn", tmp_path / "kaldi", "nnet1") == 0
+    assert import_nnet1(tmp_path / "kaldi", tmp_path / "model", "--as-it-is=true") == 0
+    for name in ("tree", "phones.txt"):
+        shutil.copy(models / "dnn" / name, tmp_path / "model")
+    assert export(lab, tmp_path / "model", tmp_path / "out", "nnet3") == 1
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/model: nnet3 has no form" in error and "export it as that, or import it" in error
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("graph/HCLG.fst", b"a graph", "expected an OpenFst binary file"),
+        ("graph/words.txt", b"<eps> 0\na 1\n", "are not in words.txt"),
+        ("graph/num_pdfs", b"4\n", "says '4', the model has 3 pdfs"),
+        ("graph/phones/silence.csl", b"\n", "expected the numbers of the silence phones"),
+        ("fbank.conf", b"--num-mel-bins=6\n--foo=1\n", "fbank.conf: unknown option --foo of fbank"),
+        ("fbank.conf", b"--num-mel-bins=6\n--high-freq=9000\n", "fbank.conf: impossible options"),
+    ],
+)
+def test_vosk_gets_nothing_that_it_would_end_at(
+    lab, without_cmvn, graph, tmp_path, capsys, file, content, message
+):
+    (tmp_path / file).write_bytes(content)
+    assert vosk(lab, without_cmvn, tmp_path) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_graph_of_another_model_is_refused_for_vosk(lab, without_cmvn, graph, tmp_path, capsys):
+    other = HCLG.replace("0 1 2 1", "0 1 4 1")
+    FstArrays.from_kaldifst(kaldifst.compile(other, acceptor=False)).save(graph / "HCLG.fst", "const")
+    assert vosk(lab, without_cmvn, tmp_path) == 1
+    assert "HCLG.fst: the graph is not an HCLG of this model" in capsys.readouterr().err
