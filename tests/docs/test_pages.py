@@ -34,6 +34,8 @@ NOT_OURS = r"steps/(nnet|scoring|info|data)|local/(score|wer_hyp_filter)|egs/wsj
 KALDIS_OPTIONS = {
     *("--gpu", "--mem", "--max-jobs-run"),
     *("--norm-means", "--norm-vars", "--network-type", "--write-lattices"),
+    *("--num-tgt", "--nnet-init", "--train-tool", "--feature-transform-proto"),
+    *("--labels", "--target-type", "--frames-per-eg", "--online-ivector-dir", "--egs"),
 }
 
 
