@@ -89,7 +89,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
         P of the model; None where only its components tell it.
     """
     from dkt.bin.common.network_arguments import check_file, check_model, check_source
-    from dkt.nnet.nnet3.directory import is_nnet3_file, network_file
+    from dkt.nnet.nnet3.directory import has_nnet3_network, network_file
     from dkt.util.specifiers import parse_wspecifier
 
     parse_wspecifier(args.wspecifier)
@@ -98,9 +98,9 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     header = check_model(args.model)
     check_source(args.features, speaker_inputs(args), header)
     if Path(args.features).is_dir():
-        if header is None and not is_nnet3_file(network_file(args.model)):
+        if header is None and not has_nnet3_network(network_file(args.model)):
             raise DktError(
-                "a network of Kaldi's nnet1 does not know what is done to the features of a data directory",
+                "a network of Kaldi's does not know what is done to the features of a data directory",
                 path=args.features,
                 hint="give 'ark:dkt feats --nnet-dir=DIR DATA ark:- |'",
             )

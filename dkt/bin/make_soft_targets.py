@@ -72,16 +72,16 @@ def run(args: argparse.Namespace) -> None:
 def _check_arguments(args: argparse.Namespace) -> None:
     """Look at the arguments before PyTorch is loaded and a GPU is chosen."""
     from dkt.bin.common.network_arguments import check_model, check_source
-    from dkt.nnet.nnet3.directory import is_nnet3_file, network_file
+    from dkt.nnet.nnet3.directory import has_nnet3_network, network_file
     from dkt.targets.header import check_choice
 
     models = (args.model, *args.ensemble)
     headers = {model: check_model(model) for model in models}
     others = [model for model, found in headers.items() if found is None]
     for model in others:
-        if not is_nnet3_file(network_file(model)):
+        if not has_nnet3_network(network_file(model)):
             raise DktError(
-                "is neither a model file of dkt nor a network of nnet3",
+                "is not a model file of dkt, nor a network of nnet3",
                 path=model,
                 hint="give the teacher's final.pt, or the final.mdl or final.raw of nnet3",
             )

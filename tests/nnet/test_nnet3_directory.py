@@ -113,7 +113,7 @@ def test_options_of_nnet3_are_refused_elsewhere(
         message = refused(capsys, "forward", option, nnet1, source, f"ark:{place}/out")
         assert f"{nnet1}: is no network of nnet3" in message
     message = refused(capsys, "make-soft-targets", nnet1, place / "data", place / "soft")
-    assert "is neither a model file of dkt nor a network of nnet3" in message
+    assert "is not a model file of dkt, nor a network of nnet3" in message
     message = refused(
         capsys, "forward", "--nnet3-output=x", place / "chain", place / "data", f"ark:{place}/o"
     )

@@ -79,13 +79,15 @@ def network_file(model: str | Path) -> Path:
         return path
     if not any((path / name).exists() for name in ("final.pt", "final.nnet")):
         for name in ("final.mdl", "final.raw"):
-            if is_nnet3_file(path / name) and _has_network(path / name):
+            if has_nnet3_network(path / name):
                 return path / name
     return path / "final.pt"
 
 
-def _has_network(path: Path) -> bool:
-    """Whether a ``final.mdl`` is that of a network, rather than of a GMM."""
+def has_nnet3_network(path: Path) -> bool:
+    """Whether a file holds a network of nnet3: a ``final.mdl`` may be that of a GMM."""
+    if not is_nnet3_file(path):
+        return False
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return content.find(b"<Nnet3>") >= 0
 
