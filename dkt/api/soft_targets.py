@@ -24,12 +24,12 @@ from dkt.base.errors import DktError
 from dkt.base.tally import DEFAULT_MAX_DROPPED, Tally
 from dkt.nnet import threads
 from dkt.nnet.forward import forward
-from dkt.nnet.scorer import ModelScorer, OutputOptions
+from dkt.nnet.scorer import OutputOptions
 from dkt.targets.header import TargetHeader
 from dkt.targets.kaldi_posteriors import Form, targets_from_posteriors
 from dkt.targets.soft_targets import SoftTargets
 from dkt.targets.store import SoftTargetWriter, TargetDir
-from dkt.targets.teacher import target_header
+from dkt.targets.teacher_network import TeacherNetwork, target_header
 from dkt.targets.top_k import DEFAULT, TopK
 from dkt.util.data_dir import DataDir
 
@@ -64,11 +64,11 @@ def make_soft_targets(
         DktError: bad data, a directory that holds something else, or too many utterances lost.
     """
     model = teacher if isinstance(teacher, Model) else Model.load(teacher)
-    header = target_header(model.info, [model.network], top_k_of(top_k), temperatures_of(temperatures))
+    teacher_network = TeacherNetwork.of_model(model.info, model.network, model.device)
+    header = target_header([teacher_network], top_k_of(top_k), temperatures_of(temperatures))
     tally = Tally("soft targets", share_of(max_dropped, "max_dropped"))
     reader = features_for(model, data, speaker_inputs_of(transform_dir, ivectors), tally)
     options = OutputOptions(apply_log=True)
-    scorer = ModelScorer(model.info, model.network, options, model.device)
     path = path_of(directory, "directory")
     refuse_other_kinds(path, Kind.TARGETS)
     with (
@@ -76,7 +76,7 @@ def make_soft_targets(
         hold_directory(path, "dkt.make_soft_targets", steal_lock),
         SoftTargetWriter(path, header) as writer,
     ):
-        forward(scorer, reader, options, writer, str(reader.data.path), tally)
+        forward(teacher_network.scorer, reader, options, writer, str(reader.data.path), tally)
     return TargetDir(path)
 
 

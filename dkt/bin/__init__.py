@@ -59,6 +59,7 @@ networks:
   import                a network that Kaldi trained, to teach, to run or to train on
 soft targets:
   make-soft-targets     the posteriors of a teacher, kept for its students
+  soft-targets-to-post  soft targets as posteriors that Kaldi's trainers read
   copy-post             posteriors in another form
 decoding and lattices:
   decode-faster-mapped  one-best decoding of log-likelihoods on a graph

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from dkt.base import ranges
 from dkt.base.errors import DktError
 from dkt.bin.common.devices import add_device_options, choose_device
-from dkt.bin.common.options import Number, add_max_dropped, add_speaker_inputs, speaker_inputs
+from dkt.bin.common.options import (
+    Number,
+    add_max_dropped,
+    add_nnet3_options,
+    add_speaker_inputs,
+    nnet3_options,
+    speaker_inputs,
+)
 from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
@@ -33,10 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--feature-transform", metavar="NNET1", help="applied to the features of an rspecifier first"
     )
+    add_nnet3_options(parser)
     add_speaker_inputs(parser)
     add_max_dropped(parser)
     add_device_options(parser)
-    parser.add_argument("model", help="final.pt or its directory, or a network of Kaldi's nnet1 or nnet3")
+    parser.add_argument(
+        "model", help="final.pt, or a network of Kaldi's nnet3, or the directory of either; or one of nnet1"
+    )
     parser.add_argument(
         "features", help="a data directory, or an rspecifier of features after CMVN and deltas"
     )
@@ -65,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     device = choose_device(args)
     # As in Kaldi, an empty name is none.
     transform = Nnet1.read(args.feature_transform, device) if args.feature_transform else None
-    scorer = load_scorer(args.model, options, device)
+    scorer = load_scorer(args.model, options, device, nnet3_options(args))
     tally = Tally("forward", args.max_dropped)
     features = _features(args, scorer, tally)
     with MatrixWriter(args.wspecifier) as writer:
@@ -79,6 +89,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
         P of the model; None where only its components tell it.
     """
     from dkt.bin.common.network_arguments import check_file, check_model, check_source
+    from dkt.nnet.nnet3.directory import has_nnet3_network, network_file
     from dkt.util.specifiers import parse_wspecifier
 
     parse_wspecifier(args.wspecifier)
@@ -87,7 +98,7 @@ def _check_arguments(args: argparse.Namespace) -> int | None:
     header = check_model(args.model)
     check_source(args.features, speaker_inputs(args), header)
     if Path(args.features).is_dir():
-        if header is None:
+        if header is None and not has_nnet3_network(network_file(args.model)):
             raise DktError(
                 "a network of Kaldi's does not know what is done to the features of a data directory",
                 path=args.features,

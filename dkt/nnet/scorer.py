@@ -12,10 +12,11 @@ import torch
 from dkt.base.errors import DktError
 from dkt.base.sealed import is_torch_file
 from dkt.feat.pipeline import FeatureOptions
-from dkt.nnet.model_file import ModelInfo, load_model, model_file
+from dkt.nnet.model_file import ModelInfo, load_model
 from dkt.nnet.network import Network
 from dkt.nnet.nnet1.network import Nnet1
-from dkt.nnet.nnet3.scorer import Nnet3Scorer, is_nnet3_file
+from dkt.nnet.nnet3.directory import Nnet3Options, is_nnet3_file, network_file
+from dkt.nnet.nnet3.scorer import Nnet3Scorer
 from dkt.util.kaldi_io import is_input_pipe
 
 logger = logging.getLogger(__name__)
@@ -144,25 +145,32 @@ def _without_softmax(network: Nnet1, device: torch.device) -> Nnet1:
     return Nnet1(others, network.path, device)
 
 
-def load_scorer(model: str, options: OutputOptions, device: torch.device) -> Forwarder:
+def load_scorer(
+    model: str, options: OutputOptions, device: torch.device, nnet3: Nnet3Options | None = None
+) -> Forwarder:
     """Open a network.
 
     Args:
         model: a ``final.pt`` of dkt, under any name, or its directory; or a network of Kaldi's nnet1: a file,
-            ``-`` or ``command |``; or one of nnet3, raw or in a ``final.mdl``: a file.
+            ``-`` or ``command |``; or one of nnet3, raw or in a ``final.mdl``: a file, or its directory.
         options: what it shall give.
         device: where it shall run.
+        nnet3: of a network of nnet3 alone; None for the defaults.
 
     Raises:
-        DktError: it is none of them, or is damaged.
+        DktError: it is none of them, or is damaged; or ``nnet3`` asks for something of another network.
     """
+    nnet3 = nnet3 or Nnet3Options()
     if model == "-" or is_input_pipe(model):
+        nnet3.refuse(model)
         return Nnet1Scorer(model, options, device)
-    path = model_file(model)
+    path = network_file(model)
+    if is_nnet3_file(path):
+        factor = nnet3.factor_of(path)
+        return Nnet3Scorer(path, options.no_softmax, options.apply_log, nnet3.output, factor, device)
+    nnet3.refuse(path)
     if path.suffix == ".pt" or is_torch_file(path):
         return ModelScorer(*load_model(path, device), options, device)
-    if is_nnet3_file(path):
-        return Nnet3Scorer(path, options.no_softmax, options.apply_log, device=device)
     return Nnet1Scorer(str(path), options, device)
 
 

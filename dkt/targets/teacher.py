@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -224,31 +224,6 @@ def _kept(top_k: TopK, num_pdfs: int) -> int | None:
     """How many posteriors are kept; None for all, whatever number they are called by."""
     number = top_k.of(num_pdfs)
     return None if number == num_pdfs else number
-
-
-def target_header(
-    info: ModelInfo, networks: Sequence[Network], top_k: TopK, temperatures: tuple[float, ...]
-) -> TargetHeader:
-    """The header of the soft targets that a teacher makes.
-
-    Args:
-        info: of the teacher, of an ensemble of the first.
-        networks: the teacher, or those of an ensemble.
-        top_k: posteriors kept of each frame.
-        temperatures: where the tail is computed.
-
-    Raises:
-        DktError: more posteriors than there are pdfs, or temperatures that cannot be.
-    """
-    # The network itself is known by its fingerprint.
-    left_out = ("network", "num_pdfs")
-    features = {name: value for name, value in info.describe().items() if name not in left_out}
-    number = top_k.of(info.num_pdfs)
-    names = [fingerprint(network) for network in networks]
-    if len(names) > 1:
-        features["ensemble"] = names
-        names = [hashlib.sha256(" ".join(names).encode()).hexdigest()[:16]]
-    return TargetHeader(names[0], info.num_pdfs, number, temperatures, features)
 
 
 def open_teaching(

@@ -41,6 +41,8 @@ KALDIS_OPTIONS = {
         "--post-decode-acwt",
         "--acwt",
     ),
+    *("--num-tgt", "--nnet-init", "--train-tool", "--feature-transform-proto"),
+    *("--labels", "--target-type", "--frames-per-eg", "--online-ivector-dir", "--egs"),
 }
 
 

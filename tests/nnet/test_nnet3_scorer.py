@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dkt.base.errors import DktError
+from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.nnet3.scorer import Nnet3Scorer
 from dkt.nnet.scorer import OutputOptions, load_scorer
 from dkt.util.table import read_matrices
@@ -38,7 +39,7 @@ def test_posteriors_are_kaldis(kaldi_fixtures):
         (OutputOptions(no_softmax=True), lambda x: x),
     ):
         scorer = load_scorer(path, options, cpu)
-        assert (scorer.input_dim, scorer.output_dim, scorer.pipeline) == (40, 624, None)
+        assert (scorer.input_dim, scorer.output_dim, scorer.pipeline) == (40, 624, FeatureOptions())
         for utt, outputs in scored(scorer, golden):
             np.testing.assert_allclose(change(outputs).numpy(), theirs[utt], atol=1e-4)
 

@@ -11,6 +11,7 @@ from dkt.base.sealed import is_torch_file
 from dkt.feat.pipeline import FEATS, FeatureOptions
 from dkt.feat.speaker_inputs import SpeakerInputs
 from dkt.nnet.model_header import ModelHeader, read_model_header
+from dkt.nnet.nnet3.directory import network_file
 from dkt.util.data_dir import DataDir
 from dkt.util.kaldi_io import is_input_pipe
 from dkt.util.specifiers import parse_rspecifier
@@ -37,7 +38,7 @@ def check_model(model: str) -> ModelHeader | None:
     Raises:
         DktError: it is missing or damaged.
     """
-    path = Path(model) / "final.pt" if Path(model).is_dir() else Path(model)
+    path = network_file(model)
     if path.suffix == ".pt":
         return read_model_header(path)
     if not check_file(str(path)):

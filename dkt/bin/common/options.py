@@ -20,6 +20,7 @@ from dkt.util.symbols import OOV_POLICIES
 
 if TYPE_CHECKING:
     from dkt.feat.speaker_inputs import SpeakerInputs
+    from dkt.nnet.nnet3.directory import Nnet3Options
 
 
 _SHOWN = 80
@@ -135,6 +136,32 @@ def speaker_inputs(args: argparse.Namespace, suffix: str = "") -> SpeakerInputs:
     from dkt.feat.speaker_inputs import SpeakerInputs
 
     return SpeakerInputs(getattr(args, f"transform_dir{suffix}"), getattr(args, f"ivectors{suffix}"))
+
+
+def add_nnet3_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--nnet3-output`` and ``--frame-subsampling-factor``."""
+    parser.add_argument(
+        "--nnet3-output",
+        default="output",
+        metavar="NAME",
+        help="of a network of nnet3: its output-node, output-xent for the posteriors of a chain model",
+    )
+    parser.add_argument(
+        "--frame-subsampling-factor",
+        type=Number(ranges.ID),
+        default=None,
+        metavar="N",
+        help="of a network of nnet3: it is computed every N frames, and what it gives repeated N times, so "
+        "that there is a row for every frame (default: as the file of this name in its directory says, "
+        "else 1)",
+    )
+
+
+def nnet3_options(args: argparse.Namespace) -> Nnet3Options:
+    """What the options of ``add_nnet3_options`` say."""
+    from dkt.nnet.nnet3.directory import Nnet3Options
+
+    return Nnet3Options(args.nnet3_output, args.frame_subsampling_factor)
 
 
 def _directory(text: str) -> str:

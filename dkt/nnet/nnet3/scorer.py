@@ -17,24 +17,11 @@ import torch
 from dkt.base.errors import DktError
 from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.nnet3.decodable import ComputeOptions, Nnet3Computer
+from dkt.nnet.nnet3.directory import nnet3_features
 from dkt.nnet.nnet3.model import read_nnet3_model
 
 # Kaldi's --frames-per-chunk.
 _CHUNK = 50
-_BEGINNINGS = (b"\0B<Nnet3> ", b"<Nnet3> ", b"\0B<TransitionModel> ", b"<TransitionModel> ")
-
-
-def is_nnet3_file(path: str | Path) -> bool:
-    """Whether a file begins as a network of nnet3 or a ``final.mdl`` does."""
-    path = Path(path)
-    # Of a pipe what is read is gone.
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as stream:
-            return stream.read(32).startswith(_BEGINNINGS)
-    except OSError:
-        return False
 
 
 class Nnet3Scorer:
@@ -54,8 +41,6 @@ class Nnet3Scorer:
         DktError: it is no network of nnet3, is damaged, or has no such output.
     """
 
-    pipeline: FeatureOptions | None = None
-
     def __init__(
         self,
         path: str | Path,
@@ -69,6 +54,8 @@ class Nnet3Scorer:
             self._computer = Nnet3Computer(read_nnet3_model(path).network, output)
         except DktError as error:
             raise error if error.path else DktError(str(error), path=path) from None
+        #: What a data directory's features go through first, as the directory of the network says.
+        self.pipeline: FeatureOptions | None = nnet3_features(path, self._computer.ivector_dim)
         self.input_dim = self._computer.input_dim + self._computer.ivector_dim
         self.output_dim = self._computer.output_dim
         self._device = device
