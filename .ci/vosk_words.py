@@ -1,6 +1,6 @@
 """Recognises the recordings of a data directory with the package vosk, as a user of it would.
 
-vosk_words.py <vosk-model> <data-dir> <utterances> <file> <file>: of the best paths; of the least expected errors.
+vosk_words.py <vosk-model> <data-dir> <utterances> <best paths> <least expected errors>
 """
 
 from __future__ import annotations
