@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("max-active", ranges.MAX_ACTIVE, 7000, "states of the search that stay"),
     ):
         vosk.add_argument(f"--{name}", type=Number(allowed), default=default, help=text)
-    parser.add_argument("model", metavar="model-dir", help="a network that was trained by dkt")
+    parser.add_argument(
+        "model", metavar="model-dir", help="a network that was trained by dkt; for nnet3 one of Kaldi, too"
+    )
     parser.add_argument("out", metavar="out-dir", help="a new directory")
 
 
@@ -50,9 +52,14 @@ def run(args: argparse.Namespace) -> None:
     """Export the model."""
     _check_options(args)
     from dkt.export.formats import ExportOptions, export_model
+    from dkt.export.kaldi_nnet3 import is_nnet3_model, rewrite_nnet3
     from dkt.export.parity import ParityData
     from dkt.export.trained import open_trained
 
+    if args.format == "nnet3" and is_nnet3_model(args.model):
+        given = ParityData(Path(args.data), speaker_inputs(args), args.num_utts) if args.data else None
+        rewrite_nnet3(Path(args.model), Path(args.out), given, binary=args.binary)
+        return
     model = open_trained(args.model)
     data = Path(args.data) if args.data else model.data_of_training()
     if data is None:

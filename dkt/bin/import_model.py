@@ -1,4 +1,4 @@
-"""``dkt import --format nnet1 <kaldi-dir> <model-dir>``: a network that Kaldi trained, as one of dkt."""
+"""``dkt import --format F <kaldi-dir> <model-dir>``: a network that Kaldi trained, as one of dkt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dkt.util.option_text import boolean
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--format", required=True, choices=("nnet1",), help="what to read")
+    parser.add_argument("--format", required=True, choices=("nnet1", "nnet3"), help="what to read")
     parser.add_argument(
         "--data", metavar="DIR", help="utterances to compare the outputs on (random frames without)"
     )
@@ -23,18 +23,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--as-it-is",
         type=boolean,
         default=False,
-        help="keep the components where dkt has a kind of its own, with the rates that Kaldi trains them at",
+        help="nnet1: keep components where dkt has a kind of its own, with the rates of Kaldi's training",
     )
+    parser.add_argument("--nnet3-output", default="output", help="nnet3: the output that is compared")
     add_speaker_inputs(parser)
-    parser.add_argument("source", metavar="kaldi-dir", help="a directory of steps/nnet/train.sh")
+    parser.add_argument("source", metavar="kaldi-dir", help="a directory of steps/nnet or steps/nnet3")
     parser.add_argument("out", metavar="model-dir", help="a new directory")
 
 
 def run(args: argparse.Namespace) -> None:
     """Import the network."""
     from dkt.export.from_nnet1 import import_nnet1
+    from dkt.export.kaldi_nnet3 import rewrite_nnet3
     from dkt.export.parity import ParityData
 
     inputs = speaker_inputs(args)
     data = ParityData(Path(args.data), inputs, args.num_utts) if args.data else None
-    import_nnet1(Path(args.source), Path(args.out), data, args.as_it_is)
+    if args.format == "nnet1":
+        import_nnet1(Path(args.source), Path(args.out), data, args.as_it_is)
+    else:
+        rewrite_nnet3(Path(args.source), Path(args.out), data, args.nnet3_output)

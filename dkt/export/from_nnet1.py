@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
 
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file, replace_file
 from dkt.export.formats import new_directory
-from dkt.export.parity import Pair, Parity, ParityData
+from dkt.export.parity import Parity, ParityData, drawn_frames
 from dkt.export.trained import TrainedModel
 from dkt.feat.pipeline import FeatureOptions
 from dkt.nnet.model_file import ModelInfo, save_model
@@ -26,8 +24,6 @@ logger = logging.getLogger(__name__)
 
 #: What a training of the imported network begins from: ``dkt train --config``.
 TRAINING_CONFIG = "training.yaml"
-# Without data the outputs are compared on frames drawn from a normal distribution.
-_DRAWN = (1, 40, 100)
 _OPTIONAL = (COUNTS, "cmvn_opts", "delta_opts", "online_cmvn_opts", "global_cmvn_stats.mat", "ivector_dim")
 
 
@@ -63,20 +59,12 @@ def import_nnet1(source: Path, out: Path, data: ParityData | None, as_it_is: boo
         parity = Parity(KALDI_MODEL)
         if data is not None:
             data.raw_dim(info)
-        drawn = _drawn(info.feature_dim) if data is None else data.pairs(options, options)
-        for utt, _, frames in drawn:
+        for utt, frames in drawn_frames(info.feature_dim) if data is None else data.features(options):
             written = log_softmax(propagate(components[:-1], propagate(transform, frames)))
             parity.compare(utt, model.log_posteriors(frames), written)
     logger.info("%s", parity.describe())
     logger.info("to train on: dkt train --config=%s/%s --init-model=%s/%s", out, TRAINING_CONFIG, out, MODEL)
     return parity
-
-
-def _drawn(dim: int) -> Iterator[Pair]:
-    chance = np.random.default_rng(0)
-    for number in _DRAWN:
-        frames = chance.normal(size=(number, dim)).astype(np.float32)
-        yield Pair(f"random-{number}", frames, frames)
 
 
 def _copy_files(source: Path, out: Path, info: ModelInfo) -> None:

@@ -24,6 +24,8 @@ from dkt.nnet.pipeline_window import pipeline_window
 PARITY_TOLERANCE = 1.0e-4
 # A log-posterior this far below zero is a probability of nothing: single precision keeps four digits of it.
 _LEAST = -40.0
+# Frames of the utterances that are drawn.
+_DRAWN = (1, 40, 100)
 
 
 @dataclass(frozen=True)
@@ -135,3 +137,10 @@ class Parity:
             f"{self.file}: the same log-posteriors as the network in {self.frames} frames of "
             f"{self.utterances} utterances, but for {self.difference:.1e} at most"
         )
+
+
+def drawn_frames(dim: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Frames of a normal distribution where there are no data: names and features ``(T, dim)``."""
+    chance = np.random.default_rng(0)
+    for number in _DRAWN:
+        yield f"random-{number}", chance.normal(size=(number, dim)).astype(np.float32)
