@@ -9,12 +9,17 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, wait
 from types import FrameType
+from typing import TypeVar
 
 _SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 # A signal to a process group and one to its members are one stop.
 _ONE_STOP_SECONDS = 2.0
 _PR_SET_PDEATHSIG = 1
+_WAKE_SECONDS = 0.5
+
+T = TypeVar("T")
 
 
 class Stopped(BaseException):
@@ -86,6 +91,17 @@ def _end_workers() -> None:
     if module is not None:
         for child in module.active_children():
             child.kill()
+
+
+def result_of(future: Future[T]) -> T:
+    """The result of a call, or what it raised; a signal ends the waiting, however it comes.
+
+    The lock that ``Future.result`` waits for is not woken by a signal that came just before, or to another
+    thread: Python would run the handler only when the call is done.
+    """
+    while not wait([future], _WAKE_SECONDS).done:
+        pass
+    return future.result()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
+from dkt.base.stopping import result_of
+
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
@@ -66,11 +68,11 @@ def results_in_order(
             if number > 1:
                 waiting.append(pool(number).submit(function, item))
             while len(waiting) > (number if number > 1 else 0):
-                yield waiting.popleft().result()
+                yield result_of(waiting.popleft())
             if number == 1:
                 yield function(item)
         while waiting:
-            yield waiting.popleft().result()
+            yield result_of(waiting.popleft())
         if error is not None:
             raise error
     finally:

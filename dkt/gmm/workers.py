@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dkt.base.errors import DktError
-from dkt.base.stopping import end_with_parent
+from dkt.base.stopping import end_with_parent, result_of
 from dkt.decoder.decodable import AcousticModel
 from dkt.decoder.state_chain import state_chain
 from dkt.decoder.training_graph import TrainingGraphCompiler
@@ -87,7 +87,7 @@ class WorkerPool:
             DktError: the process died.
         """
         try:
-            return future.result()
+            return result_of(future)
         except BrokenProcessPool:
             raise _worker_died() from None
 
