@@ -4,8 +4,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export DKT_ROOT=$PWD
-data=$1
-exp=$2
+data=$(realpath "$1")
+exp=$(realpath "$2")
 recipe=egs/digits/s5
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -33,7 +33,8 @@ steps/decode.sh --nj 2 --acwt 0.25 "${search[@]}" --scoring-opts "--min-lmwt 4 -
   "$exp/mono/graph" "$data/test_fbank" "$plain/decode_test"
 dkt export --format vosk --graph "$exp/mono/graph" --fbank-config $recipe/conf/fbank.conf --lmwt 4 "${search[@]}" \
   "$plain" "$work/vosk"
-python .ci/vosk_words.py "$work/vosk" "$data/test_fbank" $utterances "$work/vosk_best" "$work/vosk_mbr"
+# Its recordings have names relative to the recipe.
+(cd $recipe && python "$DKT_ROOT/.ci/vosk_words.py" "$work/vosk" "$data/test_fbank" $utterances "$work/vosk_best" "$work/vosk_mbr")
 
 # first <file>: its lines of the utterances that vosk heard.
 first() { awk 'NR == FNR { wanted[$1]; next } $1 in wanted' "$work/vosk_best" "$1"; }
