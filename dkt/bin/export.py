@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from dkt.base import ranges
 from dkt.base.errors import DktError
-from dkt.bin.common.options import Number, add_speaker_inputs, speaker_inputs
+from dkt.bin.common.options import Number
+from dkt.bin.common.parity_options import add_parity_data, parity_data
 from dkt.util.option_text import boolean
 
 if TYPE_CHECKING:
@@ -21,14 +22,8 @@ _FORMATS = ("nnet1", "nnet3", "onnx", "vosk")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--format", required=True, choices=_FORMATS, help="what to write")
-    parser.add_argument(
-        "--data", metavar="DIR", help="utterances to compare the outputs on (the dev data of the training)"
-    )
-    parser.add_argument(
-        "--num-utts", type=Number(ranges.ID), default=10, help="how many of them, the first ones"
-    )
+    add_parity_data(parser, "the dev data of the training")
     parser.add_argument("--binary", type=boolean, default=True, help="Kaldi's binary form, or its text form")
-    add_speaker_inputs(parser)
     vosk = parser.add_argument_group("options of the format vosk")
     vosk.add_argument("--graph", metavar="DIR", help="the graph directory of mkgraph.sh")
     for kind in ("mfcc", "fbank"):
@@ -53,24 +48,21 @@ def run(args: argparse.Namespace) -> None:
     _check_options(args)
     from dkt.export.formats import ExportOptions, export_model
     from dkt.export.kaldi_nnet3 import is_nnet3_model, rewrite_nnet3
-    from dkt.export.parity import ParityData
     from dkt.export.trained import open_trained
 
     if args.format == "nnet3" and is_nnet3_model(args.model):
-        given = ParityData(Path(args.data), speaker_inputs(args), args.num_utts) if args.data else None
-        rewrite_nnet3(Path(args.model), Path(args.out), given, binary=args.binary)
+        rewrite_nnet3(Path(args.model), Path(args.out), parity_data(args), binary=args.binary)
         return
     model = open_trained(args.model)
-    data = Path(args.data) if args.data else model.data_of_training()
+    data = parity_data(args, None if args.data else model.data_of_training())
     if data is None:
         raise DktError(
             "does not tell which data it was trained with, or they are gone",
             path=args.model,
             hint="give --data DIR, for the outputs to be compared on",
         )
-    compared = ParityData(data, speaker_inputs(args), args.num_utts)
     vosk = _vosk_options(args) if args.format == "vosk" else None
-    export_model(model, args.format, Path(args.out), compared, ExportOptions(args.binary, vosk))
+    export_model(model, args.format, Path(args.out), data, ExportOptions(args.binary, vosk))
 
 
 def _check_options(args: argparse.Namespace) -> None:

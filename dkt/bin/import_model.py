@@ -5,20 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dkt.base import ranges
-from dkt.bin.common.options import Number, add_speaker_inputs, speaker_inputs
+from dkt.bin.common.parity_options import add_parity_data, parity_data
 from dkt.util.option_text import boolean
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("--format", required=True, choices=("nnet1", "nnet3"), help="what to read")
-    parser.add_argument(
-        "--data", metavar="DIR", help="utterances to compare the outputs on (random frames without)"
-    )
-    parser.add_argument(
-        "--num-utts", type=Number(ranges.ID), default=10, help="how many of them, the first ones"
-    )
+    add_parity_data(parser, "random frames without")
     parser.add_argument(
         "--as-it-is",
         type=boolean,
@@ -26,7 +20,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="nnet1: keep components where dkt has a kind of its own, with the rates of Kaldi's training",
     )
     parser.add_argument("--nnet3-output", default="output", help="nnet3: the output that is compared")
-    add_speaker_inputs(parser)
     parser.add_argument("source", metavar="kaldi-dir", help="a directory of steps/nnet or steps/nnet3")
     parser.add_argument("out", metavar="model-dir", help="a new directory")
 
@@ -35,10 +28,8 @@ def run(args: argparse.Namespace) -> None:
     """Import the network."""
     from dkt.export.from_nnet1 import import_nnet1
     from dkt.export.kaldi_nnet3 import rewrite_nnet3
-    from dkt.export.parity import ParityData
 
-    inputs = speaker_inputs(args)
-    data = ParityData(Path(args.data), inputs, args.num_utts) if args.data else None
+    data = parity_data(args)
     if args.format == "nnet1":
         import_nnet1(Path(args.source), Path(args.out), data, args.as_it_is)
     else:

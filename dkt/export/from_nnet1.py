@@ -51,11 +51,12 @@ def import_nnet1(source: Path, out: Path, data: ParityData | None, as_it_is: boo
         info, network = dkt_network_of(transform, components, options, as_it_is)
     except DktError as error:
         raise DktError(str(error), path=source / KALDI_MODEL) from None
+    model = TrainedModel(source, info, network)
+    # Both are of as many pdfs, or refused.
+    _ = model.transition_model, model.counts if (source / COUNTS).is_file() else None
     with new_directory(out) as partial:
         save_model(partial / MODEL, info, network)
         _copy_files(source, partial, info)
-        model = TrainedModel(partial, info, network)
-        _check_pdfs(model, source)
         parity = Parity(KALDI_MODEL)
         if data is not None:
             data.raw_dim(info)
@@ -79,10 +80,3 @@ def _copy_files(source: Path, out: Path, info: ModelInfo) -> None:
         features["splice"] = info.left_context
     content = {"features": features, "network": {"type": info.kind} | info.network}
     replace_file(out / TRAINING_CONFIG, yaml.safe_dump(content, sort_keys=False).encode())
-
-
-def _check_pdfs(model: TrainedModel, source: Path) -> None:
-    try:
-        _ = model.transition_model, model.counts if (source / COUNTS).is_file() else None
-    except DktError as error:
-        raise DktError(str(error).replace(str(model.directory), str(source)), path=source) from None

@@ -37,19 +37,18 @@ def export_nnet3(model: TrainedModel, out: Path, data: ParityData, binary: bool)
     Raises:
         DktError: nnet3 cannot express the model, or the written file does not compute the same.
     """
-    whole = nnet3_model_of(
-        model.info,
-        model.network,
-        model.transition_model,
-        model.counts,
-        data.raw_dim(model.info),
-    )
+    whole = whole_nnet3(model, data.raw_dim(model.info))
     replace_file(out / "final.mdl", encode_nnet3_model(whole, binary))
     replace_file(out / "final.raw", encode_nnet3_model(Nnet3Model(whole.network), binary))
     for name in ("tree", "phones.txt"):
         copy_file(model.file(name), out / name)
     _write_cmvn(out, model.info.feature_options)
     return compare_nnet3(model, out / "final.mdl", data)
+
+
+def whole_nnet3(model: TrainedModel, raw_dim: int) -> Nnet3Model:
+    """Network, transition model and priors of a trained model; ``raw_dim`` is that of features on disk."""
+    return nnet3_model_of(model.info, model.network, model.transition_model, model.counts, raw_dim)
 
 
 def outside(options: FeatureOptions) -> FeatureOptions:

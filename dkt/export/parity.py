@@ -6,7 +6,7 @@ T frames, F features, P pdfs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -104,7 +104,7 @@ class Parity:
     file: str
     utterances: int = 0
     frames: int = 0
-    difference: float = field(default=0.0)
+    difference: float = 0.0
 
     def compare(self, utt: str, expected: np.ndarray, found: np.ndarray) -> None:
         """Compare the log-posteriors ``(T, P)`` of an utterance.

@@ -14,10 +14,11 @@ from pathlib import Path
 from dkt.base.errors import DktError
 from dkt.base.files import copy_file, replace_file
 from dkt.decoder.decoding_graph import load_graph
-from dkt.export.nnet3 import export_nnet3
+from dkt.export.nnet3 import compare_nnet3, whole_nnet3
 from dkt.export.parity import Parity, ParityData
 from dkt.export.trained import TrainedModel
 from dkt.feat.extraction import FeatureExtractor, read_config
+from dkt.nnet.nnet3.model import encode_nnet3_model
 from dkt.util.option_text import to_bool
 from dkt.util.symbols import read_symbol_table
 from dkt.util.text import read_lines
@@ -65,7 +66,8 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
             written network does not compute the same.
     """
     _check_pipeline(model)
-    _check_features(data.raw_dim(model.info), options)
+    raw_dim = data.raw_dim(model.info)
+    _check_features(raw_dim, options)
     for name in ("am", "conf", "graph/phones"):
         (out / name).mkdir(parents=True)
     silence = _copy_graph(model, options.graph, out / "graph")
@@ -79,11 +81,9 @@ def export_vosk(model: TrainedModel, out: Path, data: ParityData, options: VoskO
         f"--endpoint.silence-phones={silence}",
     ]
     replace_file(out / "conf" / "model.conf", "".join(f"{line}\n" for line in lines).encode())
-    parity = export_nnet3(model, out / "am", data, binary=True)
-    for path in (out / "am").iterdir():
-        if path.name not in ("final.mdl", "tree"):
-            path.unlink()
-    return parity
+    replace_file(out / "am" / "final.mdl", encode_nnet3_model(whole_nnet3(model, raw_dim)))
+    copy_file(model.file("tree"), out / "am" / "tree")
+    return compare_nnet3(model, out / "am" / "final.mdl", data)
 
 
 def _check_pipeline(model: TrainedModel) -> None:

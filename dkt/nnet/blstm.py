@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from dkt.base import ranges
-from dkt.base.errors import DktError
 from dkt.nnet.lstm_layer import LstmLayer, check_projection
 from dkt.nnet.network import SequenceNetwork, State
 from dkt.nnet.torch_lstm import Clips
@@ -62,11 +61,23 @@ class _Layer(nn.Module):
         """
         num_sequences = inputs.shape[1]
         ahead, _ = self.ahead(inputs, self.ahead.zero_state(num_sequences))
-        back, _ = self.back(_reordered(inputs, reversal), self.back.zero_state(num_sequences))
-        return torch.cat([ahead, _reordered(back, reversal)], dim=2)
+        back, _ = self.back(reordered(inputs, reversal), self.back.zero_state(num_sequences))
+        return torch.cat([ahead, reordered(back, reversal)], dim=2)
 
 
-def _reordered(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+def reversed_rows(num_frames: int, last: torch.Tensor) -> torch.Tensor:
+    """Which row stands where sequences are read from their ends: shape ``(T, N)``; padding stays where it is.
+
+    Args:
+        num_frames: T.
+        last: int64, shape ``(N,)``: the number of the last frame of each sequence.
+    """
+    rows = torch.arange(num_frames, device=last.device)[:, None]
+    return torch.where(rows <= last, last - rows, rows)
+
+
+def reordered(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Of each sequence of ``values``, shape ``(T, N, D)``, the rows ``(T, N)`` in that order."""
     return values.gather(0, rows[:, :, None].expand_as(values))
 
 
@@ -99,14 +110,6 @@ class Blstm(SequenceNetwork):
         """As ``Network.hidden_layers``."""
         return list(self.layers)
 
-    def zero_state(self, num_streams: int) -> State:
-        """Refuse: see the class.
-
-        Raises:
-            DktError: always.
-        """
-        raise DktError(f"no state can be carried on: {self.no_streams}")
-
     def forward(
         self, features: torch.Tensor, state: State | None = None, lengths: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, State]:
@@ -121,12 +124,10 @@ class Blstm(SequenceNetwork):
             DktError: a state is given.
         """
         if state is not None:
-            raise DktError(f"no state can be carried on: {self.no_streams}")
+            self.check_streams()
         num_frames, num_sequences, _ = features.shape
-        rows = torch.arange(num_frames, device=features.device)[:, None].expand(-1, num_sequences)
-        last = rows[-1] if lengths is None else lengths - 1
-        # Padding stays where it is.
-        reversal = torch.where(rows <= last, last - rows, rows)
+        last = features.new_full((num_sequences,), num_frames - 1, dtype=torch.long)
+        reversal = reversed_rows(num_frames, last if lengths is None else lengths - 1)
         outputs = (features + self.shift) * self.scale
         for layer in self.layers:
             outputs = self.dropout(layer(outputs, reversal))

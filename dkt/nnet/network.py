@@ -179,8 +179,18 @@ class SequenceNetwork(Network):
         return int(getattr(self.config, "target_delay", 0))
 
     def zero_state(self, num_streams: int) -> State:
-        """The state of N streams that begin an utterance."""
+        """The state of N streams that begin an utterance.
+
+        Raises:
+            DktError: there is none, see ``no_streams``.
+        """
+        self.check_streams()
         raise NotImplementedError
+
+    def check_streams(self) -> None:
+        """Raise DktError if the network cannot go on from a state, see ``no_streams``."""
+        if self.no_streams:
+            raise DktError(f"no state can be carried on: {self.no_streams}")
 
     def runner(self, num_states: int) -> Runner:
         """As ``Network.runner``; the state of each stream is carried from batch to batch, and detached."""

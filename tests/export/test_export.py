@@ -411,34 +411,6 @@ def test_a_graph_of_another_model_is_refused_for_vosk(lab, without_cmvn, graph, 
     assert "HCLG.fst: the graph is not an HCLG of this model" in capsys.readouterr().err
 
 
-NNET3 = (
-    "nnet3_lstm/lstm",
-    "nnet3_more/tdnn",
-    "nnet3_more/lstm_noproj",
-    "nnet3_more/blstm",
-    "nnet3_more/tdnnf",
-)
-
-
-@pytest.mark.parametrize("name", NNET3)
-def test_kaldis_nnet3_comes_in_and_leaves_again(kaldi_fixtures, tmp_path, name):
-    source = tmp_path / "kaldi"
-    source.mkdir()
-    shutil.copy(kaldi_fixtures / f"golden/{name}.raw", source / "final.raw")
-    (source / "cmvn_opts").write_text("--norm-means=true\n")
-    assert main(["import", "--format=nnet3", str(source), str(tmp_path / "model")]) == 0
-    assert (tmp_path / "model/cmvn_opts").read_text() == "--norm-means=true\n"
-    for form in ("true", "false"):
-        places = [str(tmp_path / "model"), str(tmp_path / form)]
-        assert main(["export", "--format=nnet3", f"--binary={form}", *places]) == 0
-    assert (tmp_path / "true/final.raw").read_bytes() == (source / "final.raw").read_bytes()
-    assert main(["import", "--format=nnet3", str(tmp_path / "false"), str(tmp_path / "again")]) == 0
-    again, whole = (read_nnet3_model(path / "final.raw").network for path in (tmp_path / "again", source))
-    for key, component in whole.components.items():
-        for field, value in component.fields.items():
-            np.testing.assert_allclose(again.components[key].fields[field], value, rtol=2e-6, atol=1e-7)
-
-
 def test_what_is_no_network_of_nnet3_is_told(lab, models, tmp_path, capsys):
     assert main(["import", "--format=nnet3", str(models / "dnn"), str(tmp_path / "model")]) == 1
     assert "holds no network of nnet3" in capsys.readouterr().err

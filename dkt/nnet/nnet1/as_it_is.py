@@ -22,7 +22,6 @@ from dkt.nnet.nnet1.modules import Step, step_of
 from dkt.nnet.nnet1.writer import write_prototype
 
 _HINT = "dkt import makes such a network from Kaldi's files, and training goes on from that (--init-model)"
-_LAYERS = {"Sigmoid", "Tanh", "ParametricRelu", "HiddenSoftmax", "LstmProjected", "BlstmProjected"}
 _HIDDEN = (
     "<Sigmoid>",
     "<Tanh>",
@@ -106,15 +105,7 @@ class Nnet1AsItIs(SequenceNetwork):
 
     def hidden_layers(self) -> list[nn.Module]:
         """As ``Network.hidden_layers``: activations and LSTM layers."""
-        return [step for step in _steps(self.steps) if step.head.marker.strip("<>") in _LAYERS]
-
-    def zero_state(self, num_streams: int) -> State:
-        """Refuse: see ``no_streams``.
-
-        Raises:
-            DktError: always.
-        """
-        raise DktError(f"no state can be carried on: {self.no_streams}")
+        return [step for step in _steps(self.steps) if step.head.marker in _HIDDEN]
 
     def forward(
         self, features: torch.Tensor, state: State | None = None, lengths: torch.Tensor | None = None
@@ -130,7 +121,7 @@ class Nnet1AsItIs(SequenceNetwork):
             DktError: a state is given.
         """
         if state is not None:
-            raise DktError(f"no state can be carried on: {self.no_streams}")
+            self.check_streams()
         num_frames, num_sequences, _ = features.shape
         last = torch.full((num_sequences,), num_frames - 1, device=features.device)
         values = features

@@ -15,8 +15,8 @@ from dkt.base.errors import DktError
 from dkt.util.object_io import ObjectReader
 
 _END = "<!EndOfComponent>"
-#: What LSTMs were clipped at before their files told.
-CELL_CLIP = 50.0
+# What LSTMs were clipped at before their files told.
+_CELL_CLIP = 50.0
 _AFFINE = {"LearnRateCoef": 1.0, "BiasLearnRateCoef": 1.0, "MaxNorm": 0.0}
 #: The options of components that have parameters, in Kaldi's order, and what they are where a file is silent.
 RATES: dict[str, dict[str, float]] = {
@@ -310,7 +310,7 @@ def _read_lstm(reader: ObjectReader, head: Component) -> Component:
     if outputs * number != head.output_dim:
         raise reader.fail(f"{head.marker} has {head.output_dim} outputs, expected an even number")
     directions = tuple(_read_direction(reader, head, cells, outputs) for _ in range(number))
-    clip = head.options.get("CellClip", CELL_CLIP)
+    clip = head.options.get("CellClip", _CELL_CLIP)
     return LstmComponent(**vars(head), cell_clip=clip, directions=directions)
 
 

@@ -16,9 +16,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dkt.nnet.blstm import reordered, reversed_rows
 from dkt.nnet.lstm_layer import LstmLayer
 from dkt.nnet.nnet1 import components as nnet1
-from dkt.nnet.nnet1.components import CELL_CLIP
 from dkt.nnet.products import Linear
 from dkt.nnet.torch_lstm import Clips
 
@@ -145,7 +145,7 @@ class _Splice(Step):
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
         rows = torch.arange(len(frames), device=frames.device)[:, None]
         beside = [(rows + offset).clamp_min(0).minimum(last) for offset in self._offsets]
-        return torch.cat([_rows(frames, seen) for seen in beside], dim=2)
+        return torch.cat([reordered(frames, seen) for seen in beside], dim=2)
 
 
 class _Copy(Step):
@@ -174,7 +174,7 @@ class _Lstm(Step):
         super().__init__(replace(component, directions=()))
         options = component.options
         diff = options.get("DiffClip", _DIFF_CLIP), options.get("CellDiffClip", 0.0)
-        clips = Clips(options.get("CellClip", CELL_CLIP), *diff)
+        clips = Clips(component.cell_clip, *diff)
         self.directions = nn.ModuleList(_direction(weights, clips) for weights in component.directions)
         for name, parameter in self.named_parameters():
             option = "LearnRateCoef" if name.rpartition(".")[2].startswith("w_") else "BiasLearnRateCoef"
@@ -191,10 +191,9 @@ class _Lstm(Step):
         ahead, *others = self.directions
         outputs = [_outputs(ahead, frames)]
         for back in others:
-            # The second direction begins at the end of each utterance; padding stays where it is.
-            rows = torch.arange(len(frames), device=frames.device)[:, None]
-            reversal = torch.where(rows <= last, last - rows, rows)
-            outputs.append(_rows(_outputs(back, _rows(frames, reversal)), reversal))
+            # The second direction begins at the end of each utterance.
+            reversal = reversed_rows(len(frames), last)
+            outputs.append(reordered(_outputs(back, reordered(frames, reversal)), reversal))
         return torch.cat(outputs, dim=2)
 
 
@@ -209,11 +208,6 @@ def _outputs(layer: nn.Module, frames: torch.Tensor) -> torch.Tensor:
     assert isinstance(layer, LstmLayer)
     outputs, _ = layer(frames, layer.zero_state(frames.shape[1]))
     return outputs
-
-
-def _rows(frames: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-    """Of each utterance the frames ``(T, N)``, in that order."""
-    return frames.gather(0, rows[:, :, None].expand(-1, -1, frames.shape[2]))
 
 
 _NOTHING = np.zeros(0, np.float32)
