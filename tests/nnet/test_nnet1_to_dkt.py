@@ -18,6 +18,7 @@ from dkt.nnet.model_file import ModelInfo, build_network, load_model, save_model
 from dkt.nnet.nnet1 import components as nnet1
 from dkt.nnet.nnet1.components import read_nnet1, read_prototype
 from dkt.nnet.nnet1.from_dkt import nnet1_of
+from dkt.nnet.nnet1.modules import step_of
 from dkt.nnet.nnet1.propagate import log_softmax, propagate
 from dkt.nnet.nnet1.to_dkt import dkt_network_of
 from dkt.nnet.nnet1.writer import write_nnet1, write_prototype
@@ -343,3 +344,15 @@ def test_a_model_file_of_other_weights_is_refused(tmp_path):
         save_model(tmp_path / "final.pt", other, kept)
         with pytest.raises(DktError, match="is not a model of this dkt"):
             load_model(tmp_path / "final.pt")
+
+
+@pytest.mark.parametrize(
+    ("options", "share"), [({}, 0.5), ({"DropoutRate": 0.2}, 0.2), ({"DropoutRetention": 0.9}, 0.1)]
+)
+def test_dropout_of_a_training_is_kaldis(options, share):
+    """Kaldi's ``Dropout`` begins with a rate of 0.5, which a file may say nothing of."""
+    component = nnet1.Component("<Dropout>", 1000, 1000, options=options)
+    torch.manual_seed(0)
+    outputs = step_of(component).train()(torch.ones(20, 1, 1000), torch.tensor([19]))
+    assert (outputs == 0.0).double().mean() == pytest.approx(share, abs=0.02)
+    assert outputs.max() == pytest.approx(1.0 / (1.0 - share))

@@ -15,8 +15,9 @@ from dkt.base.errors import DktError
 from dkt.util.object_io import ObjectReader
 
 _END = "<!EndOfComponent>"
-# What LSTMs were clipped at before their files told.
+# What LSTMs were clipped at before their files told, and dropout where a file does not tell.
 _CELL_CLIP = 50.0
+_DROPOUT_RATE = 0.5
 _AFFINE = {"LearnRateCoef": 1.0, "BiasLearnRateCoef": 1.0, "MaxNorm": 0.0}
 #: The options of components that have parameters, in Kaldi's order, and what they are where a file is silent.
 RATES: dict[str, dict[str, float]] = {
@@ -120,6 +121,12 @@ class LstmComponent(Component):
 
     cell_clip: float
     directions: tuple[LstmWeights, ...]
+
+
+def dropout_rate(component: Component) -> float:
+    """The probability that ``<Dropout>`` zeroes a value in training; older files tell what is retained."""
+    options = component.options
+    return options.get("DropoutRate", 1.0 - options.get("DropoutRetention", 1.0 - _DROPOUT_RATE))
 
 
 class _PrototypeReader(ObjectReader):

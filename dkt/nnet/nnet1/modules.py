@@ -70,10 +70,8 @@ _PLAIN: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 class _Dropout(Step):
     def forward(self, frames: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-        # nnet-forward sets the rate to zero; older files tell what is retained.
-        options = self.head.options
-        rate = options.get("DropoutRate", 1.0 - options.get("DropoutRetention", 1.0))
-        return functional.dropout(frames, rate, self.training)
+        # nnet-forward sets the rate to zero.
+        return functional.dropout(frames, nnet1.dropout_rate(self.head), self.training)
 
 
 def _tensor(values: np.ndarray) -> torch.Tensor:

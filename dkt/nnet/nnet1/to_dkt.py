@@ -188,10 +188,8 @@ def _lstm_config(hidden: _Components) -> dict[str, Any]:
 
 def _dropout(network: _Components) -> float:
     """The probability that a unit is zeroed in training."""
-    found = (component.options for component in network if component.marker == "<Dropout>")
-    # An older file tells what is retained; Kaldi's default is a half.
-    rates = (o.get("DropoutRate", 1.0 - o.get("DropoutRetention", 0.5)) for o in found)
-    return max(rates, default=0.0)
+    found = (component for component in network if component.marker == "<Dropout>")
+    return max(map(nnet1.dropout_rate, found), default=0.0)
 
 
 def _fill(made: Network, layers: _Components, of_input: _Input) -> None:
